@@ -1,0 +1,97 @@
+//! Every bound of the house, with its default and its reason. A limit's name stands in the error that
+//! it causes. Operators change them in the configuration's `[limits]`.
+
+use std::time::Duration;
+
+/// One gateway's limits. Units are in the names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest line or body taken. All SDKs default to 4 MiB for HTTP; one bound for every transport.
+    pub frame_bytes_max: usize,
+    /// Bytes waiting on a client link above which its reading stops: about one socket buffer.
+    pub outbox_bytes_max: usize,
+    /// Bytes waiting on a client link above which it is closed: several answers as large as a frame
+    /// may be, since those in flight when reading stopped still arrive.
+    pub outbox_bytes_hard_max: usize,
+    /// Bytes waiting on an upstream link above which new flights to it are refused.
+    pub upstream_outbox_bytes_max: usize,
+    /// Requests of one client link under way at once; beyond, its reading stops.
+    pub flights_per_link_max: usize,
+    /// Requests under way on a shard. Beyond, requests are refused; half of what a slab can hold.
+    pub flights_max: usize,
+    /// Client links a shard takes; beyond, a new one is closed.
+    pub clients_max: usize,
+    /// Connections or children that an upstream may have for clients that need one of their own.
+    pub lanes_max: usize,
+    /// Messages in a batch (MCP 2025-03-26); TypeScript's SDK has the same bound.
+    pub batch_messages_max: usize,
+    /// Resources a client may subscribe to.
+    pub subscriptions_max: usize,
+    /// Pages followed in one upstream's list: a server whose cursor never ends must not hold us.
+    pub list_pages_max: usize,
+    /// Bytes of one merged list.
+    pub list_bytes_max: usize,
+    /// Times one call may ask back before it is given up: a server that only ever asks.
+    pub ask_rounds_max: u32,
+    /// How long an upstream may take to be connected, probed and initialized.
+    pub connect: Duration,
+    /// How long a probe for the era may take before the upstream counts as legacy.
+    pub probe: Duration,
+    /// How long a request may take; progress starts it anew.
+    pub request: Duration,
+    /// How long a person may take over a form before the call that asked is given up.
+    pub form: Duration,
+    /// How long a verdict "legacy" is believed before a restart probes again.
+    pub verdict: Duration,
+    /// How long a link may stay blocked before it is closed.
+    pub blocked: Duration,
+    /// How long flights may go on once a drain has begun.
+    pub drain: Duration,
+    /// How long a connection of a client's own stays when that client has gone quiet.
+    pub lane_idle: Duration,
+}
+
+impl Limits {
+    pub const DEFAULT: Self = Self {
+        frame_bytes_max: 4 << 20,
+        outbox_bytes_max: 100 << 10,
+        outbox_bytes_hard_max: 16 << 20,
+        upstream_outbox_bytes_max: 16 << 20,
+        flights_per_link_max: 1_024,
+        flights_max: 1 << 20,
+        clients_max: 10_000,
+        lanes_max: 256,
+        batch_messages_max: 100,
+        subscriptions_max: 1_000,
+        list_pages_max: 100,
+        list_bytes_max: 16 << 20,
+        ask_rounds_max: 32,
+        connect: Duration::from_secs(10),
+        probe: Duration::from_secs(5),
+        request: Duration::from_secs(30),
+        form: Duration::from_secs(600),
+        verdict: Duration::from_secs(600),
+        blocked: Duration::from_secs(5),
+        drain: Duration::from_secs(30),
+        lane_idle: Duration::from_secs(300),
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+// How the limits lean on each other.
+const _: () = {
+    let limits = Limits::DEFAULT;
+    assert!(limits.outbox_bytes_max < limits.outbox_bytes_hard_max);
+    // One answer of the largest size must fit a link that is otherwise empty, with room for others.
+    assert!(limits.outbox_bytes_hard_max >= 2 * limits.frame_bytes_max);
+    assert!(limits.flights_per_link_max <= limits.flights_max);
+    assert!(limits.flights_max <= super::slab::Key::<()>::SLOTS_MAX as usize / 2);
+    assert!(limits.list_bytes_max <= limits.outbox_bytes_hard_max);
+    // A probe that fails must leave time for the initialize that follows.
+    assert!(limits.probe.as_millis() < limits.connect.as_millis());
+};

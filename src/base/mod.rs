@@ -1,0 +1,12 @@
+//! What every room needs and nobody owns: ids, time, limits, bounded containers.
+//! Knows no protocol, no socket, no clock.
+
+pub mod id;
+pub mod limits;
+pub mod slab;
+pub mod time;
+pub mod wheel;
+
+pub use id::{LinkId, ShardId};
+pub use slab::{Key, Slab};
+pub use time::{Moment, Now};

@@ -1,0 +1,338 @@
+//! JSON-RPC 2.0 envelopes: which kind of message a frame is, with the places of its parts. All of the
+//! frame is validated on the way; nothing is copied.
+//!
+//! Stricter than JSON-RPC where MCP is (schema, `RequestId`): an id is a string or an integer, never
+//! null, a fraction or a giant; `params` is an object or absent; a key of the envelope stands once.
+
+use super::json::{Json, Kind, utf8};
+use super::scan::{ScanError, Scanner, StringToken};
+
+/// Longest id taken, in bytes of its JSON text. It is kept for as long as a request is in flight.
+pub const ID_BYTES_MAX: usize = 256;
+/// Longest method name taken: the longest of MCP has 40 bytes.
+pub const METHOD_BYTES_MAX: usize = 128;
+
+/// A request id, as its JSON text: `7` or `"seven"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Id<'a>(&'a str);
+
+impl<'a> Id<'a> {
+    pub const fn text(self) -> &'a str {
+        self.0
+    }
+
+    /// Takes `json` as an id if it may be one: MCP basic, "Requests".
+    pub fn new(json: Json<'a>) -> Result<Self, &'static str> {
+        let text = json.text();
+        if text.len() > ID_BYTES_MAX {
+            return Err("the id is longer than the limit id_bytes_max (256)");
+        }
+        match json.kind() {
+            Kind::String => Ok(Self(text)),
+            Kind::Number if json.as_i64().is_some() => Ok(Self(text)),
+            Kind::Number => {
+                Err("the id is a fraction or beyond 64 bits; use a string or an integer")
+            }
+            Kind::Null => {
+                Err("the id is null; use a string or an integer, or none for a notification")
+            }
+            _ => Err("the id is neither a string nor an integer"),
+        }
+    }
+}
+
+/// One message, borrowed from its frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    Request {
+        id: Id<'a>,
+        method: &'a str,
+        params: Json<'a>,
+    },
+    Notification {
+        method: &'a str,
+        params: Json<'a>,
+    },
+    Response {
+        id: Id<'a>,
+        result: Json<'a>,
+    },
+    /// An error answer. Its id may be missing or null when the peer could not read ours.
+    Failure {
+        id: Option<Id<'a>>,
+        error: Json<'a>,
+    },
+}
+
+/// Why a frame is no message, with what an answer needs. `code` is JSON-RPC's −32700 or −32600.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault<'a> {
+    pub code: i32,
+    pub what: &'static str,
+    /// Byte offset into the frame.
+    pub at: usize,
+    /// The id, where one could be read.
+    pub id: Option<Id<'a>>,
+}
+
+/// What a frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame<'a> {
+    One(Message<'a>),
+    /// A batch: JSON-RPC 2.0 section 6, MCP 2025-03-26 only. Its elements are validated as JSON, not
+    /// yet as messages.
+    Batch(Json<'a>),
+}
+
+/// Reads one frame: a message or a batch.
+pub fn read(bytes: &[u8]) -> Result<Frame<'_>, Fault<'_>> {
+    let text = utf8(bytes).map_err(not_json)?;
+    let mut scanner = Scanner::new(bytes);
+    scanner.space();
+    if scanner.peek() == Some(b'{') {
+        return message(text, scanner).map(Frame::One);
+    }
+    let json = Json::parse(text).map_err(not_json)?;
+    if json.kind() == Kind::Array {
+        Ok(Frame::Batch(json))
+    } else {
+        Err(Fault { code: -32600, what: "a message is a JSON object", at: 0, id: None })
+    }
+}
+
+/// Reads one element of a batch.
+pub fn read_element(json: Json<'_>) -> Result<Message<'_>, Fault<'_>> {
+    if !json.is_object() {
+        return Err(Fault { code: -32600, what: "a message is a JSON object", at: 0, id: None });
+    }
+    message(json.text(), Scanner::new(json.text().as_bytes()))
+}
+
+const fn not_json<'a>(error: ScanError) -> Fault<'a> {
+    Fault { code: -32700, what: error.what, at: error.at, id: None }
+}
+
+/// The envelope's members. The whole object is read before anything is judged, so that text that is
+/// not JSON is −32700 even when an earlier key is wrong, and so that an error can carry the id.
+#[derive(Default)]
+struct Parts<'a> {
+    version: Option<Json<'a>>,
+    id: Option<Json<'a>>,
+    method: Option<Json<'a>>,
+    params: Option<Json<'a>>,
+    result: Option<Json<'a>>,
+    error: Option<Json<'a>>,
+    /// The key that stands twice, and where.
+    doubled: Option<(&'static str, usize)>,
+}
+
+impl<'a> Parts<'a> {
+    fn put(&mut self, key: &str, at: usize, value: Json<'a>) {
+        let (place, doubled) = match key {
+            "jsonrpc" => (&mut self.version, "the key \"jsonrpc\" stands twice"),
+            "id" => (&mut self.id, "the key \"id\" stands twice"),
+            "method" => (&mut self.method, "the key \"method\" stands twice"),
+            "params" => (&mut self.params, "the key \"params\" stands twice"),
+            "result" => (&mut self.result, "the key \"result\" stands twice"),
+            "error" => (&mut self.error, "the key \"error\" stands twice"),
+            _ => return,
+        };
+        if place.is_some() {
+            self.doubled = Some((doubled, at));
+        } else {
+            *place = Some(value);
+        }
+    }
+}
+
+fn message<'a>(text: &'a str, mut scanner: Scanner<'a>) -> Result<Message<'a>, Fault<'a>> {
+    let mut parts = Parts::default();
+    scanner.take(b'{');
+    scanner.space();
+    if !scanner.take(b'}') {
+        loop {
+            let at = scanner.at();
+            let key = scanner.key().map_err(not_json)?;
+            let start = scanner.at();
+            scanner.value().map_err(not_json)?;
+            let value = Json::trusted(text.get(start..scanner.at()).unwrap_or("null"));
+            put(&mut parts, text, key, at, value);
+            scanner.space();
+            if scanner.take(b',') {
+                scanner.space();
+                continue;
+            }
+            if scanner.take(b'}') {
+                break;
+            }
+            return Err(Fault {
+                code: -32700,
+                what: "expected ',' or '}'",
+                at: scanner.at(),
+                id: None,
+            });
+        }
+    }
+    scanner.end().map_err(not_json)?;
+    judge(text, &parts)
+}
+
+#[inline]
+fn put<'a>(parts: &mut Parts<'a>, text: &'a str, key: StringToken, at: usize, value: Json<'a>) {
+    let content = text.get(key.start..key.end).unwrap_or_default();
+    if key.escaped {
+        parts.put(&super::text::unescape(content), at, value);
+    } else {
+        parts.put(content, at, value);
+    }
+}
+
+/// Which message the parts make. `text` is what faults count their offsets in.
+fn judge<'a>(text: &'a str, parts: &Parts<'a>) -> Result<Message<'a>, Fault<'a>> {
+    let at = |json: Json<'a>| json.range_in(text).map_or(0, |range| range.start);
+    if let Some((what, at)) = parts.doubled {
+        // Which of the two ids is meant cannot be known, so the answer carries neither.
+        return Err(Fault { code: -32600, what, at, id: None });
+    }
+    let id = match parts.id.map(|json| (json, Id::new(json))) {
+        None => None,
+        Some((_, Ok(id))) => Some(id),
+        Some((json, Err(_))) if parts.error.is_some() && json.kind() == Kind::Null => None,
+        Some((json, Err(what))) => {
+            return Err(Fault { code: -32600, what, at: at(json), id: None });
+        }
+    };
+    let fault = |what, at| Fault { code: -32600, what, at, id };
+    match parts.version {
+        Some(version) if version.text() == "\"2.0\"" => {}
+        Some(version) if version.as_str().as_deref() == Some("2.0") => {}
+        Some(version) => return Err(fault("the key \"jsonrpc\" must be \"2.0\"", at(version))),
+        None => return Err(fault("the key \"jsonrpc\": \"2.0\" is missing", 0)),
+    }
+    match (parts.method, parts.result, parts.error) {
+        (Some(method), None, None) => {
+            let Some(name) = method.text().strip_prefix('"').and_then(|m| m.strip_suffix('"'))
+            else {
+                return Err(fault("the method is not a string", at(method)));
+            };
+            if name.len() > METHOD_BYTES_MAX {
+                return Err(fault(
+                    "the method is longer than the limit method_bytes_max (128)",
+                    at(method),
+                ));
+            }
+            let params = match parts.params {
+                None => Json::EMPTY_OBJECT,
+                Some(params) if params.is_object() => params,
+                Some(params) => {
+                    let what = "params must be an object";
+                    // JSON-RPC allows an array there, MCP does not: a wrong parameter, not a wrong request.
+                    let code = if params.kind() == Kind::Array { -32602 } else { -32600 };
+                    return Err(Fault { code, what, at: at(params), id });
+                }
+            };
+            Ok(match id {
+                Some(id) => Message::Request { id, method: name, params },
+                None => Message::Notification { method: name, params },
+            })
+        }
+        (None, Some(result), None) => match id {
+            Some(id) => Ok(Message::Response { id, result }),
+            None => Err(fault("a response needs an id", 0)),
+        },
+        (None, None, Some(error)) if error.is_object() => Ok(Message::Failure { id, error }),
+        (None, None, Some(error)) => Err(fault("the error must be an object", at(error))),
+        (None, None, None) => Err(fault("neither method nor result nor error", 0)),
+        _ => Err(fault("only one of method, result and error may stand in a message", 0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(text: &str) -> Message<'_> {
+        match read(text.as_bytes()) {
+            Ok(Frame::One(message)) => message,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    fn fault(text: &str) -> (i32, &'static str, Option<String>) {
+        match read(text.as_bytes()) {
+            Err(fault) => (fault.code, fault.what, fault.id.map(|id| id.text().to_owned())),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_kind_of_message_is_told_from_its_keys_in_any_order() {
+        assert!(matches!(
+            one(r#"{"params":{"a":1},"method":"ping","id":"x","jsonrpc":"2.0"}"#),
+            Message::Request { id: Id("\"x\""), method: "ping", params: Json { .. } }
+        ));
+        assert!(matches!(
+            one(r#"{"jsonrpc":"2.0","method":"a/b"}"#),
+            Message::Notification { method: "a/b", .. }
+        ));
+        assert!(matches!(
+            one(r#"{"jsonrpc":"2.0","id":-1,"result":{}}"#),
+            Message::Response { id: Id("-1"), .. }
+        ));
+        assert!(matches!(
+            one(r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":""}}"#),
+            Message::Failure { id: None, .. }
+        ));
+        assert!(matches!(read(b"[1]"), Ok(Frame::Batch(_))));
+    }
+
+    #[test]
+    fn an_id_is_a_string_or_an_integer() {
+        for (id, part) in [
+            ("null", "null"),
+            ("1.5", "fraction"),
+            ("1e400", "fraction"),
+            ("[]", "neither"),
+            ("true", "neither"),
+            ("123456789012345678901234567890", "beyond"),
+        ] {
+            let (code, what, told) =
+                fault(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#));
+            assert_eq!(code, -32600);
+            assert!(what.contains(part), "{what}");
+            assert_eq!(told, None);
+        }
+        let long = format!("\"{}\"", "x".repeat(ID_BYTES_MAX));
+        assert!(
+            fault(&format!(r#"{{"jsonrpc":"2.0","id":{long},"method":"ping"}}"#))
+                .1
+                .contains("id_bytes_max")
+        );
+    }
+
+    #[test]
+    fn a_doubled_key_is_refused_however_it_is_spelled() {
+        assert!(fault(r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#).1.contains("\"id\""));
+        assert!(
+            fault(r#"{"jsonrpc":"2.0","id":1,"method":"a","m\u0065thod":"b"}"#)
+                .1
+                .contains("\"method\"")
+        );
+    }
+
+    #[test]
+    fn what_is_not_json_is_told_from_what_is_no_request() {
+        assert_eq!(fault("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\"").0, -32700);
+        assert_eq!(fault("{\"jsonrpc\":1,\"id\":1,\"method\":\"a\"} x").0, -32700);
+        assert_eq!(fault("\u{0}").0, -32700);
+        assert_eq!(fault("7").0, -32600);
+        assert_eq!(fault("{}").0, -32600);
+        assert_eq!(
+            fault(r#"{"jsonrpc":"1.0","id":4,"method":"a"}"#),
+            (-32600, "the key \"jsonrpc\" must be \"2.0\"", Some("4".into()))
+        );
+        assert_eq!(fault(r#"{"jsonrpc":"2.0","id":4,"method":7}"#).0, -32600);
+        assert_eq!(fault(r#"{"jsonrpc":"2.0","id":4,"method":"a","params":[1]}"#).0, -32602);
+        assert_eq!(read(b"{\"a\":\"\xff\"}").unwrap_err().what, "invalid UTF-8");
+    }
+}

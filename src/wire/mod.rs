@@ -1,0 +1,24 @@
+//! Bytes to frames and back: JSON text, JSON-RPC envelopes, lines. Everything a stranger sends passes
+//! here first, so nothing in this room can panic: no indexing, no unwrap, no unchecked arithmetic.
+//! Knows no MCP method and no socket.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used
+)]
+
+pub mod envelope;
+pub mod json;
+pub mod lines;
+pub mod scan;
+pub mod splice;
+pub mod text;
+
+pub use envelope::{Fault, Id, Message};
+pub use json::Json;
+pub use lines::LineCutter;
+pub use splice::Splice;
