@@ -1,0 +1,68 @@
+//! What the gateway is told at its start: upstreams, names, limits. Plain data; where it came from
+//! (TOML, YAML, environment, an `mcp.json`) is the edge's business.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::base::limits::Limits;
+
+/// Everything one gateway needs to know. The same for every shard.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// In the order in which lists are merged.
+    pub upstreams: Vec<Upstream>,
+    /// Between an upstream's prefix and a name: `<prefix><separator><name>`. Default `__`.
+    pub separator: String,
+    pub limits: Limits,
+    /// Seals request states. The same key on every shard; random for each process unless configured.
+    pub state_key: [u8; 32],
+    /// Makes nonces of different processes differ under one key. Random.
+    pub nonce_seed: [u8; 12],
+    /// How many shards there are; a shared stdio child lives on one of them.
+    pub shards: u16,
+}
+
+/// One MCP server behind us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// As the operator wrote it; unique.
+    pub name: String,
+    /// Stands before names and, in lower case with `-` for what a URI scheme cannot hold, before URIs.
+    /// Empty for an only upstream: its names pass unchanged.
+    pub prefix: String,
+    pub target: Target,
+    pub era: EraPin,
+    pub share: Share,
+}
+
+/// One way to reach an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The upstream that is part of this program; its text tool reads files of `folder`.
+    Builtin { folder: Option<PathBuf> },
+    Tcp { address: SocketAddr },
+    Unix { path: PathBuf },
+    Stdio { command: String, args: Vec<String>, env: BTreeMap<String, String>, cwd: Option<PathBuf> },
+}
+
+/// Which era an upstream is spoken to in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum EraPin {
+    /// Found by a probe: `server/discover` on a connection of its own.
+    #[default]
+    Auto,
+    Legacy,
+    Modern,
+}
+
+/// Which clients share a connection to a legacy upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Share {
+    /// Clients that can be asked (sampling, elicitation, roots) or that set a log level get a
+    /// connection of their own, because a legacy server's questions name no caller; others share one.
+    #[default]
+    Auto,
+    /// All share one: the upstream's questions are refused and its logs dropped.
+    Always,
+}
