@@ -8,6 +8,26 @@ use std::time::Duration;
 use crate::base::Now;
 use crate::wire::Json;
 
+/// What stands beside the parameters of a request to the built-in upstream; see [`Call`].
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    pub now: Now,
+    pub step: u32,
+    pub text: Option<Result<&'a str, &'a str>>,
+    pub answers: Option<Json<'a>>,
+    pub capabilities: Json<'a>,
+    pub random: u64,
+}
+
+impl<'a> Context<'a> {
+    /// The call that a tool sees.
+    #[inline]
+    pub(super) const fn call(&self, arguments: Json<'a>) -> Call<'a> {
+        let Self { now, step, text, answers, capabilities, random } = *self;
+        Call { now, arguments, step, text, answers, capabilities, random }
+    }
+}
+
 /// One call, or one more step of it: a tool that answered [`Outcome::Wait`], [`Outcome::Read`] or
 /// [`Outcome::Ask`] is called again with the same arguments and what it waited for.
 #[derive(Clone, Copy, Debug)]
@@ -44,12 +64,20 @@ pub enum Outcome {
     Fault { code: i32, message: Cow<'static, str>, data: Option<String> },
 }
 
+impl Outcome {
+    /// −32602: the parameters are at fault, not what they ask for.
+    pub const fn invalid(message: &'static str) -> Self {
+        Self::Fault { code: -32602, message: Cow::Borrowed(message), data: None }
+    }
+}
+
 /// A tool in process. One instance a shard.
 pub trait Tool {
     /// The `Tool` object of `tools/list` as JSON text, its `name` included; read once, at the start.
     fn descriptor(&self) -> Cow<'static, str>;
 
     /// Runs one step and appends its text to `out`. Must not block and should take well under a
-    /// millisecond: the whole shard waits.
+    /// millisecond: the whole shard waits. What it appends must be valid JSON without newlines, which
+    /// [`super::reply`] writes.
     fn call(&mut self, call: &Call<'_>, out: &mut Vec<u8>) -> Outcome;
 }
