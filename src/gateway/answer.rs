@@ -38,7 +38,8 @@ pub fn write_error(out: &mut Vec<u8>, id: &str, error: Json<'_>, translation: &T
     if translation.from != translation.to
         && translation.method == Method::ResourcesRead
         && let Some(code) = error.get("code").filter(|code| code.text() == missing)
-        && (translation.from == Era::Legacy || error.get("data").is_some_and(|data| data.get("uri").is_some()))
+        && (translation.from == Era::Legacy
+            || error.get("data").is_some_and(|data| data.get("uri").is_some()))
     {
         splice.replace(code.text(), era::resource_not_found(translation.to).to_string());
     }
@@ -86,7 +87,9 @@ pub fn modern_members(result: Json<'_>, method: Method) -> Cow<'static, str> {
         }
     }
     match (kind, ttl, scope) {
-        (true, true, true) => Cow::Borrowed(r#""resultType":"complete","ttlMs":0,"cacheScope":"private""#),
+        (true, true, true) => {
+            Cow::Borrowed(r#""resultType":"complete","ttlMs":0,"cacheScope":"private""#)
+        }
         (true, false, false) => Cow::Borrowed(r#""resultType":"complete""#),
         _ => {
             let parts = [
@@ -94,7 +97,14 @@ pub fn modern_members(result: Json<'_>, method: Method) -> Cow<'static, str> {
                 (ttl, r#""ttlMs":0"#),
                 (scope, r#""cacheScope":"private""#),
             ];
-            Cow::Owned(parts.iter().filter(|(wanted, _)| *wanted).map(|(_, text)| *text).collect::<Vec<_>>().join(","))
+            Cow::Owned(
+                parts
+                    .iter()
+                    .filter(|(wanted, _)| *wanted)
+                    .map(|(_, text)| *text)
+                    .collect::<Vec<_>>()
+                    .join(","),
+            )
         }
     }
 }
@@ -194,10 +204,20 @@ mod tests {
     #[test]
     fn a_legacy_result_becomes_modern_and_back() {
         let modern = result(r#"{"tools":[]}"#, Method::ToolsList, Era::Legacy, Era::Modern, "");
-        assert!(modern.contains(r#""resultType":"complete","ttlMs":0,"cacheScope":"private","tools":[]"#), "{modern}");
+        assert!(
+            modern
+                .contains(r#""resultType":"complete","ttlMs":0,"cacheScope":"private","tools":[]"#),
+            "{modern}"
+        );
         let called = result("{}", Method::ToolsCall, Era::Legacy, Era::Modern, "");
         assert!(called.contains(r#""result":{"resultType":"complete"}"#), "{called}");
-        let legacy = result(r#"{"resultType":"complete","content":[]}"#, Method::ToolsCall, Era::Modern, Era::Legacy, "");
+        let legacy = result(
+            r#"{"resultType":"complete","content":[]}"#,
+            Method::ToolsCall,
+            Era::Modern,
+            Era::Legacy,
+            "",
+        );
         assert!(legacy.contains(r#""result":{"content":[]}"#), "{legacy}");
     }
 
@@ -213,9 +233,19 @@ mod tests {
     fn a_missing_resource_has_the_code_of_the_clients_era() {
         let mut out = Vec::new();
         let routes = routes("");
-        let translation =
-            Translation { method: Method::ResourcesRead, from: Era::Legacy, to: Era::Modern, upstream: 0, routes: &routes };
-        write_error(&mut out, "1", Json::parse(r#"{"code":-32002,"message":"gone"}"#).unwrap(), &translation);
+        let translation = Translation {
+            method: Method::ResourcesRead,
+            from: Era::Legacy,
+            to: Era::Modern,
+            upstream: 0,
+            routes: &routes,
+        };
+        write_error(
+            &mut out,
+            "1",
+            Json::parse(r#"{"code":-32002,"message":"gone"}"#).unwrap(),
+            &translation,
+        );
         assert!(String::from_utf8(out).unwrap().contains("\"code\":-32602"));
     }
 }

@@ -47,7 +47,12 @@ pub fn reply(
 }
 
 /// One answer fewer is to come: it was given, or its request was cancelled, or reading has ended.
-pub fn settle(clients: &Slab<Client>, batches: &mut Slab<Batch>, key: Option<BatchKey>, out: &mut Effects) {
+pub fn settle(
+    clients: &Slab<Client>,
+    batches: &mut Slab<Batch>,
+    key: Option<BatchKey>,
+    out: &mut Effects,
+) {
     let Some(key) = key else { return };
     let Some(batch) = batches.get_mut(key) else { return };
     batch.left = batch.left.saturating_sub(1);

@@ -27,7 +27,9 @@ impl Gateway {
                 upstream.identity = Some(Identity {
                     version: Version::LATEST,
                     capabilities: self.builtin.capabilities().into(),
-                    instructions: Some(crate::wire::text::quoted(self.builtin.instructions()).into()),
+                    instructions: Some(
+                        crate::wire::text::quoted(self.builtin.instructions()).into(),
+                    ),
                     server_info: None,
                 });
             } else if upstream.home == self.shard {
@@ -50,7 +52,14 @@ impl Gateway {
     }
 
     /// Dials a lane for one client.
-    pub(super) fn dial_own(&mut self, now: Now, index: usize, client: super::ClientKey, hello: Hello, out: &mut Effects) -> LaneKey {
+    pub(super) fn dial_own(
+        &mut self,
+        now: Now,
+        index: usize,
+        client: super::ClientKey,
+        hello: Hello,
+        out: &mut Effects,
+    ) -> LaneKey {
         self.upstreams[index].own_lanes += 1;
         let mut lane = Lane::new(index, Role::Own(client));
         lane.hello = Some(Box::new(hello));
@@ -61,7 +70,10 @@ impl Gateway {
         let upstream = lane.upstream;
         let wait = self.settings.limits.connect;
         let wheel = &mut self.wheel;
-        let key = self.lanes.insert_with(|key| Lane { alarm: Some(wheel.set(now.at, wait, Alarm::Lane(key))), ..lane });
+        let key = self.lanes.insert_with(|key| Lane {
+            alarm: Some(wheel.set(now.at, wait, Alarm::Lane(key))),
+            ..lane
+        });
         out.push(Effect::Dial { lane: key, upstream });
         key
     }
@@ -118,7 +130,14 @@ impl Gateway {
     }
 
     /// Sends a request of the gateway's own. It has no time limit of its own; the lane has.
-    pub(super) fn errand(&mut self, lane: LaneKey, errand: Errand, method: Method, params: &str, out: &mut Effects) -> Option<FlightKey> {
+    pub(super) fn errand(
+        &mut self,
+        lane: LaneKey,
+        errand: Errand,
+        method: Method,
+        params: &str,
+        out: &mut Effects,
+    ) -> Option<FlightKey> {
         let upstream = self.lanes.get(lane)?.upstream;
         let key = self.flights.insert(Flight {
             asker: Asker::Own(errand),
@@ -136,7 +155,13 @@ impl Gateway {
         });
         let id = super::flight::wire_id(self.shard, key);
         self.to_lane(lane, out, |out| {
-            out.extend_from_slice(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{}\",\"params\":{params}}}", method.as_str()).as_bytes());
+            out.extend_from_slice(
+                format!(
+                    "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{}\",\"params\":{params}}}",
+                    method.as_str()
+                )
+                .as_bytes(),
+            );
         });
         Some(key)
     }
@@ -144,18 +169,29 @@ impl Gateway {
     /// Sends a notification of the gateway's own.
     pub(super) fn tell(&mut self, lane: LaneKey, method: &str, params: &str, out: &mut Effects) {
         self.to_lane(lane, out, |out| {
-            out.extend_from_slice(format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\"params\":{params}}}").as_bytes());
+            out.extend_from_slice(
+                format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\"params\":{params}}}")
+                    .as_bytes(),
+            );
         });
     }
 
     /// One frame for a lane, wherever it is.
-    pub(super) fn to_lane(&mut self, key: LaneKey, out: &mut Effects, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn to_lane(
+        &mut self,
+        key: LaneKey,
+        out: &mut Effects,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
         let Some(lane) = self.lanes.get(key) else { return };
         match (lane.role, lane.link) {
             (Role::Remote(home), _) => {
                 let mut frame = Vec::new();
                 write(&mut frame);
-                out.push(Effect::Mail { to: home, mail: Mail::ToUpstream { upstream: lane.upstream, frame: frame.into() } });
+                out.push(Effect::Mail {
+                    to: home,
+                    mail: Mail::ToUpstream { upstream: lane.upstream, frame: frame.into() },
+                });
             }
             (_, Some(link)) => out.send(link, write),
             (_, None) => {}
@@ -163,7 +199,14 @@ impl Gateway {
     }
 
     /// The answer to one of the gateway's own requests.
-    pub(super) fn errand_done(&mut self, now: Now, key: LaneKey, errand: Errand, answer: Result<Json<'_>, Json<'_>>, out: &mut Effects) {
+    pub(super) fn errand_done(
+        &mut self,
+        now: Now,
+        key: LaneKey,
+        errand: Errand,
+        answer: Result<Json<'_>, Json<'_>>,
+        out: &mut Effects,
+    ) {
         match (errand, answer) {
             (Errand::Probe, Ok(result)) => match discovered(result) {
                 Some(identity) => self.lane_ready(now, key, identity, out),
@@ -175,7 +218,12 @@ impl Gateway {
                     self.tell(key, "notifications/initialized", "{}", out);
                     self.lane_ready(now, key, identity, out);
                 }
-                None => self.give_up(now, key, "it answered initialize with a version that is not spoken here", out),
+                None => self.give_up(
+                    now,
+                    key,
+                    "it answered initialize with a version that is not spoken here",
+                    out,
+                ),
             },
             (Errand::Initialize, Err(error)) => {
                 let message = error.get("message").and_then(Json::as_str).unwrap_or_default();
@@ -201,7 +249,12 @@ impl Gateway {
     fn is_legacy(&mut self, now: Now, key: LaneKey, out: &mut Effects) {
         let Some(lane) = self.lanes.get(key) else { return };
         if lane.role != Role::Probe {
-            self.give_up(now, key, "it does not answer server/discover although it is pinned to the modern era", out);
+            self.give_up(
+                now,
+                key,
+                "it does not answer server/discover although it is pinned to the modern era",
+                out,
+            );
             return;
         }
         let index = lane.upstream;
@@ -231,7 +284,10 @@ impl Gateway {
             });
             for shard in self.other_shards(index) {
                 let identity = Box::new(identity.clone());
-                out.push(Effect::Mail { to: shard, mail: Mail::UpstreamReady { upstream: index, identity } });
+                out.push(Effect::Mail {
+                    to: shard,
+                    mail: Mail::UpstreamReady { upstream: index, identity },
+                });
             }
             self.upstream_ready(now, index, identity, out);
         }
@@ -298,7 +354,14 @@ impl Gateway {
     }
 
     /// A lane is gone. `could_spawn`: there was something at the other end at all.
-    pub(super) fn lane_lost(&mut self, now: Now, key: LaneKey, why: &str, could_spawn: bool, out: &mut Effects) {
+    pub(super) fn lane_lost(
+        &mut self,
+        now: Now,
+        key: LaneKey,
+        why: &str,
+        could_spawn: bool,
+        out: &mut Effects,
+    ) {
         let Some(lane) = self.lanes.remove(key) else { return };
         if let Some(alarm) = lane.alarm {
             self.wheel.cancel(alarm);
@@ -337,10 +400,15 @@ impl Gateway {
                 self.fail_lane(key, index, why, out);
                 self.upstream_down(index, why, out);
                 if is_news {
-                    out.report(Report::UpstreamDown { upstream: self.upstreams[index].name.clone(), why: why.to_owned(), retry_ms });
+                    out.report(Report::UpstreamDown {
+                        upstream: self.upstreams[index].name.clone(),
+                        why: why.to_owned(),
+                        retry_ms,
+                    });
                 }
                 for shard in self.other_shards(index) {
-                    let mail = Mail::UpstreamDown { upstream: index, why: why.to_owned(), retry_ms };
+                    let mail =
+                        Mail::UpstreamDown { upstream: index, why: why.to_owned(), retry_ms };
                     out.push(Effect::Mail { to: shard, mail });
                 }
                 if self.drain.has_begun() {
@@ -376,7 +444,11 @@ impl Gateway {
 
     /// All flights on a lane, in the order of their slots.
     pub(super) fn flights_of(&self, lane: LaneKey) -> Vec<FlightKey> {
-        self.flights.iter().filter(|(_, flight)| flight.lane == Some(lane)).map(|(key, _)| key).collect()
+        self.flights
+            .iter()
+            .filter(|(_, flight)| flight.lane == Some(lane))
+            .map(|(key, _)| key)
+            .collect()
     }
 
     /// Every flight on a lane that is gone gets its one error; questions of it are taken back.
@@ -388,13 +460,19 @@ impl Gateway {
                 flown.lane = None;
                 continue;
             }
-            self.fail(flight, Code::ServerUnavailable, &format!("upstream {} is gone: {why}", self.upstreams[index].name), out);
+            self.fail(
+                flight,
+                Code::ServerUnavailable,
+                &format!("upstream {} is gone: {why}", self.upstreams[index].name),
+                out,
+            );
         }
         self.withdraw_asks(key, out);
     }
 
-    fn other_shards(&self, index: usize) -> Vec<ShardId> {
-        let is_shared = matches!(self.settings.upstreams[index].target, super::settings::Target::Stdio { .. });
+    pub(super) fn other_shards(&self, index: usize) -> Vec<ShardId> {
+        let is_shared =
+            matches!(self.settings.upstreams[index].target, super::settings::Target::Stdio { .. });
         let shards = if is_shared { self.settings.shards } else { 0 };
         (0..shards).map(ShardId).filter(|&shard| shard != self.shard).collect()
     }
@@ -412,12 +490,17 @@ impl Gateway {
                 // Else the sender is told by UpstreamDown, which is on its way, and fails its flights.
             }
             Mail::FromUpstream { upstream, frame } => {
-                if let Some(lane) = self.upstreams.get(upstream).and_then(|upstream| upstream.shared) {
+                if let Some(lane) =
+                    self.upstreams.get(upstream).and_then(|upstream| upstream.shared)
+                {
                     self.lane_frame(now, lane, &frame, out);
                 }
             }
             Mail::UpstreamReady { upstream, identity } => {
-                let Some(key) = self.upstreams.get(upstream).and_then(|upstream| upstream.shared) else { return };
+                let Some(key) = self.upstreams.get(upstream).and_then(|upstream| upstream.shared)
+                else {
+                    return;
+                };
                 let Some(lane) = self.lanes.get_mut(key) else { return };
                 lane.phase = Phase::Ready;
                 lane.version = identity.version;
@@ -426,7 +509,10 @@ impl Gateway {
                 self.launch_queue(now, key, out);
             }
             Mail::UpstreamDown { upstream, why, retry_ms: _ } => {
-                let Some(key) = self.upstreams.get(upstream).and_then(|upstream| upstream.shared) else { return };
+                let Some(key) = self.upstreams.get(upstream).and_then(|upstream| upstream.shared)
+                else {
+                    return;
+                };
                 if let Some(lane) = self.lanes.get_mut(key) {
                     lane.phase = Phase::Dialing;
                 }
@@ -446,14 +532,17 @@ pub(super) const fn gateway_itself() -> request::Remembered<'static> {
 /// A `DiscoverResult` that offers a version we speak.
 fn discovered(result: Json<'_>) -> Option<Identity> {
     let versions = result.get("supportedVersions")?;
-    let speaks = versions.elements().any(|version| version.as_str().as_deref() == Some(Version::LATEST.as_str()));
+    let speaks = versions
+        .elements()
+        .any(|version| version.as_str().as_deref() == Some(Version::LATEST.as_str()));
     let info = result.get("_meta").and_then(|meta| meta.get(meta::SERVER_INFO));
     speaks.then(|| identity(Version::LATEST, result, info))
 }
 
 /// An `InitializeResult` in a version we speak.
 fn initialized(result: Json<'_>) -> Option<Identity> {
-    let version = Version::parse(&result.get("protocolVersion")?.as_str()?).filter(|v| v.era() == Era::Legacy)?;
+    let version = Version::parse(&result.get("protocolVersion")?.as_str()?)
+        .filter(|v| v.era() == Era::Legacy)?;
     Some(identity(version, result, result.get("serverInfo")))
 }
 
@@ -466,4 +555,3 @@ fn identity(version: Version, result: Json<'_>, info: Option<Json<'_>>) -> Ident
         server_info: info.filter(|info| info.is_object()).map(text),
     }
 }
-

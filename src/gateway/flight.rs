@@ -47,9 +47,18 @@ pub struct Flight {
 /// Who waits for the answer.
 #[derive(Debug)]
 pub enum Asker {
-    Client { client: ClientKey, id: Box<str>, era: Era, batch: Option<BatchKey> },
+    Client {
+        client: ClientKey,
+        id: Box<str>,
+        era: Era,
+        batch: Option<BatchKey>,
+    },
     /// One part of a merged list.
-    Gather { gather: GatherKey, part: usize, client: ClientKey },
+    Gather {
+        gather: GatherKey,
+        part: usize,
+        client: ClientKey,
+    },
     /// The gateway itself.
     Own(Errand),
 }

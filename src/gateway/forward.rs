@@ -42,7 +42,12 @@ impl Gateway {
         };
         if self.flights.len() >= self.settings.limits.flights_max {
             let key = self.open(now, asker, client, upstream, method, parsed);
-            self.fail(key, Code::Internal, "too many requests are under way: limit flights_max; try again later", out);
+            self.fail(
+                key,
+                Code::Internal,
+                "too many requests are under way: limit flights_max; try again later",
+                out,
+            );
             return None;
         }
         let key = self.open(now, asker, client, upstream, method, parsed);
@@ -51,7 +56,15 @@ impl Gateway {
         Some(key)
     }
 
-    fn open(&mut self, now: Now, asker: Asker, client: ClientKey, upstream: usize, method: Method, parsed: &Params<'_>) -> FlightKey {
+    fn open(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        client: ClientKey,
+        upstream: usize,
+        method: Method,
+        parsed: &Params<'_>,
+    ) -> FlightKey {
         let token = match asker {
             Asker::Client { .. } => parsed.meta.progress_token.map(|token| token.text().into()),
             _ => None,
@@ -79,7 +92,15 @@ impl Gateway {
     }
 
     /// Finds a lane for an open flight, and sends, queues or fails it.
-    fn place(&mut self, now: Now, key: FlightKey, client: ClientKey, params: Json<'_>, parsed: &Params<'_>, out: &mut Effects) {
+    fn place(
+        &mut self,
+        now: Now,
+        key: FlightKey,
+        client: ClientKey,
+        params: Json<'_>,
+        parsed: &Params<'_>,
+        out: &mut Effects,
+    ) {
         let Some(flight) = self.flights.get(key) else { return };
         let upstream = flight.upstream;
         match self.choose(now, client, upstream, parsed, out) {
@@ -122,7 +143,14 @@ impl Gateway {
     }
 
     /// The lane that serves this client's request at this upstream; dialled if it must be its own.
-    fn choose(&mut self, now: Now, client: ClientKey, index: usize, parsed: &Params<'_>, out: &mut Effects) -> Choice {
+    fn choose(
+        &mut self,
+        now: Now,
+        client: ClientKey,
+        index: usize,
+        parsed: &Params<'_>,
+        out: &mut Effects,
+    ) -> Choice {
         let upstream = &self.upstreams[index];
         let Some(era) = upstream.era() else {
             return match &upstream.status {
@@ -135,16 +163,27 @@ impl Gateway {
         }
         match (&upstream.status, upstream.shared) {
             (Status::Down { why }, _) => Choice::Unavailable(unavailable(&upstream.name, why)),
-            (Status::Ready { .. }, Some(lane)) if self.lanes.get(lane).is_some_and(|lane| lane.blocked) => Choice::Unavailable(
-                format!("upstream {} does not read: limit upstream_outbox_bytes_max; try again later", upstream.name),
-            ),
+            (Status::Ready { .. }, Some(lane))
+                if self.lanes.get(lane).is_some_and(|lane| lane.blocked) =>
+            {
+                Choice::Unavailable(format!(
+                    "upstream {} does not read: limit upstream_outbox_bytes_max; try again later",
+                    upstream.name
+                ))
+            }
             (Status::Ready { .. }, Some(lane)) => Choice::Send(lane),
             _ => Choice::Wait,
         }
     }
 
     /// What to say of the client on a lane of its own, if it needs one here.
-    pub(super) fn needs_own(&self, client: ClientKey, index: usize, era: Era, parsed: &Params<'_>) -> Option<Hello> {
+    pub(super) fn needs_own(
+        &self,
+        client: ClientKey,
+        index: usize,
+        era: Era,
+        parsed: &Params<'_>,
+    ) -> Option<Hello> {
         let spec = &self.settings.upstreams[index];
         if spec.share == Share::Always || self.upstreams[index].is_builtin {
             return None;
@@ -152,9 +191,14 @@ impl Gateway {
         let session = self.clients.get(client)?.session.as_deref();
         type Said<'a> = (Era, Askable, Option<LogLevel>, Version, &'a str, &'a str);
         let (asker, askable, level, version, capabilities, info): Said<'_> = match session {
-            Some(session) if !parsed.meta.is_modern() => {
-                (Era::Legacy, session.askable, session.level, session.version, &session.capabilities, &session.info)
-            }
+            Some(session) if !parsed.meta.is_modern() => (
+                Era::Legacy,
+                session.askable,
+                session.level,
+                session.version,
+                &session.capabilities,
+                &session.info,
+            ),
             _ => (
                 Era::Modern,
                 parsed.meta.askable(),
@@ -165,20 +209,36 @@ impl Gateway {
             ),
         };
         match era {
-            Era::Legacy if askable.any() || level.is_some() => {
-                Some(Hello { era: asker, version, capabilities: capabilities.into(), info: info.into() })
-            }
+            Era::Legacy if askable.any() || level.is_some() => Some(Hello {
+                era: asker,
+                version,
+                capabilities: capabilities.into(),
+                info: info.into(),
+            }),
             // A modern server asks inside its answers; but its logs on a shared stream name no request.
             Era::Modern if level.is_some() => {
                 let info = super::greet::SERVER_INFO.into();
-                Some(Hello { era: asker, version: Version::LATEST, capabilities: "{}".into(), info })
+                Some(Hello {
+                    era: asker,
+                    version: Version::LATEST,
+                    capabilities: "{}".into(),
+                    info,
+                })
             }
             _ => None,
         }
     }
 
-    fn own_lane(&mut self, now: Now, client: ClientKey, index: usize, hello: Hello, out: &mut Effects) -> Choice {
-        let found = self.clients.get(client).and_then(|client| client.own_lane(index, &hello.capabilities));
+    fn own_lane(
+        &mut self,
+        now: Now,
+        client: ClientKey,
+        index: usize,
+        hello: Hello,
+        out: &mut Effects,
+    ) -> Choice {
+        let found =
+            self.clients.get(client).and_then(|client| client.own_lane(index, &hello.capabilities));
         if let Some(key) = found {
             return match self.lanes.get(key) {
                 Some(lane) if lane.blocked => Choice::Unavailable(format!(
@@ -204,6 +264,20 @@ impl Gateway {
         Choice::Queue(lane)
     }
 
+    /// The client's own lane, dialled if there is none; `None` where it cannot have one.
+    pub(super) fn own_lane_key(
+        &mut self,
+        now: Now,
+        client: ClientKey,
+        index: usize,
+        hello: Hello,
+        out: &mut Effects,
+    ) -> Option<LaneKey> {
+        let capabilities = hello.capabilities.clone();
+        self.own_lane(now, client, index, hello, out);
+        self.clients.get(client)?.own_lane(index, &capabilities)
+    }
+
     /// A client's own lane is ready: it is told what the session remembers.
     pub(super) fn own_lane_ready(&mut self, client: ClientKey, lane: LaneKey, out: &mut Effects) {
         let level = self.clients.get(client).and_then(|client| client.session.as_ref()?.level);
@@ -219,11 +293,22 @@ impl Gateway {
     }
 
     /// Writes the request to its lane.
-    fn send(&mut self, now: Now, key: FlightKey, lane: LaneKey, params: Json<'_>, parsed: &Params<'_>, out: &mut Effects) {
-        let (Some(flight), Some(to)) = (self.flights.get_mut(key), self.lanes.get(lane)) else { return };
+    fn send(
+        &mut self,
+        now: Now,
+        key: FlightKey,
+        lane: LaneKey,
+        params: Json<'_>,
+        parsed: &Params<'_>,
+        out: &mut Effects,
+    ) {
+        let (Some(flight), Some(to)) = (self.flights.get_mut(key), self.lanes.get(lane)) else {
+            return;
+        };
         flight.lane = Some(lane);
         flight.stage = Stage::Sent;
-        let (method, index, level, target) = (flight.method, flight.upstream, flight.level, to.era());
+        let (method, index, level, target) =
+            (flight.method, flight.upstream, flight.level, to.era());
         let is_own = to.client().is_some();
         let from = if parsed.meta.is_modern() { Era::Modern } else { Era::Legacy };
         let client = flight.client();
@@ -265,7 +350,12 @@ impl Gateway {
     }
 
     /// What the upstream itself calls the thing, where that differs.
-    pub(super) fn own_name(&self, method: Method, index: usize, parsed: &Params<'_>) -> Option<String> {
+    pub(super) fn own_name(
+        &self,
+        method: Method,
+        index: usize,
+        parsed: &Params<'_>,
+    ) -> Option<String> {
         if !self.routes.renames(index) {
             return None;
         }
@@ -280,7 +370,14 @@ impl Gateway {
     }
 
     /// Sends a call again, under a new id, with what its upstream asked for.
-    pub(super) fn resend(&mut self, now: Now, key: FlightKey, answers: &str, state: Option<&str>, out: &mut Effects) {
+    pub(super) fn resend(
+        &mut self,
+        now: Now,
+        key: FlightKey,
+        answers: &str,
+        state: Option<&str>,
+        out: &mut Effects,
+    ) {
         let Some(key) = self.rekey(now, key) else { return };
         let Some(flight) = self.flights.get(key) else { return };
         let (index, method) = (flight.upstream, flight.method);
@@ -297,7 +394,10 @@ impl Gateway {
             }
         };
         let renamed = self.own_name(method, index, &parsed);
-        let Some(session) = self.clients.get(client).and_then(|client| client.session.as_deref()) else { return };
+        let Some(session) = self.clients.get(client).and_then(|client| client.session.as_deref())
+        else {
+            return;
+        };
         let translation = request::Translation {
             wire_id: wire_id(self.shard, key),
             method,
@@ -328,8 +428,13 @@ impl Gateway {
         }
         let (client, place) = (flight.client(), flight.place);
         let (wheel, wait) = (&mut self.wheel, self.settings.limits.request);
-        let new = self.flights.insert_with(|key| Flight { alarm: Some(wheel.set(now.at, wait, Alarm::Flight(key))), ..flight });
-        if let Some(entry) = client.and_then(|client| self.clients.get_mut(client)?.flights.get_mut(place)) {
+        let new = self.flights.insert_with(|key| Flight {
+            alarm: Some(wheel.set(now.at, wait, Alarm::Flight(key))),
+            ..flight
+        });
+        if let Some(entry) =
+            client.and_then(|client| self.clients.get_mut(client)?.flights.get_mut(place))
+        {
             *entry = new;
         }
         Some(new)
@@ -356,7 +461,9 @@ impl Gateway {
             {
                 moved.place = flight.place;
             }
-            if client.paused && client.flights.len() * 2 <= self.settings.limits.flights_per_link_max {
+            if client.paused
+                && client.flights.len() * 2 <= self.settings.limits.flights_per_link_max
+            {
                 client.paused = false;
                 out.push(Effect::Resume { link: client.link });
             }
@@ -383,7 +490,15 @@ impl Gateway {
                 // A held call has been answered; its retry will find nothing and be told so.
                 if !matches!(flight.stage, Stage::Held(_)) {
                     let data = self.fault_data(code, flight.upstream);
-                    self.reply_error(client, &id, batch, code.number(), message, data.as_deref(), out);
+                    self.reply_error(
+                        client,
+                        &id,
+                        batch,
+                        code.number(),
+                        message,
+                        data.as_deref(),
+                        out,
+                    );
                 }
             }
             Asker::Gather { gather, part, .. } => self.gather_failed(gather, part, message, out),
@@ -406,7 +521,9 @@ impl Gateway {
     fn fault_data(&self, code: Code, upstream: usize) -> Option<String> {
         let name = text::quoted(&self.upstreams.get(upstream)?.name);
         match code {
-            Code::ServerUnavailable => Some(format!("{{\"upstream\":{name},\"code\":\"SERVER_UNAVAILABLE\"}}")),
+            Code::ServerUnavailable => {
+                Some(format!("{{\"upstream\":{name},\"code\":\"SERVER_UNAVAILABLE\"}}"))
+            }
             Code::Timeout => Some(format!(
                 "{{\"upstream\":{name},\"code\":\"TIMEOUT\",\"timeoutMs\":{}}}",
                 self.settings.limits.request.as_millis()
@@ -425,7 +542,9 @@ impl Gateway {
         data: Option<&str>,
         out: &mut Effects,
     ) {
-        batch::reply(&self.clients, &mut self.batches, client, batch, out, |out| error::write(out, id, code, message, data));
+        batch::reply(&self.clients, &mut self.batches, client, batch, out, |out| {
+            error::write(out, id, code, message, data)
+        });
     }
 
     /// A flight's time has come: its next step is due, or it has taken too long.
@@ -436,11 +555,23 @@ impl Gateway {
         match &flight.stage {
             Stage::Stepping { .. } => return self.step(now, key, None, out),
             Stage::Held(_) => {
-                self.cancel_upstream(key, "the form was not filled in within the time of the limit form", out);
-                self.fail(key, Code::Timeout, "the form was not filled in in time: limit form", out);
+                self.cancel_upstream(
+                    key,
+                    "the form was not filled in within the time of the limit form",
+                    out,
+                );
+                self.fail(
+                    key,
+                    Code::Timeout,
+                    "the form was not filled in in time: limit form",
+                    out,
+                );
             }
             Stage::Asking(_) => {
-                let message = format!("the client did not answer within {} s: limit form", limits.form.as_secs());
+                let message = format!(
+                    "the client did not answer within {} s: limit form",
+                    limits.form.as_secs()
+                );
                 self.fail(key, Code::Timeout, &message, out);
             }
             Stage::Waiting | Stage::Sent => {
@@ -458,8 +589,16 @@ impl Gateway {
     /// Tells the upstream that nobody waits any more.
     pub(super) fn cancel_upstream(&mut self, key: FlightKey, reason: &str, out: &mut Effects) {
         let Some(flight) = self.flights.get(key) else { return };
-        let Some(lane) = flight.lane.filter(|_| !matches!(flight.stage, Stage::Waiting | Stage::Asking(_))) else { return };
-        let params = format!("{{\"requestId\":{},\"reason\":{}}}", wire_id(self.shard, key), text::quoted(reason));
+        let Some(lane) =
+            flight.lane.filter(|_| !matches!(flight.stage, Stage::Waiting | Stage::Asking(_)))
+        else {
+            return;
+        };
+        let params = format!(
+            "{{\"requestId\":{},\"reason\":{}}}",
+            wire_id(self.shard, key),
+            text::quoted(reason)
+        );
         self.tell(lane, "notifications/cancelled", &params, out);
     }
 

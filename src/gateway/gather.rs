@@ -101,7 +101,9 @@ impl Gateway {
         }
         let cursor = result.get("nextCursor").filter(|cursor| cursor.as_str().is_some());
         let Some(gather) = self.gathers.get_mut(key) else { return };
-        let (Some(cursor), Some(found)) = (cursor, gather.parts.get_mut(part)) else { return self.part_done(key, out) };
+        let (Some(cursor), Some(found)) = (cursor, gather.parts.get_mut(part)) else {
+            return self.part_done(key, out);
+        };
         found.pages += 1;
         if found.pages >= self.settings.limits.list_pages_max {
             return self.part_done(key, out);
@@ -119,10 +121,16 @@ impl Gateway {
     }
 
     /// Puts a page's entries to those that are there.
-    fn take_page(&mut self, key: GatherKey, part: usize, result: Json<'_>) -> Result<(), &'static str> {
+    fn take_page(
+        &mut self,
+        key: GatherKey,
+        part: usize,
+        result: Json<'_>,
+    ) -> Result<(), &'static str> {
         let Some(gather) = self.gathers.get_mut(key) else { return Ok(()) };
         let member = gather.method.list_member().unwrap_or_default();
-        let prefixes = Prefixes { name: self.routes.name_prefix(part), uri: self.routes.uri_prefix(part) };
+        let prefixes =
+            Prefixes { name: self.routes.name_prefix(part), uri: self.routes.uri_prefix(part) };
         let Some(found) = gather.parts.get_mut(part) else { return Ok(()) };
         let before = found.entries.len();
         for entry in result.get(member).into_iter().flat_map(Json::elements) {
@@ -138,10 +146,23 @@ impl Gateway {
         Ok(())
     }
 
-    fn gather_builtin(&mut self, now: Now, key: GatherKey, part: usize, asked: &Asked<'_>, out: &mut Effects) {
+    fn gather_builtin(
+        &mut self,
+        now: Now,
+        key: GatherKey,
+        part: usize,
+        asked: &Asked<'_>,
+        out: &mut Effects,
+    ) {
         let mut text = std::mem::take(&mut self.scratch);
         text.clear();
-        let outcome = self.serve_builtin(now, asked.method, asked.params, &super::local::Step::first(asked.parsed), &mut text);
+        let outcome = self.serve_builtin(
+            now,
+            asked.method,
+            asked.params,
+            &super::local::Step::first(asked.parsed),
+            &mut text,
+        );
         if outcome == super::builtin::Outcome::Done
             && let Ok(result) = Json::from_bytes(&text)
         {
@@ -154,8 +175,15 @@ impl Gateway {
     }
 
     /// An upstream has nothing to give: it is left out, unless all are.
-    pub(super) fn gather_failed(&mut self, key: GatherKey, part: usize, message: &str, out: &mut Effects) {
-        if let Some(part) = self.gathers.get_mut(key).and_then(|gather| gather.parts.get_mut(part)) {
+    pub(super) fn gather_failed(
+        &mut self,
+        key: GatherKey,
+        part: usize,
+        message: &str,
+        out: &mut Effects,
+    ) {
+        if let Some(part) = self.gathers.get_mut(key).and_then(|gather| gather.parts.get_mut(part))
+        {
             part.failure = Some(message.to_owned());
         }
         self.part_done(key, out);
@@ -168,22 +196,35 @@ impl Gateway {
             return;
         }
         let Some(gather) = self.gathers.remove(key) else { return };
-        let failures: Vec<&str> = gather.parts.iter().filter_map(|part| part.failure.as_deref()).collect();
+        let failures: Vec<&str> =
+            gather.parts.iter().filter_map(|part| part.failure.as_deref()).collect();
         if failures.len() == gather.parts.len()
             && let Some(first) = failures.first()
         {
             let message = format!("no upstream gave its list: {first}");
             let code = Code::ServerUnavailable.number();
-            return self.reply_error(gather.client, &gather.id, gather.batch, code, &message, None, out);
+            return self.reply_error(
+                gather.client,
+                &gather.id,
+                gather.batch,
+                code,
+                &message,
+                None,
+                out,
+            );
         }
         batch::reply(&self.clients, &mut self.batches, gather.client, gather.batch, out, |out| {
             answer::open(out, &gather.id);
             out.push(b'{');
             if gather.era == Era::Modern {
-                out.extend_from_slice(answer::modern_members(Json::EMPTY_OBJECT, gather.method).as_bytes());
+                out.extend_from_slice(
+                    answer::modern_members(Json::EMPTY_OBJECT, gather.method).as_bytes(),
+                );
                 out.push(b',');
             }
-            out.extend_from_slice(format!("\"{}\":[", gather.method.list_member().unwrap_or_default()).as_bytes());
+            out.extend_from_slice(
+                format!("\"{}\":[", gather.method.list_member().unwrap_or_default()).as_bytes(),
+            );
             let mut first = true;
             for part in gather.parts.iter().filter(|part| !part.entries.is_empty()) {
                 if !std::mem::take(&mut first) {
@@ -205,10 +246,15 @@ impl Gateway {
     /// The client wants the list no more.
     pub(super) fn cancel_gather(&mut self, key: GatherKey, out: &mut Effects) {
         let Some(gather) = self.gathers.remove(key) else { return };
-        let flights = self.clients.get(gather.client).map(|client| client.flights.clone()).unwrap_or_default();
+        let flights = self
+            .clients
+            .get(gather.client)
+            .map(|client| client.flights.clone())
+            .unwrap_or_default();
         for flight in flights {
-            let is_part =
-                self.flights.get(flight).is_some_and(|flight| matches!(flight.asker, Asker::Gather { gather, .. } if gather == key));
+            let is_part = self.flights.get(flight).is_some_and(
+                |flight| matches!(flight.asker, Asker::Gather { gather, .. } if gather == key),
+            );
             if is_part {
                 self.cancel(flight, "the client cancelled", out);
             }
@@ -261,4 +307,3 @@ fn write_entry(out: &mut String, entry: Json<'_>, method: Method, prefixes: &Pre
     splice.write(&mut bytes);
     out.push_str(&String::from_utf8(bytes).unwrap_or_default());
 }
-

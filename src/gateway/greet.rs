@@ -24,8 +24,11 @@ pub struct Greet {
 }
 
 /// `serverInfo` of the gateway itself.
-pub const SERVER_INFO: &str =
-    concat!("{\"name\":\"ringgate\",\"title\":\"ringgate MCP gateway\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}");
+pub const SERVER_INFO: &str = concat!(
+    "{\"name\":\"ringgate\",\"title\":\"ringgate MCP gateway\",\"version\":\"",
+    env!("CARGO_PKG_VERSION"),
+    "\"}"
+);
 
 impl Gateway {
     /// Answers a greeting, now or when the upstreams are known.
@@ -82,7 +85,14 @@ impl Gateway {
         }
     }
 
-    fn write_greeting(&mut self, client: ClientKey, id: &str, batch: Option<BatchKey>, version: Version, out: &mut Effects) {
+    fn write_greeting(
+        &mut self,
+        client: ClientKey,
+        id: &str,
+        batch: Option<BatchKey>,
+        version: Version,
+        out: &mut Effects,
+    ) {
         let greeting = self.greeting(version);
         batch::reply(&self.clients, &mut self.batches, client, batch, out, |out| {
             answer::open(out, id);
@@ -132,7 +142,9 @@ impl Gateway {
         let said: Vec<(&str, &str)> = self
             .upstreams
             .iter()
-            .filter_map(|upstream| Some((&*upstream.name, &**upstream.identity.as_ref()?.instructions.as_ref()?)))
+            .filter_map(|upstream| {
+                Some((&*upstream.name, &**upstream.identity.as_ref()?.instructions.as_ref()?))
+            })
             .collect();
         if let ([_], [(_, only)]) = (self.upstreams.as_slice(), said.as_slice()) {
             return Some((*only).to_owned());
@@ -142,7 +154,10 @@ impl Gateway {
             if !merged.is_empty() {
                 merged.push_str("\n\n");
             }
-            let plain = instructions.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default();
+            let plain = instructions
+                .strip_prefix('"')
+                .and_then(|text| text.strip_suffix('"'))
+                .unwrap_or_default();
             merged.push_str(&format!("# {name}\n{}", text::unescape(plain)));
         }
         (!merged.is_empty()).then(|| text::quoted(&merged))

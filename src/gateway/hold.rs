@@ -29,12 +29,21 @@ impl Gateway {
     ) {
         let Some(found) = self.lanes.get_mut(lane) else { return };
         found.asks_made += 1;
-        let ask = HeldAsk { key: format!("ask-{}", found.asks_made), id: id.into(), method, params: params.text().into() };
+        let ask = HeldAsk {
+            key: format!("ask-{}", found.asks_made),
+            id: id.into(),
+            method,
+            params: params.text().into(),
+        };
         // A call that is held already takes the question along; else the one that was made last.
-        let of_client = self.clients.get(client).map(|client| client.flights.clone()).unwrap_or_default();
+        let of_client =
+            self.clients.get(client).map(|client| client.flights.clone()).unwrap_or_default();
         let mut fit: Option<(bool, FlightKey)> = None;
         for key in of_client {
-            let Some(flight) = self.flights.get(key).filter(|flight| flight.lane == Some(lane)) else { continue };
+            let Some(flight) = self.flights.get(key).filter(|flight| flight.lane == Some(lane))
+            else {
+                continue;
+            };
             let is_modern = matches!(flight.asker, Asker::Client { era: Era::Modern, .. });
             let is_held = matches!(flight.stage, Stage::Held(_));
             if is_modern && flight.method.may_ask() && (is_held || flight.is_sent()) {
@@ -43,7 +52,9 @@ impl Gateway {
         }
         match fit {
             Some((true, key)) => {
-                if let Some(Stage::Held(held)) = self.flights.get_mut(key).map(|flight| &mut flight.stage) {
+                if let Some(Stage::Held(held)) =
+                    self.flights.get_mut(key).map(|flight| &mut flight.stage)
+                {
                     held.asks.push(ask);
                 }
             }
@@ -57,7 +68,13 @@ impl Gateway {
                     found.asks.push(ask);
                 } else {
                     self.to_lane(lane, out, |out| {
-                        error::write(out, &ask.id, Code::Internal.number(), "no call is under way that could ask the client", None);
+                        error::write(
+                            out,
+                            &ask.id,
+                            Code::Internal.number(),
+                            "no call is under way that could ask the client",
+                            None,
+                        );
                     });
                 }
             }
@@ -66,13 +83,21 @@ impl Gateway {
 
     /// A modern client's call has gone out on its own lane: its digest is kept, and what the upstream
     /// asked before is put to it.
-    pub(super) fn put_pending_asks(&mut self, now: Now, key: FlightKey, lane: LaneKey, params: Json<'_>, out: &mut Effects) {
+    pub(super) fn put_pending_asks(
+        &mut self,
+        now: Now,
+        key: FlightKey,
+        lane: LaneKey,
+        params: Json<'_>,
+        out: &mut Effects,
+    ) {
         let Some(flight) = self.flights.get_mut(key) else { return };
         if !flight.method.may_ask() || !matches!(flight.asker, Asker::Client { .. }) {
             return;
         }
         flight.digest = digest(flight.method, params);
-        let asks = self.lanes.get_mut(lane).map(|lane| std::mem::take(&mut lane.asks)).unwrap_or_default();
+        let asks =
+            self.lanes.get_mut(lane).map(|lane| std::mem::take(&mut lane.asks)).unwrap_or_default();
         if !asks.is_empty() {
             self.hold(key, asks);
             self.say_input_required(now, key, out);
@@ -101,10 +126,16 @@ impl Gateway {
             if !questions.is_empty() {
                 questions.push(',');
             }
-            questions.push_str(&format!("\"{}\":{{\"method\":\"{}\",\"params\":{}}}", ask.key, ask.method.as_str(), ask.params));
+            questions.push_str(&format!(
+                "\"{}\":{{\"method\":\"{}\",\"params\":{}}}",
+                ask.key,
+                ask.method.as_str(),
+                ask.params
+            ));
         }
         let Some(link) = self.clients.get(client).map(|client| client.link) else { return };
-        let plain = State { flight: key, expires: now.at.after(form), digest: flight.digest }.to_bytes();
+        let plain =
+            State { flight: key, expires: now.at.after(form), digest: flight.digest }.to_bytes();
         let state = self.sealer.seal(&plain, &context(link));
         batch::reply(&self.clients, &mut self.batches, client, batch, out, |out| {
             answer::open(out, &id);
@@ -118,11 +149,19 @@ impl Gateway {
     }
 
     /// A call comes back with our own `requestState`.
-    pub(super) fn retry_held(&mut self, now: Now, asked: &Asked<'_>, token: &str, out: &mut Effects) {
+    pub(super) fn retry_held(
+        &mut self,
+        now: Now,
+        asked: &Asked<'_>,
+        token: &str,
+        out: &mut Effects,
+    ) {
         let invalid = Code::InvalidParams.number();
         let Some(link) = self.clients.get(asked.client).map(|client| client.link) else { return };
-        let state = self.sealer.open(token, &context(link)).and_then(|plain| State::from_bytes(&plain));
-        let Some(state) = state.filter(|state| state.digest == digest(asked.method, asked.params)) else {
+        let state =
+            self.sealer.open(token, &context(link)).and_then(|plain| State::from_bytes(&plain));
+        let Some(state) = state.filter(|state| state.digest == digest(asked.method, asked.params))
+        else {
             let message = "params.requestState was changed, or belongs to another call or client; make the call anew";
             return self.refuse(asked, invalid, message, None, out);
         };
@@ -130,7 +169,8 @@ impl Gateway {
             flight.client() == Some(asked.client) && matches!(flight.stage, Stage::Held(_))
         });
         if !held || state.expires < now.at {
-            let message = "the call that params.requestState belongs to has ended; make the call anew";
+            let message =
+                "the call that params.requestState belongs to has ended; make the call anew";
             return self.refuse(asked, invalid, message, None, out);
         }
         self.resume(now, asked, state.flight, out);
@@ -145,8 +185,9 @@ impl Gateway {
         let Some(lane) = flight.lane else { return };
         let Stage::Held(held) = &mut flight.stage else { return };
         let answers = asked.parsed.input_responses.unwrap_or(Json::EMPTY_OBJECT);
-        let (answered, missing): (Vec<HeldAsk>, Vec<HeldAsk>) =
-            std::mem::take(&mut held.asks).into_iter().partition(|ask| answers.get(&ask.key).is_some());
+        let (answered, missing): (Vec<HeldAsk>, Vec<HeldAsk>) = std::mem::take(&mut held.asks)
+            .into_iter()
+            .partition(|ask| answers.get(&ask.key).is_some());
         let early = if missing.is_empty() { held.answer.take() } else { None };
         let is_done = missing.is_empty();
         held.asks = missing;
@@ -161,7 +202,12 @@ impl Gateway {
         }
         if let Some(early) = early {
             if let Ok(json) = Json::parse(&early.text) {
-                self.finish(key, Era::Legacy, if early.is_error { Err(json) } else { Ok(json) }, out);
+                self.finish(
+                    key,
+                    Era::Legacy,
+                    if early.is_error { Err(json) } else { Ok(json) },
+                    out,
+                );
             }
             return;
         }

@@ -25,7 +25,12 @@ pub(super) struct Asked<'a> {
 
 impl Asked<'_> {
     pub(super) fn asker(&self) -> Asker {
-        Asker::Client { client: self.client, id: self.id.into(), era: self.version.era(), batch: self.batch }
+        Asker::Client {
+            client: self.client,
+            id: self.id.into(),
+            era: self.version.era(),
+            batch: self.batch,
+        }
     }
 }
 
@@ -45,7 +50,13 @@ impl Gateway {
         out.report(Report::ClientClosed { link, why });
     }
 
-    pub(super) fn client_frame(&mut self, now: Now, client: ClientKey, frame: &[u8], out: &mut Effects) {
+    pub(super) fn client_frame(
+        &mut self,
+        now: Now,
+        client: ClientKey,
+        frame: &[u8],
+        out: &mut Effects,
+    ) {
         match envelope::read(frame) {
             Ok(Frame::One(message)) => self.client_message(now, client, message, None, out),
             Ok(Frame::Batch(elements)) => self.client_batch(now, client, elements, out),
@@ -54,7 +65,13 @@ impl Gateway {
     }
 
     /// A frame that is no message gets an error; the connection goes on with the next.
-    fn client_fault(&mut self, client: ClientKey, fault: &Fault<'_>, batch: Option<BatchKey>, out: &mut Effects) {
+    fn client_fault(
+        &mut self,
+        client: ClientKey,
+        fault: &Fault<'_>,
+        batch: Option<BatchKey>,
+        out: &mut Effects,
+    ) {
         let id = fault.id.map_or("null", Id::text);
         let message = format!("{} (byte {})", fault.what, fault.at);
         self.reply_error(client, id, batch, fault.code, &message, None, out);
@@ -68,13 +85,19 @@ impl Gateway {
         match self.links.get(link) {
             Some(Peer::Client(_)) => {
                 let limit = self.settings.limits.frame_bytes_max;
-                let message = format!("the line is longer than the limit frame_bytes_max ({limit}); the connection ends");
-                out.send(link, |out| error::write(out, "null", Code::InvalidRequest.number(), &message, None));
+                let message = format!(
+                    "the line is longer than the limit frame_bytes_max ({limit}); the connection ends"
+                );
+                out.send(link, |out| {
+                    error::write(out, "null", Code::InvalidRequest.number(), &message, None)
+                });
                 let why = "a line over the limit frame_bytes_max";
                 out.push(Effect::Close { link, why });
                 out.report(Report::ClientClosed { link, why });
             }
-            Some(Peer::Lane(lane)) => self.give_up(now, lane, "it sent a line over the limit frame_bytes_max", out),
+            Some(Peer::Lane(lane)) => {
+                self.give_up(now, lane, "it sent a line over the limit frame_bytes_max", out)
+            }
             None => {}
         }
     }
@@ -105,7 +128,15 @@ impl Gateway {
                 Ok(Message::Request { method, id, .. }) if method == "initialize" => {
                     self.expect_answer(batch);
                     let message = "initialize must not stand in a batch";
-                    self.reply_error(client, id.text(), Some(batch), Code::InvalidRequest.number(), message, None, out);
+                    self.reply_error(
+                        client,
+                        id.text(),
+                        Some(batch),
+                        Code::InvalidRequest.number(),
+                        message,
+                        None,
+                        out,
+                    );
                 }
                 Ok(message) => {
                     if matches!(message, Message::Request { .. }) {
@@ -128,17 +159,35 @@ impl Gateway {
         }
     }
 
-    fn client_message(&mut self, now: Now, client: ClientKey, message: Message<'_>, batch: Option<BatchKey>, out: &mut Effects) {
+    fn client_message(
+        &mut self,
+        now: Now,
+        client: ClientKey,
+        message: Message<'_>,
+        batch: Option<BatchKey>,
+        out: &mut Effects,
+    ) {
         match message {
-            Message::Request { id, method, params } => self.request(now, client, id.text(), method, params, batch, out),
-            Message::Notification { method, params } => self.client_notice(client, method, params, out),
-            Message::Response { id, result } => self.asked_answered(now, client, id.text(), Ok(result), out),
-            Message::Failure { id: Some(id), error } => self.asked_answered(now, client, id.text(), Err(error), out),
+            Message::Request { id, method, params } => {
+                self.request(now, client, id.text(), method, params, batch, out)
+            }
+            Message::Notification { method, params } => {
+                self.client_notice(client, method, params, out)
+            }
+            Message::Response { id, result } => {
+                self.asked_answered(now, client, id.text(), Ok(result), out)
+            }
+            Message::Failure { id: Some(id), error } => {
+                self.asked_answered(now, client, id.text(), Err(error), out)
+            }
             Message::Failure { id: None, .. } => {}
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one request; a struct would be built to be taken apart")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one request; a struct would be built to be taken apart"
+    )]
     fn request(
         &mut self,
         now: Now,
@@ -163,7 +212,12 @@ impl Gateway {
     }
 
     /// Whether a request is legal where it stands: its method, its era, its session, its `_meta`.
-    fn judge(&self, client: ClientKey, method: &str, parsed: &Params<'_>) -> Result<(Method, Version), Refusal> {
+    fn judge(
+        &self,
+        client: ClientKey,
+        method: &str,
+        parsed: &Params<'_>,
+    ) -> Result<(Method, Version), Refusal> {
         let refuse = |code, message: String| Err(Refusal { code, message, data: None });
         let name = text::unescape(method);
         let Some(method) = Method::parse(&name) else {
@@ -179,10 +233,13 @@ impl Gateway {
                 format!("{name} needs params._meta with the key {}", crate::mcp::meta::VERSION),
             ),
             (None, Method::Initialize | Method::Ping) => Ok((method, Version::LATEST_LEGACY)),
-            (Some(session), _) if era::client_may_send(session.version, method) => Ok((method, session.version)),
-            (Some(session), _) => {
-                refuse(Code::MethodNotFound, format!("a client of {} may not send {name}", session.version.as_str()))
+            (Some(session), _) if era::client_may_send(session.version, method) => {
+                Ok((method, session.version))
             }
+            (Some(session), _) => refuse(
+                Code::MethodNotFound,
+                format!("a client of {} may not send {name}", session.version.as_str()),
+            ),
             (None, _) if !era::client_may_send(Version::LATEST_LEGACY, method) => {
                 refuse(Code::MethodNotFound, format!("a client may not send {name}"))
             }
@@ -199,13 +256,18 @@ impl Gateway {
     fn dispatch(&mut self, now: Now, asked: &Asked<'_>, out: &mut Effects) {
         match asked.method {
             Method::Initialize => self.initialize_session(now, asked, out),
-            Method::Discover => self.greet(now, asked.client, asked.id, asked.batch, asked.version, out),
+            Method::Discover => {
+                self.greet(now, asked.client, asked.id, asked.batch, asked.version, out)
+            }
             Method::Ping => self.reply_empty(asked, out),
             Method::SetLevel => self.set_level(asked, out),
-            Method::Subscribe => self.subscribe(asked, out),
+            Method::Subscribe => self.subscribe(now, asked, out),
             Method::Unsubscribe => self.unsubscribe(asked, out),
-            Method::Listen => self.listen(asked, out),
-            Method::ToolsList | Method::PromptsList | Method::ResourcesList | Method::TemplatesList => {
+            Method::Listen => self.listen(now, asked, out),
+            Method::ToolsList
+            | Method::PromptsList
+            | Method::ResourcesList
+            | Method::TemplatesList => {
                 self.list(now, asked, out);
             }
             _ => self.route(now, asked, out),
@@ -223,7 +285,14 @@ impl Gateway {
         });
     }
 
-    pub(super) fn refuse(&mut self, asked: &Asked<'_>, code: i32, message: &str, data: Option<&str>, out: &mut Effects) {
+    pub(super) fn refuse(
+        &mut self,
+        asked: &Asked<'_>,
+        code: i32,
+        message: &str,
+        data: Option<&str>,
+        out: &mut Effects,
+    ) {
         self.reply_error(asked.client, asked.id, asked.batch, code, message, data, out);
     }
 
@@ -239,7 +308,8 @@ impl Gateway {
         let version = Version::negotiate(&wanted);
         let Some(client) = self.clients.get_mut(asked.client) else { return };
         if client.session.is_some() {
-            let message = "this connection is initialized already; open another for another session";
+            let message =
+                "this connection is initialized already; open another for another session";
             return self.refuse(asked, Code::InvalidRequest.number(), message, None, out);
         }
         client.session = Some(Box::new(Session {
@@ -272,10 +342,13 @@ impl Gateway {
     /// Sends a call to the upstream that its name belongs to.
     fn route(&mut self, now: Now, asked: &Asked<'_>, out: &mut Effects) {
         let invalid = Code::InvalidParams.number();
-        let Some(name) = super::request::named(asked.method, asked.parsed).and_then(Json::as_str) else {
+        let Some(name) = super::request::named(asked.method, asked.parsed).and_then(Json::as_str)
+        else {
             let message = match asked.method {
                 Method::ResourcesRead => "params.uri must be a string",
-                Method::Complete => "params.ref must be {\"type\":\"ref/prompt\",\"name\":…} or {\"type\":\"ref/resource\",\"uri\":…}",
+                Method::Complete => {
+                    "params.ref must be {\"type\":\"ref/prompt\",\"name\":…} or {\"type\":\"ref/resource\",\"uri\":…}"
+                }
                 Method::ToolsCall | Method::PromptsGet => "params.name must be a string",
                 _ => "params.taskId must be a string",
             };
@@ -290,7 +363,9 @@ impl Gateway {
         }
         let is_uri = match asked.method {
             Method::ResourcesRead => true,
-            Method::Complete => asked.parsed.reference.is_some_and(|reference| reference.get("name").is_none()),
+            Method::Complete => {
+                asked.parsed.reference.is_some_and(|reference| reference.get("name").is_none())
+            }
             _ => false,
         };
         let found = if is_uri { self.routes.by_uri(&name) } else { self.routes.by_name(&name) };
@@ -318,20 +393,46 @@ impl Gateway {
                 self.refuse(asked, code, &format!("there is no resource {name}"), Some(&data), out);
             }
             Method::ToolsCall => {
-                self.refuse(asked, Code::InvalidParams.number(), &format!("Unknown tool: {name}"), None, out);
+                self.refuse(
+                    asked,
+                    Code::InvalidParams.number(),
+                    &format!("Unknown tool: {name}"),
+                    None,
+                    out,
+                );
             }
             Method::PromptsGet => {
-                self.refuse(asked, Code::InvalidParams.number(), &format!("Unknown prompt: {name}"), None, out);
+                self.refuse(
+                    asked,
+                    Code::InvalidParams.number(),
+                    &format!("Unknown prompt: {name}"),
+                    None,
+                    out,
+                );
             }
-            _ => self.refuse(asked, Code::InvalidParams.number(), &format!("there is no {name}"), None, out),
+            _ => self.refuse(
+                asked,
+                Code::InvalidParams.number(),
+                &format!("there is no {name}"),
+                None,
+                out,
+            ),
         }
     }
 
-    fn client_notice(&mut self, client: ClientKey, method: &str, params: Json<'_>, out: &mut Effects) {
+    fn client_notice(
+        &mut self,
+        client: ClientKey,
+        method: &str,
+        params: Json<'_>,
+        out: &mut Effects,
+    ) {
         // Notifications get no answer, not even for what is wrong with them.
         match Notice::parse(&text::unescape(method)) {
             Some(Notice::Initialized) => {
-                if let Some(session) = self.clients.get_mut(client).and_then(|client| client.session.as_mut()) {
+                if let Some(session) =
+                    self.clients.get_mut(client).and_then(|client| client.session.as_mut())
+                {
                     session.initialized = true;
                 }
             }
@@ -343,7 +444,11 @@ impl Gateway {
                 // About what its own lanes asked it; on others nobody asked.
                 let Some(found) = self.clients.get(client) else { return };
                 for lane in found.lanes.iter().map(|own| own.lane).collect::<Vec<_>>() {
-                    if self.lanes.get(lane).is_some_and(|lane| lane.is_ready() && lane.era() == Era::Legacy) {
+                    if self
+                        .lanes
+                        .get(lane)
+                        .is_some_and(|lane| lane.is_ready() && lane.era() == Era::Legacy)
+                    {
                         self.tell(lane, notice.as_str(), params.text(), out);
                     }
                 }
@@ -413,19 +518,38 @@ struct Refusal {
 fn judge_modern(method: Method, parsed: &Params<'_>) -> Result<Version, Refusal> {
     let refuse = |code, message: String, data| Err(Refusal { code, message, data });
     let Some(asked) = parsed.meta.version.and_then(Json::as_str) else {
-        return refuse(Code::InvalidParams, format!("{} must be a string", crate::mcp::meta::VERSION), None);
+        return refuse(
+            Code::InvalidParams,
+            format!("{} must be a string", crate::mcp::meta::VERSION),
+            None,
+        );
     };
     if !parsed.meta.capabilities.is_some_and(Json::is_object) {
-        let message = format!("params._meta needs the key {} (an object)", crate::mcp::meta::CAPABILITIES);
+        let message =
+            format!("params._meta needs the key {} (an object)", crate::mcp::meta::CAPABILITIES);
         return refuse(Code::InvalidParams, message, None);
     }
-    let Some(version) = Version::parse(&asked).filter(|version| version.era() == Era::Modern) else {
-        let supported: Vec<String> = Version::ALL.iter().rev().map(|v| format!("\"{}\"", v.as_str())).collect();
-        let data = format!("{{\"supported\":[{}],\"requested\":{}}}", supported.join(","), text::quoted(&asked));
-        return refuse(Code::UnsupportedVersion, format!("protocol version {asked} is not spoken in _meta"), Some(data));
+    let Some(version) = Version::parse(&asked).filter(|version| version.era() == Era::Modern)
+    else {
+        let supported: Vec<String> =
+            Version::ALL.iter().rev().map(|v| format!("\"{}\"", v.as_str())).collect();
+        let data = format!(
+            "{{\"supported\":[{}],\"requested\":{}}}",
+            supported.join(","),
+            text::quoted(&asked)
+        );
+        return refuse(
+            Code::UnsupportedVersion,
+            format!("protocol version {asked} is not spoken in _meta"),
+            Some(data),
+        );
     };
     if parsed.meta.log_level.is_some() && parsed.meta.level().is_none() {
-        return refuse(Code::InvalidParams, format!("{} is no log level", crate::mcp::meta::LOG_LEVEL), None);
+        return refuse(
+            Code::InvalidParams,
+            format!("{} is no log level", crate::mcp::meta::LOG_LEVEL),
+            None,
+        );
     }
     if !era::client_may_send(version, method) {
         let message = format!("a client of {} may not send {}", version.as_str(), method.as_str());

@@ -120,8 +120,9 @@ impl Links {
 impl Gateway {
     /// A gateway that has not begun: its first event should be the tick that [`Gateway::deadline`] asks for.
     pub fn new(settings: Arc<Settings>, shard: ShardId, builtin: Builtin) -> Self {
-        let upstreams =
-            (0..settings.upstreams.len()).map(|index| Upstream::new(&settings, index, shard, Moment::START)).collect();
+        let upstreams = (0..settings.upstreams.len())
+            .map(|index| Upstream::new(&settings, index, shard, Moment::START))
+            .collect();
         let dice = settings.nonce_seed.iter().fold(u64::from(shard.0), |dice, &byte| {
             dice.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)
         });
@@ -188,7 +189,12 @@ impl Gateway {
 
     /// How many entries all tables hold: nothing may be left when everybody has gone.
     pub const fn footprint(&self) -> usize {
-        self.clients.len() + self.flights.len() + self.gathers.len() + self.batches.len() + self.greets.len() + self.asks.len()
+        self.clients.len()
+            + self.flights.len()
+            + self.gathers.len()
+            + self.batches.len()
+            + self.greets.len()
+            + self.asks.len()
     }
 
     fn ring_alarms(&mut self, now: Now, out: &mut Effects) {

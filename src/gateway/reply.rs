@@ -4,6 +4,7 @@ use super::batch;
 use super::door::Effects;
 use super::flight::{Asker, Asking, Early, FlightKey, Stage};
 use super::lane::LaneKey;
+use super::local::Given;
 use super::timer::Alarm;
 use super::{Gateway, answer};
 use crate::base::Now;
@@ -12,7 +13,14 @@ use crate::wire::Json;
 
 impl Gateway {
     /// The upstream has answered a client's request.
-    pub(super) fn deliver(&mut self, now: Now, lane: LaneKey, key: FlightKey, answer: Result<Json<'_>, Json<'_>>, out: &mut Effects) {
+    pub(super) fn deliver(
+        &mut self,
+        now: Now,
+        lane: LaneKey,
+        key: FlightKey,
+        answer: Result<Json<'_>, Json<'_>>,
+        out: &mut Effects,
+    ) {
         let Some(lane_era) = self.lanes.get(lane).map(super::lane::Lane::era) else { return };
         let Some(flight) = self.flights.get_mut(key) else { return };
         if let Stage::Held(held) = &mut flight.stage {
@@ -37,7 +45,13 @@ impl Gateway {
     }
 
     /// Hands the answer over; the flight ends.
-    pub(super) fn finish(&mut self, key: FlightKey, from: Era, answer: Result<Json<'_>, Json<'_>>, out: &mut Effects) {
+    pub(super) fn finish(
+        &mut self,
+        key: FlightKey,
+        from: Era,
+        answer: Result<Json<'_>, Json<'_>>,
+        out: &mut Effects,
+    ) {
         self.withdraw_questions(key, out);
         let Some(flight) = self.close(key, out) else { return };
         let Asker::Client { client, id, era, batch } = flight.asker else { return };
@@ -61,7 +75,9 @@ impl Gateway {
         let Some(flight) = self.flights.get_mut(key) else { return };
         flight.rounds += 1;
         if flight.rounds > rounds_max {
-            let message = format!("the upstream asked back more than {rounds_max} times: limit ask_rounds_max");
+            let message = format!(
+                "the upstream asked back more than {rounds_max} times: limit ask_rounds_max"
+            );
             return self.fail(key, Code::Internal, &message, out);
         }
         let state = result.get("requestState").map(|state| Box::<str>::from(state.text()));
@@ -71,7 +87,8 @@ impl Gateway {
             .flat_map(Json::members)
             .map(|member| (member.key.to_owned(), member.value))
             .collect();
-        flight.stage = Stage::Asking(Box::new(Asking { state, left: questions.len(), answers: Vec::new() }));
+        flight.stage =
+            Stage::Asking(Box::new(Asking { state, left: questions.len(), answers: Vec::new() }));
         if let Some(alarm) = flight.alarm.take() {
             self.wheel.cancel(alarm);
         }
@@ -99,6 +116,12 @@ impl Gateway {
         }
         answers.push('}');
         let state = asking.state.take();
+        if self.upstreams[flight.upstream].is_builtin {
+            if let Ok(answers) = Json::parse(&answers) {
+                self.step(now, key, Some(Given::Answers(answers)), out);
+            }
+            return;
+        }
         self.resend(now, key, &answers, state.as_deref(), out);
     }
 }

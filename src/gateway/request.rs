@@ -28,7 +28,12 @@ pub struct Translation<'a> {
 }
 
 /// Appends the request, without a newline. `parsed` is what [`Params::read`] found in `params`.
-pub fn write(out: &mut Vec<u8>, translation: &Translation<'_>, params: Json<'_>, parsed: &Params<'_>) {
+pub fn write(
+    out: &mut Vec<u8>,
+    translation: &Translation<'_>,
+    params: Json<'_>,
+    parsed: &Params<'_>,
+) {
     out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
     out.extend_from_slice(translation.wire_id.to_string().as_bytes());
     out.extend_from_slice(b",\"method\":\"");
@@ -102,7 +107,9 @@ pub fn named<'t>(method: Method, parsed: &Params<'t>) -> Option<Json<'t>> {
             let reference = parsed.reference?;
             reference.get("name").or_else(|| reference.get("uri"))
         }
-        Method::TasksGet | Method::TasksCancel | Method::TasksResult | Method::TasksUpdate => parsed.task_id,
+        Method::TasksGet | Method::TasksCancel | Method::TasksResult | Method::TasksUpdate => {
+            parsed.task_id
+        }
         _ => None,
     }
 }
@@ -155,7 +162,8 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out, translation, json, &Params::read(json));
         assert!(!out.contains(&b'\n'));
-        serde_json::from_slice(&out).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&out)))
+        serde_json::from_slice(&out)
+            .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&out)))
     }
 
     const PLAIN: Translation<'static> = Translation {
@@ -192,13 +200,24 @@ mod tests {
 
     #[test]
     fn a_legacy_request_becomes_modern_by_what_its_session_remembers() {
-        let remembered =
-            Remembered { capabilities: r#"{"sampling":{}}"#, info: r#"{"name":"c","version":"1"}"#, level: Some(LogLevel::Info) };
-        for params in [r#"{"name":"e"}"#, r#"{"name":"e","_meta":{"k":1}}"#, r#"{"_meta":{},"name":"e"}"#] {
-            let value = translate(params, &Translation { to: Era::Modern, remembered: Some(remembered), ..PLAIN });
+        let remembered = Remembered {
+            capabilities: r#"{"sampling":{}}"#,
+            info: r#"{"name":"c","version":"1"}"#,
+            level: Some(LogLevel::Info),
+        };
+        for params in
+            [r#"{"name":"e"}"#, r#"{"name":"e","_meta":{"k":1}}"#, r#"{"_meta":{},"name":"e"}"#]
+        {
+            let value = translate(
+                params,
+                &Translation { to: Era::Modern, remembered: Some(remembered), ..PLAIN },
+            );
             let meta = &value["params"]["_meta"];
             assert_eq!(meta["io.modelcontextprotocol/protocolVersion"], "2026-07-28");
-            assert_eq!(meta["io.modelcontextprotocol/clientCapabilities"], serde_json::json!({"sampling": {}}));
+            assert_eq!(
+                meta["io.modelcontextprotocol/clientCapabilities"],
+                serde_json::json!({"sampling": {}})
+            );
             assert_eq!(meta["io.modelcontextprotocol/clientInfo"]["name"], "c");
             assert_eq!(meta["io.modelcontextprotocol/logLevel"], "info");
             assert_eq!(value["params"]["name"], "e");
@@ -207,7 +226,11 @@ mod tests {
 
     #[test]
     fn a_retry_carries_answers_and_state() {
-        let translation = Translation { to: Era::Modern, retry: Some((r#"{"k":{"a":1}}"#, Some("\"st\""))), ..PLAIN };
+        let translation = Translation {
+            to: Era::Modern,
+            retry: Some((r#"{"k":{"a":1}}"#, Some("\"st\""))),
+            ..PLAIN
+        };
         let value = translate(r#"{"name":"e"}"#, &translation);
         assert_eq!(value["params"]["inputResponses"]["k"]["a"], 1);
         assert_eq!(value["params"]["requestState"], "st");

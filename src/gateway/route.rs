@@ -63,7 +63,11 @@ impl Routes {
     }
 
     /// `a` and `a__b` may both be upstreams: the longest prefix is meant.
-    fn longest<'n>(&self, name: &'n str, prefix: impl Fn(&Entry) -> &String) -> Option<(usize, &'n str)> {
+    fn longest<'n>(
+        &self,
+        name: &'n str,
+        prefix: impl Fn(&Entry) -> &String,
+    ) -> Option<(usize, &'n str)> {
         if self.entries.len() == 1 {
             return name.strip_prefix(prefix(&self.entries[0]).as_str()).map(|rest| (0, rest));
         }
@@ -79,7 +83,13 @@ impl Routes {
 pub fn scheme(prefix: &str) -> String {
     prefix
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c.to_ascii_lowercase() } else { '-' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
         .collect()
 }
 

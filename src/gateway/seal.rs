@@ -64,9 +64,12 @@ impl Sealer {
         if hex.len() % 2 != 0 || hex.len() < 2 * NONCE_BYTES {
             return None;
         }
-        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        let bytes: Option<Vec<u8>> =
-            hex.chunks_exact(2).map(|pair| Some((digit(pair[0])? << 4) | digit(pair[1])?)).collect();
+        let digit =
+            |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let bytes: Option<Vec<u8>> = hex
+            .chunks_exact(2)
+            .map(|pair| Some((digit(pair[0])? << 4) | digit(pair[1])?))
+            .collect();
         let bytes = bytes?;
         let (nonce, sealed) = bytes.split_at(NONCE_BYTES);
         self.cipher.decrypt(XNonce::from_slice(nonce), Payload { msg: sealed, aad: context }).ok()
@@ -78,7 +81,10 @@ mod tests {
     use super::*;
 
     fn sealer(key: u8) -> Sealer {
-        Sealer::new(&Settings { state_key: [key; 32], nonce_seed: [7; 12], ..Settings::default() }, ShardId(3))
+        Sealer::new(
+            &Settings { state_key: [key; 32], nonce_seed: [7; 12], ..Settings::default() },
+            ShardId(3),
+        )
     }
 
     #[test]

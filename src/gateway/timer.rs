@@ -1,8 +1,8 @@
 //! What the gateway waits for by time.
 
 use super::flight::FlightKey;
-use super::lane::LaneKey;
 use super::greet::GreetKey;
+use super::lane::LaneKey;
 use crate::base::wheel::TimerKey;
 
 /// What is due when its moment has come.

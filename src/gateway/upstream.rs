@@ -31,9 +31,13 @@ impl Identity {
 pub enum Status {
     /// The first attempt has not ended yet: requests wait.
     Starting,
-    Ready { since: Moment },
+    Ready {
+        since: Moment,
+    },
     /// Requests fail at once, until a later attempt succeeds.
-    Down { why: String },
+    Down {
+        why: String,
+    },
 }
 
 /// One server behind us.
@@ -70,7 +74,8 @@ impl Upstream {
         let is_builtin = matches!(spec.target, Target::Builtin { .. });
         let shards = usize::from(settings.shards.max(1));
         // A child is a process: one for all shards. A connection is cheap: one for each.
-        let home = if is_stdio { ShardId(u16::try_from(index % shards).unwrap_or(0)) } else { shard };
+        let home =
+            if is_stdio { ShardId(u16::try_from(index % shards).unwrap_or(0)) } else { shard };
         Self {
             name: spec.name.clone(),
             is_builtin,

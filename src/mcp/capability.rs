@@ -45,7 +45,10 @@ impl Askable {
 
 /// What a server offers (`ServerCapabilities`), or what several offer together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a capability of its own; no two exclude each other")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a capability of its own; no two exclude each other"
+)]
 pub struct Features {
     pub tools: bool,
     pub prompts: bool,
@@ -115,18 +118,31 @@ impl Features {
             out.extend_from_slice(text.as_bytes());
         };
         if self.tools {
-            put(out, if self.list_changed { r#""tools":{"listChanged":true}"# } else { r#""tools":{}"# });
+            put(
+                out,
+                if self.list_changed { r#""tools":{"listChanged":true}"# } else { r#""tools":{}"# },
+            );
         }
         if self.prompts {
-            put(out, if self.list_changed { r#""prompts":{"listChanged":true}"# } else { r#""prompts":{}"# });
+            put(
+                out,
+                if self.list_changed {
+                    r#""prompts":{"listChanged":true}"#
+                } else {
+                    r#""prompts":{}"#
+                },
+            );
         }
         if self.resources {
-            put(out, match (self.subscribe, self.list_changed) {
-                (true, true) => r#""resources":{"subscribe":true,"listChanged":true}"#,
-                (true, false) => r#""resources":{"subscribe":true}"#,
-                (false, true) => r#""resources":{"listChanged":true}"#,
-                (false, false) => r#""resources":{}"#,
-            });
+            put(
+                out,
+                match (self.subscribe, self.list_changed) {
+                    (true, true) => r#""resources":{"subscribe":true,"listChanged":true}"#,
+                    (true, false) => r#""resources":{"subscribe":true}"#,
+                    (false, true) => r#""resources":{"listChanged":true}"#,
+                    (false, false) => r#""resources":{}"#,
+                },
+            );
         }
         if self.completions {
             put(out, r#""completions":{}"#);
@@ -163,7 +179,9 @@ mod tests {
 
     #[test]
     fn a_client_can_be_asked_only_what_it_declared() {
-        let askable = Askable::read(Json::parse(r#"{"sampling":{},"roots":true,"experimental":{}}"#).unwrap());
+        let askable = Askable::read(
+            Json::parse(r#"{"sampling":{},"roots":true,"experimental":{}}"#).unwrap(),
+        );
         assert!(askable.allows(Method::Sample));
         assert!(!askable.allows(Method::RootsList) && !askable.allows(Method::Elicit));
     }

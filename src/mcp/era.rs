@@ -17,7 +17,11 @@ pub fn client_may_send(version: Version, method: Method) -> bool {
         | Method::TemplatesList
         | Method::ResourcesRead
         | Method::Complete => true,
-        Method::Initialize | Method::Ping | Method::SetLevel | Method::Subscribe | Method::Unsubscribe => !modern,
+        Method::Initialize
+        | Method::Ping
+        | Method::SetLevel
+        | Method::Subscribe
+        | Method::Unsubscribe => !modern,
         Method::Discover | Method::Listen | Method::TasksUpdate => modern,
         Method::TasksGet | Method::TasksCancel => version >= Version::V2025_11_25,
         Method::TasksList | Method::TasksResult => version == Version::V2025_11_25,
@@ -49,7 +53,13 @@ mod tests {
 
     #[test]
     fn what_the_modern_revision_removed_is_refused_there_and_nowhere_else() {
-        for method in [Method::Initialize, Method::Ping, Method::SetLevel, Method::Subscribe, Method::Unsubscribe] {
+        for method in [
+            Method::Initialize,
+            Method::Ping,
+            Method::SetLevel,
+            Method::Subscribe,
+            Method::Unsubscribe,
+        ] {
             assert!(!client_may_send(Version::V2026_07_28, method));
             assert!(client_may_send(Version::V2024_11_05, method));
         }

@@ -18,8 +18,13 @@ pub enum Era {
 }
 
 impl Version {
-    pub const ALL: [Self; 5] =
-        [Self::V2024_11_05, Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25, Self::V2026_07_28];
+    pub const ALL: [Self; 5] = [
+        Self::V2024_11_05,
+        Self::V2025_03_26,
+        Self::V2025_06_18,
+        Self::V2025_11_25,
+        Self::V2026_07_28,
+    ];
     pub const LATEST_LEGACY: Self = Self::V2025_11_25;
     pub const LATEST: Self = Self::V2026_07_28;
 
@@ -44,7 +49,9 @@ impl Version {
     /// What `initialize` answers to the version a client asked for: that one if it is a legacy one we
     /// speak, else the newest legacy one. Never a modern one (2025-11-25 "Lifecycle"; all SDKs).
     pub fn negotiate(asked: &str) -> Self {
-        Self::parse(asked).filter(|version| version.era() == Era::Legacy).unwrap_or(Self::LATEST_LEGACY)
+        Self::parse(asked)
+            .filter(|version| version.era() == Era::Legacy)
+            .unwrap_or(Self::LATEST_LEGACY)
     }
 
     /// Whether JSON-RPC batches are legal (2025-03-26 "Batching"; removed by 2025-06-18).
