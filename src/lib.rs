@@ -3,3 +3,6 @@
 // Floors, lowest first. A room uses the rooms below it and none above: tests/house.rs.
 pub mod base;
 pub mod wire;
+pub mod gateway;
+pub mod shard;
+pub mod transport;

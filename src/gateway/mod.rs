@@ -3,8 +3,10 @@
 
 pub mod builtin;
 pub mod door;
+pub mod lane;
 pub mod report;
 pub mod settings;
+pub mod upstream;
 
 pub use door::{Effect, Effects, Event, Mail, Transport};
 pub use report::Report;
