@@ -5,3 +5,6 @@ pub mod base;
 pub mod wire;
 pub mod mcp;
 pub mod gateway;
+// Below this line: no socket, no clock, no task, no await.
+pub mod shard;
+pub mod transport;

@@ -43,7 +43,8 @@ impl Gateway {
         let Some(lane) = self.lanes.get(key) else { return };
         let (version, role) = (lane.version, lane.role);
         let refuse = |gateway: &mut Self, out: &mut Effects, code: Code, why: &str| {
-            gateway.to_lane(key, out, |out| error::write(out, id.text(), code.number(), why, None));
+            gateway
+                .frame_for(key, out, |out| error::write(out, id.text(), code.number(), why, None));
         };
         let Some(method) =
             Method::parse(method).filter(|&method| era::server_may_send(version, method))
@@ -51,7 +52,7 @@ impl Gateway {
             return refuse(self, out, Code::MethodNotFound, "a server may not send this here");
         };
         if method == Method::Ping {
-            return self.to_lane(key, out, |out| {
+            return self.frame_for(key, out, |out| {
                 super::answer::open(out, id.text());
                 out.extend_from_slice(b"{}}");
             });
@@ -184,13 +185,13 @@ impl Gateway {
 
     /// The client's answer to a legacy upstream's question.
     pub(super) fn answer_lane(
-        &mut self,
+        &self,
         lane: LaneKey,
         id: &str,
         answer: Result<Json<'_>, Json<'_>>,
         out: &mut Effects,
     ) {
-        self.to_lane(lane, out, |out| {
+        self.frame_for(lane, out, |out| {
             let (member, text) = match answer {
                 Ok(result) => ("result", result.text()),
                 Err(error) => ("error", error.text()),
@@ -222,7 +223,7 @@ impl Gateway {
             }
             Some((Stage::Held(held), Some(lane))) => {
                 for ask in held.asks.clone() {
-                    self.to_lane(lane, out, |out| {
+                    self.frame_for(lane, out, |out| {
                         error::write(
                             out,
                             &ask.id,
@@ -284,8 +285,8 @@ impl Gateway {
                 continue;
             }
             if let Some(Ask { origin: Origin::Lane { lane, id }, .. }) = self.asks.remove(key) {
-                self.to_lane(lane, out, |out| {
-                    error::write(out, &id, Code::Internal.number(), "the client is gone", None)
+                self.frame_for(lane, out, |out| {
+                    error::write(out, &id, Code::Internal.number(), "the client is gone", None);
                 });
             }
         }

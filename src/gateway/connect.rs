@@ -8,8 +8,9 @@ use super::timer::Alarm;
 use super::upstream::{Identity, Status};
 use super::{Gateway, Peer, greet, request};
 use crate::base::{LinkId, Now, ShardId};
-use crate::mcp::{Code, Era, Method, Version, meta};
-use crate::wire::Json;
+use crate::mcp::{Code, Era, Method, Version, error, meta};
+use crate::wire::envelope::{self, Frame};
+use crate::wire::{Json, Message};
 
 /// Capabilities of the gateway towards a legacy upstream on a shared lane: it cannot be asked, since
 /// nobody would know for whom.
@@ -154,7 +155,7 @@ impl Gateway {
             rounds: 0,
         });
         let id = super::flight::wire_id(self.shard, key);
-        self.to_lane(lane, out, |out| {
+        self.frame_for(lane, out, |out| {
             out.extend_from_slice(
                 format!(
                     "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{}\",\"params\":{params}}}",
@@ -167,8 +168,8 @@ impl Gateway {
     }
 
     /// Sends a notification of the gateway's own.
-    pub(super) fn tell(&mut self, lane: LaneKey, method: &str, params: &str, out: &mut Effects) {
-        self.to_lane(lane, out, |out| {
+    pub(super) fn tell(&self, lane: LaneKey, method: &str, params: &str, out: &mut Effects) {
+        self.frame_for(lane, out, |out| {
             out.extend_from_slice(
                 format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\"params\":{params}}}")
                     .as_bytes(),
@@ -177,8 +178,8 @@ impl Gateway {
     }
 
     /// One frame for a lane, wherever it is.
-    pub(super) fn to_lane(
-        &mut self,
+    pub(super) fn frame_for(
+        &self,
         key: LaneKey,
         out: &mut Effects,
         write: impl FnOnce(&mut Vec<u8>),
@@ -482,12 +483,13 @@ impl Gateway {
         match mail {
             Mail::ToUpstream { upstream, frame } => {
                 let lane = self.upstreams.get(upstream).and_then(|upstream| upstream.shared);
-                if let Some(key) = lane
-                    && self.lanes.get(key).is_some_and(|lane| lane.is_ready() && !lane.blocked)
-                {
-                    self.to_lane(key, out, |out| out.extend_from_slice(&frame));
+                let usable = lane.filter(|&key| {
+                    self.lanes.get(key).is_some_and(|lane| lane.is_ready() && !lane.blocked)
+                });
+                match usable {
+                    Some(key) => self.frame_for(key, out, |out| out.extend_from_slice(&frame)),
+                    None => refuse_mail(from, upstream, &frame, out),
                 }
-                // Else the sender is told by UpstreamDown, which is on its way, and fails its flights.
             }
             Mail::FromUpstream { upstream, frame } => {
                 if let Some(lane) =
@@ -521,6 +523,17 @@ impl Gateway {
             }
             Mail::Want { upstream, uris } => self.remote_want(from, upstream, uris, out),
         }
+    }
+}
+
+/// A request from another shard that the shared lane cannot take just now gets its error here.
+fn refuse_mail(from: ShardId, upstream: usize, frame: &[u8], out: &mut Effects) {
+    if let Ok(Frame::One(Message::Request { id, .. })) = envelope::read(frame) {
+        let mut answer = Vec::new();
+        let message = "the upstream does not take requests just now; try again later";
+        error::write(&mut answer, id.text(), Code::ServerUnavailable.number(), message, None);
+        let mail = Mail::FromUpstream { upstream, frame: answer.into() };
+        out.push(Effect::Mail { to: from, mail });
     }
 }
 

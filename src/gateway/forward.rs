@@ -14,6 +14,9 @@ use crate::base::Now;
 use crate::mcp::{Askable, Code, Era, LogLevel, Method, Params, Version, error};
 use crate::wire::{Json, text};
 
+/// Whom a request is from: era, what it can be asked, logs it wants, and what to say of it upstream.
+type Said<'a> = (Era, Askable, Option<LogLevel>, Version, &'a str, &'a str);
+
 /// Where a request can go.
 enum Choice {
     Send(LaneKey),
@@ -26,6 +29,10 @@ enum Choice {
 
 impl Gateway {
     /// Opens a flight for a client's request and sends it as soon as can be.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one request; a struct would be built to be taken apart"
+    )]
     pub(super) fn launch(
         &mut self,
         now: Now,
@@ -189,7 +196,6 @@ impl Gateway {
             return None;
         }
         let session = self.clients.get(client)?.session.as_deref();
-        type Said<'a> = (Era, Askable, Option<LogLevel>, Version, &'a str, &'a str);
         let (asker, askable, level, version, capabilities, info): Said<'_> = match session {
             Some(session) if !parsed.meta.is_modern() => (
                 Era::Legacy,
@@ -341,7 +347,7 @@ impl Gateway {
         let mut bytes = std::mem::take(&mut self.scratch);
         bytes.clear();
         request::write(&mut bytes, &translation, params, parsed);
-        self.to_lane(lane, out, |out| out.extend_from_slice(&bytes));
+        self.frame_for(lane, out, |out| out.extend_from_slice(&bytes));
         self.scratch = bytes;
         self.scratch.clear();
         if from == Era::Modern && is_own {
@@ -417,7 +423,7 @@ impl Gateway {
             flight.lane = Some(lane);
             flight.stage = Stage::Sent;
         }
-        self.to_lane(lane, out, |out| out.extend_from_slice(&bytes));
+        self.frame_for(lane, out, |out| out.extend_from_slice(&bytes));
     }
 
     /// Gives a flight a new key, and with it a new id: a retry is a request of its own.
@@ -471,7 +477,7 @@ impl Gateway {
         Some(flight)
     }
 
-    fn pause_if_many(&mut self, client: ClientKey, out: &mut Effects) {
+    pub(super) fn pause_if_many(&mut self, client: ClientKey, out: &mut Effects) {
         if let Some(client) = self.clients.get_mut(client)
             && !client.paused
             && client.flights.len() >= self.settings.limits.flights_per_link_max
@@ -532,6 +538,10 @@ impl Gateway {
         }
     }
 
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one answer; a struct would be built to be taken apart"
+    )]
     pub(super) fn reply_error(
         &mut self,
         client: ClientKey,
@@ -543,7 +553,7 @@ impl Gateway {
         out: &mut Effects,
     ) {
         batch::reply(&self.clients, &mut self.batches, client, batch, out, |out| {
-            error::write(out, id, code, message, data)
+            error::write(out, id, code, message, data);
         });
     }
 
@@ -553,7 +563,7 @@ impl Gateway {
         flight.alarm = None;
         let limits = &self.settings.limits;
         match &flight.stage {
-            Stage::Stepping { .. } => return self.step(now, key, None, out),
+            Stage::Stepping { .. } => self.step(now, key, None, out),
             Stage::Held(_) => {
                 self.cancel_upstream(
                     key,

@@ -74,6 +74,10 @@ impl Gateway {
         }
     }
 
+    pub(super) fn is_greeting(&self, client: ClientKey) -> bool {
+        self.greets.iter().any(|(_, greet)| greet.client == client)
+    }
+
     /// A client that is gone waits for nothing.
     pub(super) fn drop_greets(&mut self, client: ClientKey) {
         for key in self.greets.keys() {
@@ -158,7 +162,13 @@ impl Gateway {
                 .strip_prefix('"')
                 .and_then(|text| text.strip_suffix('"'))
                 .unwrap_or_default();
-            merged.push_str(&format!("# {name}\n{}", text::unescape(plain)));
+            merged.extend([
+                "# ",
+                name,
+                "
+",
+                &*text::unescape(plain),
+            ]);
         }
         (!merged.is_empty()).then(|| text::quoted(&merged))
     }

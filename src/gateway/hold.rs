@@ -67,7 +67,7 @@ impl Gateway {
                 if found.asks.len() < PENDING_ASKS_MAX {
                     found.asks.push(ask);
                 } else {
-                    self.to_lane(lane, out, |out| {
+                    self.frame_for(lane, out, |out| {
                         error::write(
                             out,
                             &ask.id,
@@ -126,12 +126,16 @@ impl Gateway {
             if !questions.is_empty() {
                 questions.push(',');
             }
-            questions.push_str(&format!(
-                "\"{}\":{{\"method\":\"{}\",\"params\":{}}}",
-                ask.key,
-                ask.method.as_str(),
-                ask.params
-            ));
+            let method = ask.method.as_str();
+            questions.extend([
+                "\"",
+                &ask.key,
+                "\":{\"method\":\"",
+                method,
+                "\",\"params\":",
+                &ask.params,
+                "}",
+            ]);
         }
         let Some(link) = self.clients.get(client).map(|client| client.link) else { return };
         let plain =

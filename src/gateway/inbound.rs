@@ -89,14 +89,14 @@ impl Gateway {
                     "the line is longer than the limit frame_bytes_max ({limit}); the connection ends"
                 );
                 out.send(link, |out| {
-                    error::write(out, "null", Code::InvalidRequest.number(), &message, None)
+                    error::write(out, "null", Code::InvalidRequest.number(), &message, None);
                 });
                 let why = "a line over the limit frame_bytes_max";
                 out.push(Effect::Close { link, why });
                 out.report(Report::ClientClosed { link, why });
             }
             Some(Peer::Lane(lane)) => {
-                self.give_up(now, lane, "it sent a line over the limit frame_bytes_max", out)
+                self.give_up(now, lane, "it sent a line over the limit frame_bytes_max", out);
             }
             None => {}
         }
@@ -125,7 +125,7 @@ impl Gateway {
         let batch = self.batches.insert(Batch::reading(client));
         for element in elements.elements() {
             match envelope::read_element(element) {
-                Ok(Message::Request { method, id, .. }) if method == "initialize" => {
+                Ok(Message::Request { method: "initialize", id, .. }) => {
                     self.expect_answer(batch);
                     let message = "initialize must not stand in a batch";
                     self.reply_error(
@@ -169,16 +169,16 @@ impl Gateway {
     ) {
         match message {
             Message::Request { id, method, params } => {
-                self.request(now, client, id.text(), method, params, batch, out)
+                self.request(now, client, id.text(), method, params, batch, out);
             }
             Message::Notification { method, params } => {
-                self.client_notice(client, method, params, out)
+                self.client_notice(client, method, params, out);
             }
             Message::Response { id, result } => {
-                self.asked_answered(now, client, id.text(), Ok(result), out)
+                self.asked_answered(now, client, id.text(), Ok(result), out);
             }
             Message::Failure { id: Some(id), error } => {
-                self.asked_answered(now, client, id.text(), Err(error), out)
+                self.asked_answered(now, client, id.text(), Err(error), out);
             }
             Message::Failure { id: None, .. } => {}
         }
@@ -257,7 +257,7 @@ impl Gateway {
         match asked.method {
             Method::Initialize => self.initialize_session(now, asked, out),
             Method::Discover => {
-                self.greet(now, asked.client, asked.id, asked.batch, asked.version, out)
+                self.greet(now, asked.client, asked.id, asked.batch, asked.version, out);
             }
             Method::Ping => self.reply_empty(asked, out),
             Method::SetLevel => self.set_level(asked, out),

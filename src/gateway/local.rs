@@ -105,7 +105,7 @@ impl Gateway {
         };
         if !self.end_step(&to, &outcome, &text, out) {
             let era = asked.version.era();
-            let key = self.open_local(asked, upstream, params);
+            let key = self.open_local(asked, upstream, params, out);
             self.go_on(now, key, 0, era, outcome, &text, out);
         }
         text.clear();
@@ -133,7 +133,13 @@ impl Gateway {
     }
 
     /// A flight for a call that does not end at once. Its time is its own; the built-in tools bound it.
-    fn open_local(&mut self, asked: &Asked<'_>, upstream: usize, params: Json<'_>) -> FlightKey {
+    fn open_local(
+        &mut self,
+        asked: &Asked<'_>,
+        upstream: usize,
+        params: Json<'_>,
+        _out: &mut Effects,
+    ) -> FlightKey {
         let place = self.clients.get(asked.client).map_or(0, |client| client.flights.len());
         let key = self.flights.insert(Flight {
             asker: asked.asker(),
@@ -264,13 +270,13 @@ impl Gateway {
         }
     }
 
-    fn local_progress(&mut self, key: FlightKey, done: f64, total: f64, out: &mut Effects) {
+    fn local_progress(&self, key: FlightKey, done: f64, total: f64, out: &mut Effects) {
         let Some(flight) = self.flights.get(key) else { return };
         let (Some(token), Some(client)) = (&flight.token, flight.client()) else { return };
         let Some(client) = self.clients.get(client) else { return };
         let params = format!("{{\"progressToken\":{token},\"progress\":{done},\"total\":{total}}}");
         out.send(client.link, |out| {
-            outbound::write_notice(out, Notice::Progress.as_str(), Splice::of(&params))
+            outbound::write_notice(out, Notice::Progress.as_str(), Splice::of(&params));
         });
     }
 

@@ -151,6 +151,11 @@ impl Gateway {
 
     /// Runs one event to its end. Never blocks; what is to be done stands in `out` afterwards.
     pub fn handle(&mut self, now: Now, event: Event<'_>, out: &mut Effects) {
+        // Before anything else: mail may be quicker than the first tick.
+        if !self.started {
+            self.started = true;
+            self.start(now, out);
+        }
         match event {
             Event::Frame { link, frame } => match self.links.get(link) {
                 Some(Peer::Client(client)) => self.client_frame(now, client, frame, out),
@@ -182,6 +187,14 @@ impl Gateway {
         if self.started { self.wheel.next_deadline() } else { Some(Moment::START) }
     }
 
+    /// Whether answers to the client on this link are still to come, although it may have said that it
+    /// sends no more: the link stays open for them. A listen stream is no debt; it would never end.
+    pub fn owes(&self, link: LinkId) -> bool {
+        let Some(Peer::Client(key)) = self.links.get(link) else { return false };
+        self.clients.get(key).is_some_and(|client| !client.flights.is_empty())
+            || self.is_greeting(key)
+    }
+
     /// How many requests are under way; what a drain waits for and the simulator counts.
     pub const fn flights(&self) -> usize {
         self.flights.len()
@@ -198,10 +211,6 @@ impl Gateway {
     }
 
     fn ring_alarms(&mut self, now: Now, out: &mut Effects) {
-        if !self.started {
-            self.started = true;
-            self.start(now, out);
-        }
         if self.wheel.next_deadline().is_none_or(|deadline| deadline > now.at) {
             return;
         }

@@ -26,7 +26,7 @@ impl Gateway {
             | Notice::ResourcesChanged
             | Notice::ResourceUpdated => match role {
                 Role::Own(client) => {
-                    self.tell_client(client, upstream, Some(key), notice, params, out)
+                    self.tell_client(client, upstream, Some(key), notice, params, out);
                 }
                 Role::Shared | Role::Remote(_) => {
                     self.tell_all(upstream, notice, params, out);
@@ -54,7 +54,7 @@ impl Gateway {
                             out,
                             notice.as_str(),
                             Splice::of(params.text()),
-                        )
+                        );
                     });
                 }
             }
@@ -67,7 +67,7 @@ impl Gateway {
     }
 
     /// What a shared child said concerns the clients of every shard.
-    fn tell_shards(&mut self, key: LaneKey, frame: &[u8], out: &mut Effects) {
+    fn tell_shards(&self, key: LaneKey, frame: &[u8], out: &mut Effects) {
         let Some(lane) = self.lanes.get(key).filter(|lane| lane.role == Role::Shared) else {
             return;
         };
@@ -77,7 +77,7 @@ impl Gateway {
     }
 
     /// Everyone who hears the shared lane of an upstream.
-    fn tell_all(&mut self, upstream: usize, notice: Notice, params: Json<'_>, out: &mut Effects) {
+    fn tell_all(&self, upstream: usize, notice: Notice, params: Json<'_>, out: &mut Effects) {
         let prefix = self.routes.uri_prefix(upstream);
         for (_, client) in self.clients.iter() {
             if client.lanes.iter().any(|own| own.upstream == upstream) {
@@ -88,7 +88,7 @@ impl Gateway {
     }
 
     fn tell_client(
-        &mut self,
+        &self,
         client: ClientKey,
         upstream: usize,
         own: Option<LaneKey>,
@@ -124,7 +124,7 @@ impl Gateway {
 
     /// A log message on a client's own lane: to a legacy client by its session's level, to a modern one
     /// while a request that asked for logs is under way.
-    fn log_message(&mut self, key: ClientKey, lane: LaneKey, params: Json<'_>, out: &mut Effects) {
+    fn log_message(&self, key: ClientKey, lane: LaneKey, params: Json<'_>, out: &mut Effects) {
         let Some(client) = self.clients.get(key) else { return };
         let level = params.get("level").and_then(LogLevel::read).unwrap_or(LogLevel::Emergency);
         let hears = match &client.session {
@@ -199,7 +199,7 @@ fn write_one(
     match (subscription, theirs, params.get("_meta")) {
         (Some(ours), Some(theirs), _) => splice.replace(theirs.text(), ours.to_owned()),
         (Some(ours), None, Some(holder)) => {
-            splice.insert_member(holder, &format!("\"{}\":{ours}", meta::SUBSCRIPTION))
+            splice.insert_member(holder, &format!("\"{}\":{ours}", meta::SUBSCRIPTION));
         }
         (Some(ours), None, None) => {
             splice

@@ -25,7 +25,7 @@ impl Gateway {
                 for element in elements.elements() {
                     match envelope::read_element(element) {
                         Ok(message) => {
-                            self.lane_message(now, key, message, element.text().as_bytes(), out)
+                            self.lane_message(now, key, message, element.text().as_bytes(), out);
                         }
                         Err(_) => self.oddity(key, "an element of a batch that is no message", out),
                     }
@@ -45,14 +45,14 @@ impl Gateway {
     ) {
         match message {
             Message::Response { id, result } => {
-                self.lane_answer(now, key, id.text(), Ok(result), frame, out)
+                self.lane_answer(now, key, id.text(), Ok(result), frame, out);
             }
             Message::Failure { id: Some(id), error } => {
-                self.lane_answer(now, key, id.text(), Err(error), frame, out)
+                self.lane_answer(now, key, id.text(), Err(error), frame, out);
             }
             Message::Failure { id: None, .. } => self.oddity(key, "an error without an id", out),
             Message::Request { id, method, params } => {
-                self.asked_by_upstream(now, key, id, &text::unescape(method), params, out)
+                self.asked_by_upstream(now, key, id, &text::unescape(method), params, out);
             }
             Message::Notification { method, params } => {
                 let name = text::unescape(method);
@@ -76,7 +76,7 @@ impl Gateway {
     ) {
         match read_wire_id(id) {
             Some((shard, flight)) if shard == self.shard => {
-                self.answered(now, key, flight, answer, out)
+                self.answered(now, key, flight, answer, out);
             }
             Some((shard, _))
                 if self.lanes.get(key).is_some_and(|lane| lane.role == Role::Shared)
@@ -89,7 +89,7 @@ impl Gateway {
     }
 
     pub(super) fn forward_mail(
-        &mut self,
+        &self,
         key: LaneKey,
         to: crate::base::ShardId,
         frame: &[u8],
@@ -184,7 +184,7 @@ impl Gateway {
         }
     }
 
-    pub(super) fn oddity(&mut self, lane: LaneKey, what: &'static str, out: &mut Effects) {
+    pub(super) fn oddity(&self, lane: LaneKey, what: &'static str, out: &mut Effects) {
         if let Some(lane) = self.lanes.get(lane) {
             out.report(Report::UpstreamOddity {
                 upstream: self.upstreams[lane.upstream].name.clone(),

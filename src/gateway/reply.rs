@@ -112,7 +112,7 @@ impl Gateway {
             if answers.len() > 1 {
                 answers.push(',');
             }
-            answers.push_str(&format!("\"{name}\":{result}"));
+            answers.extend(["\"", name, "\":", result]);
         }
         answers.push('}');
         let state = asking.state.take();

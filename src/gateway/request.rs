@@ -126,7 +126,7 @@ pub fn of_the_connection(remembered: &Remembered<'_>) -> String {
         remembered.info,
     );
     if let Some(level) = remembered.level {
-        members.push_str(&format!(",\"{}\":\"{}\"", meta::LOG_LEVEL, level.as_str()));
+        members.extend([",\"", meta::LOG_LEVEL, "\":\"", level.as_str(), "\""]);
     }
     members
 }
@@ -144,9 +144,9 @@ fn request_meta(object: Json<'_>, token: u64) -> String {
             kept.push(',');
         }
         if name == meta::PROGRESS_TOKEN {
-            kept.push_str(&format!("\"{}\":{token}", meta::PROGRESS_TOKEN));
+            kept.extend(["\"", meta::PROGRESS_TOKEN, "\":", &token.to_string()]);
         } else {
-            kept.push_str(&format!("\"{}\":{}", member.key, member.value.text()));
+            kept.extend(["\"", member.key, "\":", member.value.text()]);
         }
     }
     kept.push('}');
