@@ -5,3 +5,4 @@ pub mod base;
 pub mod wire;
 pub mod mcp;
 pub mod gateway;
+pub mod edge;
