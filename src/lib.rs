@@ -8,3 +8,4 @@ pub mod gateway;
 // Below this line: no socket, no clock, no task, no await.
 pub mod shard;
 pub mod transport;
+pub mod edge;

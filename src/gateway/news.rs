@@ -110,7 +110,7 @@ impl Gateway {
     }
 
     /// An upstream has come back: what it offers may have changed.
-    pub(super) fn lists_changed(&mut self, upstream: usize, features: Features, out: &mut Effects) {
+    pub(super) fn lists_changed(&self, upstream: usize, features: Features, out: &mut Effects) {
         for (offered, notice) in [
             (features.tools, Notice::ToolsChanged),
             (features.prompts, Notice::PromptsChanged),
