@@ -248,7 +248,11 @@ impl<D: Domain> Core<D> {
             }
             return match self.links.get(id) {
                 Some(link) if link.life < Life::Closing => {
-                    if link.reads() { Verdict::Read } else { Verdict::Wait }
+                    if link.reads() {
+                        Verdict::Read
+                    } else {
+                        Verdict::Wait
+                    }
                 }
                 _ => self.discard(inbox),
             };
