@@ -95,9 +95,10 @@ async def chatter(ctx: Context) -> str:
 
 
 @server.tool()
-async def linger(label: str) -> str:
-    """Never answers; remembers that it was cancelled."""
+async def linger(ctx: Context, label: str) -> str:
+    """Tells that it began, never answers, and remembers that it was cancelled."""
     try:
+        await ctx.report_progress(0)
         await anyio.sleep_forever()
     except anyio.get_cancelled_exc_class():
         cancelled.append(label)
