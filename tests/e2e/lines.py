@@ -109,12 +109,12 @@ class Steady(threading.Thread):
         self.done = 0
         self.wrong: list[str] = []
         self.slowest_s = 0.0
-        self._stop = threading.Event()
+        self._ending = threading.Event()
         self.lines = Lines(port)
         self.lines.initialize()
 
     def run(self) -> None:
-        while not self._stop.is_set():
+        while not self._ending.is_set():
             began = time.monotonic()
             try:
                 answer = self.lines.call(self.tool, self.arguments)
@@ -128,7 +128,7 @@ class Steady(threading.Thread):
 
     def finish(self) -> None:
         """Ends, and wants that nothing went wrong."""
-        self._stop.set()
+        self._ending.set()
         self.join(ANSWER_S_MAX)
         self.lines.socket.close()
         assert not self.wrong, f"a neighbour noticed: {self.wrong[:3]}"
