@@ -40,7 +40,14 @@ class Peer:
         self.answers = answers
         self.asked: list[tuple[str, Json]] = []
         self.heard: list[tuple[str, Json]] = []
+        self.faults: list[Exception] = []
         self._news = anyio.Event()
+
+    def fault(self, error: Exception) -> None:
+        """An adapter's SDK met a line that is no message, or one that it cannot place."""
+        # A call that this side gave up may still be answered: the cancellation was on its way.
+        if "unknown request ID" not in str(error):
+            self.faults.append(error)
 
     def note(self, method: str, params: Json) -> None:
         """An adapter reports a notification."""

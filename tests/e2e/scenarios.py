@@ -148,8 +148,9 @@ async def definitions_are_the_upstreams_own(w: World) -> None:
         w.setting, port=None, kind="legacy-1.30" if w.setting.kind.endswith("1.30") else "auto-2.3")
     for name, kinds in {"everything": ["tools", "prompts", "resourceTemplates"], "filesystem": ["tools"],
                         "time": ["tools"], "git": ["tools"]}.items():
+        through = await w.up(name)
         async with World(control, w.answers) as bare:
-            direct, through = await bare.up(name), await w.up(name)
+            direct = await bare.up(name)
             for what in kinds:
                 key = "uriTemplate" if what == "resourceTemplates" else "name"
                 here = {item[key]: item for item in await direct.items(what)}
@@ -331,8 +332,9 @@ async def what_does_not_exist_is_refused(w: World) -> None:
 async def names_outside_every_upstream_are_refused(w: World) -> None:
     """A name without a prefix, one with a strange prefix, and URIs likewise."""
     peer = await w.peer()
-    for name in ("echo", "nobody__echo", "everything__", "__echo", ""):
+    for name in ("echo", "nobody__echo", "__echo", "everything", ""):
         assert (await refused(peer.call(name, {}))).code == -32602, name
+    assert "-32602" in await failed(peer.call("everything__", {}))
     for uri in ("demo://resource/dynamic/text/1", "nobody+demo://resource/dynamic/text/1"):
         assert (await refused(peer.read(uri))).code in (-32602, -32002), uri
     assert (await refused(peer.prompt("simple-prompt"))).code == -32602

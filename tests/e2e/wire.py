@@ -38,8 +38,8 @@ def nested(depth: int) -> bytes:
     return b'{"jsonrpc":"2.0","id":5,"method":"ping","params":{"deep":' + b"[" * depth + b"]" * depth + b"}}"
 
 
-def call(params: str) -> bytes:
-    return f'{{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{params}}}'.encode()
+def call(params: str, ident: int = 5) -> bytes:
+    return f'{{"jsonrpc":"2.0","id":{ident},"method":"tools/call","params":{params}}}'.encode()
 
 
 def asks(method: str, params: str = "") -> bytes:
@@ -159,8 +159,8 @@ def a_thousand_lines_in_one_write(binary: str, stage: Stage) -> None:
     """Each is answered once."""
     with served(binary, stage) as port, Lines(port) as lines:
         lines.initialize()
-        one = '{{"jsonrpc":"2.0","id":{},"method":"tools/call","params":{{"name":"one__echo","arguments":{{"text":"{}"}}}}}}\n'
-        lines.raw("".join(one.format(i, i) for i in range(1000, 2000)).encode())
+        lines.raw(b"".join(call(f'{{"name":"one__echo","arguments":{{"text":"{i}"}}}}', i) + b"\n"
+                           for i in range(1000, 2000)))
         answers = [lines.answer() for _ in range(1000)]
         assert {a["id"]: text_of(a) for a in answers} == {i: str(i) for i in range(1000, 2000)}
 

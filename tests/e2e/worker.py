@@ -11,18 +11,25 @@ import traceback
 import anyio
 
 import scenarios
+from peer import Refused
 from world import Setting, opened
 
 SCENARIO_S_MAX = 90.0
 
 
+def leaves(error: BaseException | None) -> list[BaseException]:
+    """All that failed: task groups wrap failures in groups, and a failing exit hides what came before."""
+    if error is None:
+        return []
+    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    found = [leaf for part in (*inner, error.__context__) for leaf in leaves(part)]
+    return found if inner else [error, *found]
+
+
 def root_cause(error: BaseException) -> BaseException:
-    """What really failed, out of the exception groups in which task groups wrap it."""
-    while isinstance(error, BaseExceptionGroup):
-        # The closing of a connection can add its own complaint to the failure that we want.
-        inner = sorted(error.exceptions, key=lambda e: not isinstance(e, AssertionError | BaseExceptionGroup))
-        error = inner[0]
-    return error
+    """What really failed: the closing of a connection can add its own complaint to it."""
+    telling = (AssertionError, Refused, TimeoutError)
+    return min(leaves(error), key=lambda e: next((i for i, kind in enumerate(telling) if isinstance(e, kind)), 9))
 
 
 async def run(setting: Setting, scenario: scenarios.Scenario) -> str | None:
@@ -31,6 +38,8 @@ async def run(setting: Setting, scenario: scenarios.Scenario) -> str | None:
         with anyio.fail_after(SCENARIO_S_MAX):
             async with opened(setting) as world:
                 await scenario.run(world)
+                faults = [fault for peer in world.peers.values() for fault in peer.faults]
+                assert not faults, f"the client was sent what is no message: {faults[0]}"
     except Exception as error:  # whatever a scenario raises is its verdict
         setting.log.open("a").write(traceback.format_exc())
         cause = root_cause(error)

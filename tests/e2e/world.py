@@ -101,7 +101,7 @@ class World:
         self.setting, self.answers = setting, answers
         self.unique = uuid.uuid4().hex[:8]
         self._stack = contextlib.AsyncExitStack()
-        self._peers: dict[str, Peer] = {}
+        self.peers: dict[str, Peer] = {}
 
     async def __aenter__(self) -> "World":
         await self._stack.__aenter__()
@@ -112,7 +112,7 @@ class World:
 
     async def peer(self, name: str = "gateway") -> Peer:
         name = name if self.setting.direct else "gateway"
-        if name not in self._peers:
+        if name not in self.peers:
             if self.setting.direct:
                 entry = self.setting.upstreams[name]
                 command = [entry["command"], *entry["args"]]
@@ -120,9 +120,9 @@ class World:
                 command = [self.setting.binary, "connect", f"tcp://127.0.0.1:{self.setting.port}"]
             sdk = "clients.sdk_1_30" if self.setting.kind.endswith("1.30") else "clients.sdk_2_3"
             connect = importlib.import_module(sdk).connect
-            self._peers[name] = await self._stack.enter_async_context(
+            self.peers[name] = await self._stack.enter_async_context(
                 connect(self.setting.kind, command, self.answers, self.setting.log))
-        return self._peers[name]
+        return self.peers[name]
 
     async def up(self, name: str) -> View:
         return View(name, await self.peer(name), self.setting.direct)

@@ -50,7 +50,7 @@ class Sdk130(Peer):
             plain = dump(message)
             self.note(plain["method"], plain.get("params", {}))
         elif isinstance(message, Exception):
-            raise message  # the transport met a line that is no message: no server may send one
+            self.fault(message)
 
     async def hello(self) -> Json:
         return self.greeting

@@ -59,14 +59,16 @@ class Sdk23(Peer):
 
     async def _message(self, message) -> None:
         if isinstance(message, Exception):
-            raise message  # the transport met a line that is no message: no server may send one
+            self.fault(message)
+            return
         plain = dump(message)
         self.note(plain["method"], plain.get("params", {}))
 
     async def hello(self) -> Json:
         if self.era == "modern":
             with refusals():
-                return dump(await self.client.session.discover())
+                # A pinned client never asked, and would show us an answer that it made up.
+                return await self.client.session.send_discover(MODERN)
         return dump(self.client.session.initialize_result)
 
     async def page(self, what: str, cursor: str | None) -> Json:
