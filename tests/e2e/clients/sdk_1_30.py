@@ -135,6 +135,7 @@ async def connect(_kind: str, command: list[str], answers: Answers | None, log: 
     parameters = StdioServerParameters(command=command[0], args=command[1:])
     able = {} if answers is None else {
         "sampling_callback": peer._sample, "elicitation_callback": peer._elicit, "list_roots_callback": peer._roots}
+    failure: Exception | None = None
     finished = False
     with log.open("a") as errors:
         try:
@@ -142,10 +143,16 @@ async def connect(_kind: str, command: list[str], answers: Answers | None, log: 
                 async with ClientSession(reads, writes, message_handler=peer._message, **able) as session:
                     peer.session = session
                     peer.greeting = dump(await session.initialize())
-                    yield peer
+                    try:
+                        yield peer
+                    except Exception as error:
+                        # Told below: what the closing raises would hide it.
+                        failure = error
                     finished = True
         except* anyio.BrokenResourceError:
             # This SDK's reader stumbles over a line that comes while it is closing. Any server that
             # speaks on its own sends such lines; the scenario is over by then.
             if not finished:
                 raise
+    if failure:
+        raise failure
