@@ -44,8 +44,8 @@ async def run(setting: Setting, scenario: scenarios.Scenario) -> str | None:
         setting.log.open("a").write(traceback.format_exc())
         cause = root_cause(error)
         where = traceback.extract_tb(cause.__traceback__)
-        mine = [frame for frame in where if frame.filename == scenarios.__file__]
-        line = f"scenarios.py:{mine[-1].lineno}: " if mine else ""
+        mine = [frame for frame in where if pathlib.Path(frame.filename).parent.name == "scenarios"]
+        line = f"{pathlib.Path(mine[-1].filename).name}:{mine[-1].lineno}: " if mine else ""
         return f"{line}{type(cause).__name__}: {cause}"
     return None
 

@@ -3,6 +3,7 @@
 Usage: tap.py FOLDER COMMAND ARG...   One log a process: `> line` went to the child, `< line` came.
 """
 
+import ctypes
 import os
 import pathlib
 import signal
@@ -10,8 +11,12 @@ import subprocess
 import sys
 import threading
 
+PR_SET_PDEATHSIG = 1
+libc = ctypes.CDLL(None)
 folder, *command = sys.argv[1:]
-child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+# The child must not outlive us when we are killed: it would run on without anybody to end it.
+child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                         preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
 signal.signal(signal.SIGTERM, lambda *_: child.terminate())
 log = (pathlib.Path(folder) / f"{os.getpid():010}.log").open("ab", buffering=0)
 lock = threading.Lock()
