@@ -69,11 +69,11 @@ impl Limits {
         connect: Duration::from_secs(10),
         probe: Duration::from_secs(5),
         request: Duration::from_secs(30),
-        form: Duration::from_secs(600),
-        verdict: Duration::from_secs(600),
+        form: Duration::from_mins(10),
+        verdict: Duration::from_mins(10),
         blocked: Duration::from_secs(5),
         drain: Duration::from_secs(30),
-        lane_idle: Duration::from_secs(300),
+        lane_idle: Duration::from_mins(5),
     };
 }
 

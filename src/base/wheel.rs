@@ -102,7 +102,7 @@ impl<T> Wheel<T> {
             self.now_ms = next;
             // Higher levels first: what is due there falls to lower ones, or fires at once.
             for level in (0..LEVELS).rev() {
-                let slot = self.slot_of(level, self.now_ms);
+                let slot = slot_of(level, self.now_ms);
                 let mut cursor = self.heads[level][slot].take();
                 self.occupied[level] &= !(1 << slot);
                 let mut due = Vec::new();
@@ -126,18 +126,13 @@ impl<T> Wheel<T> {
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "masked to six bits")]
-    fn slot_of(&self, level: usize, ms: u64) -> usize {
-        ((ms >> (6 * level)) & (SLOTS as u64 - 1)) as usize
-    }
-
     /// The first occupied slot of a level at or after the present one, going round.
     fn next_slot(&self, level: usize) -> Option<usize> {
         let occupied = self.occupied[level];
         if occupied == 0 {
             return None;
         }
-        let here = self.slot_of(level, self.now_ms);
+        let here = slot_of(level, self.now_ms);
         let turned = occupied.rotate_right(u32::try_from(here).unwrap_or(0));
         // Bit 0 is the present slot, whose timers (above level 0) belong to the next round.
         let ahead = turned & !1;
@@ -147,7 +142,7 @@ impl<T> Wheel<T> {
 
     fn slot_starts_at(&self, level: usize, slot: usize) -> u64 {
         let width = 6 * level;
-        let here = self.slot_of(level, self.now_ms);
+        let here = slot_of(level, self.now_ms);
         let distance = if slot > here { slot - here } else { slot + SLOTS - here };
         ((self.now_ms >> width) + distance as u64) << width
     }
@@ -165,7 +160,7 @@ impl<T> Wheel<T> {
                 break;
             }
         }
-        let slot = ((at_ms >> (6 * level)) & (SLOTS as u64 - 1)) as usize;
+        let slot = slot_of(level, at_ms);
         let head = self.heads[level][slot].replace(key);
         timer.level = u8::try_from(level).unwrap_or(0);
         timer.slot = u8::try_from(slot).unwrap_or(0);
@@ -184,16 +179,21 @@ impl<T> Wheel<T> {
         if let Some(next) = next.and_then(|next| self.timers.get_mut(next)) {
             next.previous = previous;
         }
-        match previous.and_then(|previous| self.timers.get_mut(previous)) {
-            Some(previous) => previous.next = next,
-            None => {
-                self.heads[level][slot] = next;
-                if next.is_none() {
-                    self.occupied[level] &= !(1 << slot);
-                }
+        if let Some(previous) = previous.and_then(|previous| self.timers.get_mut(previous)) {
+            previous.next = next;
+        } else {
+            self.heads[level][slot] = next;
+            if next.is_none() {
+                self.occupied[level] &= !(1 << slot);
             }
         }
     }
+}
+
+/// The slot of a level that a time falls into.
+#[expect(clippy::cast_possible_truncation, reason = "masked to six bits")]
+const fn slot_of(level: usize, ms: u64) -> usize {
+    ((ms >> (6 * level)) & (SLOTS as u64 - 1)) as usize
 }
 
 #[cfg(test)]

@@ -29,26 +29,53 @@ impl Transport {
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A client's link is open. Nothing was read from it before this.
-    ClientOpened { link: LinkId, transport: Transport },
+    ClientOpened {
+        link: LinkId,
+        transport: Transport,
+    },
     /// The dial that [`Effect::Dial`] asked for has become a link.
-    Dialed { lane: LaneKey, link: LinkId },
+    Dialed {
+        lane: LaneKey,
+        link: LinkId,
+    },
     /// The dial failed; there is no link and there will be none.
-    DialFailed { lane: LaneKey, why: &'a str },
+    DialFailed {
+        lane: LaneKey,
+        why: &'a str,
+    },
     /// One whole line came in on a link of this shard.
-    Frame { link: LinkId, frame: &'a [u8] },
+    Frame {
+        link: LinkId,
+        frame: &'a [u8],
+    },
     /// A line grew over `frame_bytes_max`. The rest of it is not read.
-    Overlong { link: LinkId },
+    Overlong {
+        link: LinkId,
+    },
     /// The link is gone, whoever ended it. Said once a link; nothing comes from it afterwards.
-    Closed { link: LinkId, why: &'a str },
+    Closed {
+        link: LinkId,
+        why: &'a str,
+    },
     /// The link's outbox is over its bound, or under it again.
-    Blocked { link: LinkId },
-    Unblocked { link: LinkId },
+    Blocked {
+        link: LinkId,
+    },
+    Unblocked {
+        link: LinkId,
+    },
     /// The moment that [`super::Gateway::deadline`] named has come, or any later one.
     Tick,
     /// Mail from another shard, in the order it was sent.
-    Mail { from: ShardId, mail: Mail },
+    Mail {
+        from: ShardId,
+        mail: Mail,
+    },
     /// The text that [`Effect::ReadText`] asked for, or why there is none.
-    TextRead { ticket: u64, text: Result<&'a str, &'a str> },
+    TextRead {
+        ticket: u64,
+        text: Result<&'a str, &'a str>,
+    },
     /// Stop taking clients, let flights finish, then report [`Report::Drained`].
     Drain,
 }
@@ -58,19 +85,38 @@ pub enum Event<'a> {
 pub enum Effect {
     /// Append these bytes to the outbox of a link of this shard. Sends that follow each other to one
     /// link are one effect.
-    Send { link: LinkId, bytes: Range<usize> },
+    Send {
+        link: LinkId,
+        bytes: Range<usize>,
+    },
     /// Write out what waits on the link, then close it. [`Event::Closed`] follows.
-    Close { link: LinkId, why: &'static str },
+    Close {
+        link: LinkId,
+        why: &'static str,
+    },
     /// Stop reading from the link, or go on.
-    Pause { link: LinkId },
-    Resume { link: LinkId },
+    Pause {
+        link: LinkId,
+    },
+    Resume {
+        link: LinkId,
+    },
     /// Connect or spawn the upstream with this index of the settings. Answered by
     /// [`Event::Dialed`] or [`Event::DialFailed`], exactly one.
-    Dial { lane: LaneKey, upstream: usize },
+    Dial {
+        lane: LaneKey,
+        upstream: usize,
+    },
     /// Hand to another shard.
-    Mail { to: ShardId, mail: Mail },
-    /// Read a text file of the built-in upstream's folder. Answered by [`Event::TextRead`].
-    ReadText { ticket: u64, path: String },
+    Mail {
+        to: ShardId,
+        mail: Mail,
+    },
+    /// Read the text file at `path`, which lies in the built-in upstream's folder. Answered by [`Event::TextRead`].
+    ReadText {
+        ticket: u64,
+        path: String,
+    },
     /// Something happened that an operator may want to know.
     Report(Report),
 }

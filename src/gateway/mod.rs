@@ -1,11 +1,246 @@
 //! The domain: who asked what, where it goes, what comes back. Below the line: runs to its end at
 //! each event, knows no socket, clock, task or await.
+//!
+//! [`Gateway::handle`] is the one door. Each table has a file that owns it (`client`, `flight`, `lane`,
+//! `upstream`, `gather`, `batch`, `greet`, `ask`); each way through them has one as well (`inbound` from
+//! clients, `forward` to upstreams, `reply` back, `news` for what nobody asked for).
 
+pub mod answer;
+pub mod ask;
+pub mod batch;
 pub mod builtin;
+pub mod client;
+pub mod connect;
 pub mod door;
+pub mod drain;
+pub mod flight;
+pub mod forward;
+pub mod gather;
+pub mod greet;
+pub mod hold;
+pub mod inbound;
+pub mod lane;
+pub mod local;
+pub mod news;
+pub mod outbound;
+pub mod reply;
 pub mod report;
+pub mod request;
+pub mod route;
+pub mod seal;
 pub mod settings;
+pub mod subscribe;
+pub mod timer;
+pub mod upstream;
+
+use std::sync::Arc;
 
 pub use door::{Effect, Effects, Event, Mail, Transport};
 pub use report::Report;
 pub use settings::Settings;
+
+use ask::Ask;
+use batch::Batch;
+use builtin::Builtin;
+use client::{Client, ClientKey};
+use flight::Flight;
+use gather::Gather;
+use greet::Greet;
+use lane::{Lane, LaneKey};
+use route::Routes;
+use seal::Sealer;
+use timer::Alarm;
+use upstream::Upstream;
+
+use crate::base::wheel::Wheel;
+use crate::base::{LinkId, Moment, Now, ShardId, Slab};
+
+/// One shard's gateway. Shares nothing with those of other shards; they exchange [`Mail`].
+pub struct Gateway {
+    settings: Arc<Settings>,
+    shard: ShardId,
+    routes: Routes,
+    sealer: Sealer,
+    links: Links,
+    clients: Slab<Client>,
+    flights: Slab<Flight>,
+    lanes: Slab<Lane>,
+    upstreams: Vec<Upstream>,
+    gathers: Slab<Gather>,
+    batches: Slab<Batch>,
+    greets: Slab<Greet>,
+    asks: Slab<Ask>,
+    wheel: Wheel<Alarm>,
+    builtin: Builtin,
+    /// Where a built-in tool writes before it is known how its call ended. Empty between calls.
+    scratch: Vec<u8>,
+    /// State of a splitmix64; for the built-in upstream's dice, not for secrets.
+    dice: u64,
+    started: bool,
+    drain: drain::Drain,
+}
+
+/// Who is at the other end of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    Client(ClientKey),
+    Lane(LaneKey),
+}
+
+/// Links of this shard, by slot. Kept beside the tables, because a frame's way to its owner is on the
+/// hot path and must be two loads.
+#[derive(Debug, Default)]
+struct Links {
+    slots: Vec<Option<(LinkId, Peer)>>,
+}
+
+impl Links {
+    fn get(&self, link: LinkId) -> Option<Peer> {
+        match self.slots.get(link.slot() as usize) {
+            Some(Some((taken, peer))) if *taken == link => Some(*peer),
+            _ => None,
+        }
+    }
+
+    fn put(&mut self, link: LinkId, peer: Peer) {
+        let slot = link.slot() as usize;
+        if self.slots.len() <= slot {
+            self.slots.resize(slot + 1, None);
+        }
+        self.slots[slot] = Some((link, peer));
+    }
+
+    fn take(&mut self, link: LinkId) -> Option<Peer> {
+        let peer = self.get(link)?;
+        self.slots[link.slot() as usize] = None;
+        Some(peer)
+    }
+}
+
+impl Gateway {
+    /// A gateway that has not begun: its first event should be the tick that [`Gateway::deadline`] asks for.
+    pub fn new(settings: Arc<Settings>, shard: ShardId, builtin: Builtin) -> Self {
+        let upstreams = (0..settings.upstreams.len())
+            .map(|index| Upstream::new(&settings, index, shard, Moment::START))
+            .collect();
+        let dice = settings.nonce_seed.iter().fold(u64::from(shard.0), |dice, &byte| {
+            dice.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)
+        });
+        Self {
+            routes: Routes::new(&settings),
+            sealer: Sealer::new(&settings, shard),
+            shard,
+            links: Links::default(),
+            clients: Slab::default(),
+            flights: Slab::default(),
+            lanes: Slab::default(),
+            upstreams,
+            gathers: Slab::default(),
+            batches: Slab::default(),
+            greets: Slab::default(),
+            asks: Slab::default(),
+            wheel: Wheel::default(),
+            builtin,
+            scratch: Vec::new(),
+            dice,
+            started: false,
+            drain: drain::Drain::default(),
+            settings,
+        }
+    }
+
+    /// Runs one event to its end. Never blocks; what is to be done stands in `out` afterwards.
+    pub fn handle(&mut self, now: Now, event: Event<'_>, out: &mut Effects) {
+        // Before anything else: mail may be quicker than the first tick.
+        if !self.started {
+            self.started = true;
+            self.start(now, out);
+        }
+        match event {
+            Event::Frame { link, frame } => match self.links.get(link) {
+                Some(Peer::Client(client)) => self.client_frame(now, client, frame, out),
+                Some(Peer::Lane(lane)) => self.lane_frame(now, lane, frame, out),
+                None => {}
+            },
+            Event::ClientOpened { link, transport } => self.client_opened(link, transport, out),
+            Event::Dialed { lane, link } => self.dialed(now, lane, link, out),
+            Event::DialFailed { lane, why } => self.lane_lost(now, lane, why, false, out),
+            Event::Overlong { link } => self.overlong(now, link, out),
+            Event::Closed { link, why } => match self.links.take(link) {
+                Some(Peer::Client(client)) => self.client_gone(now, client, out),
+                Some(Peer::Lane(lane)) => self.lane_lost(now, lane, why, true, out),
+                None => {}
+            },
+            Event::Blocked { link } => self.set_blocked(link, true),
+            Event::Unblocked { link } => self.set_blocked(link, false),
+            Event::Tick => {}
+            Event::Mail { from, mail } => self.mail(now, from, mail, out),
+            Event::TextRead { ticket, text } => self.text_read(now, ticket, text, out),
+            Event::Drain => self.begin_drain(now, out),
+        }
+        self.ring_alarms(now, out);
+        self.check_drained(out);
+    }
+
+    /// When [`Event::Tick`] is due next, if ever.
+    pub fn deadline(&self) -> Option<Moment> {
+        if self.started { self.wheel.next_deadline() } else { Some(Moment::START) }
+    }
+
+    /// Whether answers to the client on this link are still to come, although it may have said that it
+    /// sends no more: the link stays open for them. A listen stream is no debt; it would never end.
+    pub fn owes(&self, link: LinkId) -> bool {
+        let Some(Peer::Client(key)) = self.links.get(link) else { return false };
+        self.clients.get(key).is_some_and(|client| !client.flights.is_empty())
+            || self.is_greeting(key)
+    }
+
+    /// How many requests are under way; what a drain waits for and the simulator counts.
+    pub const fn flights(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// How many entries all tables hold: nothing may be left when everybody has gone.
+    pub const fn footprint(&self) -> usize {
+        self.clients.len()
+            + self.flights.len()
+            + self.gathers.len()
+            + self.batches.len()
+            + self.greets.len()
+            + self.asks.len()
+    }
+
+    fn ring_alarms(&mut self, now: Now, out: &mut Effects) {
+        if self.wheel.next_deadline().is_none_or(|deadline| deadline > now.at) {
+            return;
+        }
+        let mut due = Vec::new();
+        self.wheel.expire(now.at, |alarm| due.push(alarm));
+        for alarm in due {
+            match alarm {
+                Alarm::Flight(flight) => self.flight_due(now, flight, out),
+                Alarm::Lane(lane) => self.lane_overdue(now, lane, out),
+                Alarm::Redial(upstream) => self.redial(now, upstream, out),
+                Alarm::Greet(greet) => self.end_greet(greet, out),
+                Alarm::Drained => self.drain_overdue(),
+            }
+        }
+    }
+
+    fn set_blocked(&mut self, link: LinkId, blocked: bool) {
+        if let Some(Peer::Lane(lane)) = self.links.get(link)
+            && let Some(lane) = self.lanes.get_mut(lane)
+        {
+            lane.blocked = blocked;
+        }
+    }
+
+    /// The next number of a splitmix64.
+    fn roll(&mut self) -> u64 {
+        self.dice = self.dice.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.dice;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}

@@ -40,10 +40,21 @@ pub struct Upstream {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// The upstream that is part of this program; its text tool reads files of `folder`.
-    Builtin { folder: Option<PathBuf> },
-    Tcp { address: SocketAddr },
-    Unix { path: PathBuf },
-    Stdio { command: String, args: Vec<String>, env: BTreeMap<String, String>, cwd: Option<PathBuf> },
+    Builtin {
+        folder: Option<PathBuf>,
+    },
+    Tcp {
+        address: SocketAddr,
+    },
+    Unix {
+        path: PathBuf,
+    },
+    Stdio {
+        command: String,
+        args: Vec<String>,
+        env: BTreeMap<String, String>,
+        cwd: Option<PathBuf>,
+    },
 }
 
 /// Which era an upstream is spoken to in.

@@ -44,30 +44,26 @@ impl<'t> Splice<'t> {
         self.edits.push((inside..inside, Cow::Owned(format!("{member}{comma}"))));
     }
 
-    /// Takes the member `key` out of `object`, with the comma that goes with it.
-    pub fn remove_member(&mut self, object: Json<'_>, key: &str) {
-        let Some(outer) = object.range_in(self.text) else { return };
-        let mut previous_end = None;
-        let mut members = object.members().peekable();
-        while let Some(member) = members.next() {
+    /// Takes the members called `keys` out of `object`, with the commas that go with them.
+    pub fn remove_members(&mut self, object: Json<'_>, keys: &[&str]) {
+        // Where the last member that stays ends, and where the run of those that go began.
+        let mut kept_end = None;
+        let mut gone: Option<Range<usize>> = None;
+        for member in object.members() {
+            let Some(key) = range_in(member.key, self.text) else { return };
             let Some(value) = member.value.range_in(self.text) else { return };
-            if member.is(key) {
-                let next = members
-                    .peek()
-                    .and_then(|next| range_in(next.key, self.text))
-                    .map(|key| key.start.saturating_sub(1));
-                let here = range_in(member.key, self.text)
-                    .map_or(value.start, |key| key.start.saturating_sub(1));
-                let range = match (next, previous_end) {
-                    // With what follows, up to the next key; else with the comma before.
-                    (Some(next), _) => here..next,
-                    (None, Some(previous)) => previous..value.end,
-                    (None, None) => outer.start.saturating_add(1)..outer.end.saturating_sub(1),
-                };
-                self.edits.push((range, Cow::Borrowed("")));
-                return;
+            let start = key.start.saturating_sub(1);
+            if keys.iter().any(|key| member.is(key)) {
+                gone = Some(gone.map_or(start, |run| run.start)..value.end);
+                continue;
             }
-            previous_end = Some(value.end);
+            if let Some(run) = gone.take() {
+                self.edits.push((run.start..start, Cow::Borrowed("")));
+            }
+            kept_end = Some(value.end);
+        }
+        if let Some(run) = gone {
+            self.edits.push((kept_end.unwrap_or(run.start)..run.end, Cow::Borrowed("")));
         }
     }
 
@@ -111,13 +107,15 @@ mod tests {
     #[test]
     fn a_member_goes_out_with_its_comma_wherever_it_stands() {
         let text = r#"{ "a":1, "b":[2] ,"c":3 }"#;
-        for (key, left) in [("a", vec!["b", "c"]), ("b", vec!["a", "c"]), ("c", vec!["a", "b"])] {
-            let out = apply(text, |s, j| s.remove_member(j, key));
-            let json = Json::parse(&out).unwrap();
+        let all = ["a", "b", "c"];
+        for gone in 0..8usize {
+            let keys: Vec<&str> = (0..3).filter(|n| gone & (1 << n) != 0).map(|n| all[n]).collect();
+            let left: Vec<&str> = (0..3).filter(|n| gone & (1 << n) == 0).map(|n| all[n]).collect();
+            let out = apply(text, |s, j| s.remove_members(j, &keys));
+            let json = Json::parse(&out).unwrap_or_else(|e| panic!("{e}: {out}"));
             assert_eq!(json.members().map(|m| m.key.to_owned()).collect::<Vec<_>>(), left, "{out}");
         }
-        assert_eq!(apply(r#"{ "a":1 }"#, |s, j| s.remove_member(j, "a")), "{}");
-        assert_eq!(apply(text, |s, j| s.remove_member(j, "x")), text);
+        assert_eq!(apply(text, |s, j| s.remove_members(j, &["x"])), text);
     }
 
     #[test]

@@ -56,6 +56,13 @@ pub fn quote(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// `text` as a JSON string, quotes included.
+pub fn quoted(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len().saturating_add(2));
+    quote(&mut out, text);
+    String::from_utf8(out).unwrap_or_default()
+}
+
 /// Appends `text` as the content of a JSON string, without quotes.
 pub fn escape(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();

@@ -1,0 +1,142 @@
+//! The `[limits]` section: every bound of `base::limits`, the range of each, and how they lean on each
+//! other. Defaults and reasons stand with the bounds themselves.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::read::{Field, Reader};
+use super::units::show_size;
+use crate::base::limits::Limits;
+use crate::base::slab::Key;
+
+/// Below, no handshake fits; above, it bounds nothing.
+const SIZES: RangeInclusive<u64> = 1 << 10..=4 << 30;
+const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(7 * 24);
+const SLOTS: u64 = Key::<()>::SLOTS_MAX as u64 / 2;
+
+/// Reads one section. What is wrong is reported and keeps its default.
+pub(super) fn read(mut reader: Reader<'_>) -> Limits {
+    let r = &mut reader;
+    let mut l = Limits::DEFAULT;
+    let frame = size(r, "frame_bytes_max", &mut l.frame_bytes_max);
+    let outbox = size(r, "outbox_bytes_max", &mut l.outbox_bytes_max);
+    let hard = size(r, "outbox_bytes_hard_max", &mut l.outbox_bytes_hard_max);
+    size(r, "upstream_outbox_bytes_max", &mut l.upstream_outbox_bytes_max);
+    let per_link = count(r, "flights_per_link_max", SLOTS, &mut l.flights_per_link_max);
+    let flights = count(r, "flights_max", SLOTS, &mut l.flights_max);
+    count(r, "clients_max", SLOTS, &mut l.clients_max);
+    count(r, "lanes_max", 1 << 16, &mut l.lanes_max);
+    count(r, "batch_messages_max", 10_000, &mut l.batch_messages_max);
+    count(r, "subscriptions_max", 1_000_000, &mut l.subscriptions_max);
+    count(r, "list_pages_max", 100_000, &mut l.list_pages_max);
+    let list = size(r, "list_bytes_max", &mut l.list_bytes_max);
+    let mut rounds = l.ask_rounds_max as usize;
+    count(r, "ask_rounds_max", 10_000, &mut rounds);
+    l.ask_rounds_max = u32::try_from(rounds).unwrap_or(u32::MAX);
+    let connect = time(r, "connect", &mut l.connect);
+    let probe = time(r, "probe", &mut l.probe);
+    time(r, "request", &mut l.request);
+    time(r, "form", &mut l.form);
+    time(r, "verdict", &mut l.verdict);
+    time(r, "blocked", &mut l.blocked);
+    time(r, "drain", &mut l.drain);
+    time(r, "lane_idle", &mut l.lane_idle);
+    reader.finish();
+
+    // The same rules as the asserts under the defaults, for values that an operator chose.
+    let bytes = |value: usize| show_size(value as u64);
+    lean(
+        l.outbox_bytes_max < l.outbox_bytes_hard_max,
+        &[&outbox, &hard],
+        || {
+            format!(
+                "outbox_bytes_max ({}) must be below outbox_bytes_hard_max ({})",
+                bytes(l.outbox_bytes_max),
+                bytes(l.outbox_bytes_hard_max)
+            )
+        },
+        || "reading stops at the first, the link is closed at the second".to_owned(),
+    );
+    lean(
+        l.outbox_bytes_hard_max >= l.frame_bytes_max.saturating_mul(2),
+        &[&frame, &hard],
+        || {
+            format!(
+                "outbox_bytes_hard_max ({}) must hold two frames of frame_bytes_max ({})",
+                bytes(l.outbox_bytes_hard_max),
+                bytes(l.frame_bytes_max)
+            )
+        },
+        || {
+            format!(
+                "set limits.outbox_bytes_hard_max to {:?} or more",
+                bytes(l.frame_bytes_max.saturating_mul(2))
+            )
+        },
+    );
+    lean(
+        l.list_bytes_max <= l.outbox_bytes_hard_max,
+        &[&list, &hard],
+        || {
+            format!(
+                "list_bytes_max ({}) must not be above outbox_bytes_hard_max ({})",
+                bytes(l.list_bytes_max),
+                bytes(l.outbox_bytes_hard_max)
+            )
+        },
+        || "a list that is longer could not be sent".to_owned(),
+    );
+    lean(
+        l.flights_per_link_max <= l.flights_max,
+        &[&per_link, &flights],
+        || {
+            format!(
+                "flights_per_link_max ({}) must not be above flights_max ({})",
+                l.flights_per_link_max, l.flights_max
+            )
+        },
+        String::new,
+    );
+    lean(
+        l.probe < l.connect,
+        &[&probe, &connect],
+        || format!("probe ({:?}) must be below connect ({:?})", l.probe, l.connect),
+        || "after a probe that fails there must be time for the initialize".to_owned(),
+    );
+    l
+}
+
+/// Reports a rule between two limits at the first of them that was written somewhere.
+fn lean(
+    holds: bool,
+    fields: &[&Option<Field<'_>>],
+    what: impl FnOnce() -> String,
+    remedy: impl FnOnce() -> String,
+) {
+    if !holds && let Some(field) = fields.iter().find_map(|field| field.as_ref()) {
+        field.fault(what(), remedy());
+    }
+}
+
+fn size<'a>(reader: &mut Reader<'a>, key: &'static str, limit: &mut usize) -> Option<Field<'a>> {
+    let field = reader.field(key)?;
+    *limit = usize::try_from(field.size(SIZES)?).ok()?;
+    Some(field)
+}
+
+fn count<'a>(
+    reader: &mut Reader<'a>,
+    key: &'static str,
+    max: u64,
+    limit: &mut usize,
+) -> Option<Field<'a>> {
+    let field = reader.field(key)?;
+    *limit = usize::try_from(field.integer(1..=max)?).ok()?;
+    Some(field)
+}
+
+fn time<'a>(reader: &mut Reader<'a>, key: &'static str, limit: &mut Duration) -> Option<Field<'a>> {
+    let field = reader.field(key)?;
+    *limit = field.duration(TIMES)?;
+    Some(field)
+}

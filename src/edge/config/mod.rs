@@ -1,0 +1,276 @@
+//! What the operator wants: files, environment, defaults, read into one [`Config`]. TOML, YAML and
+//! environment become one tree with places (`tree`), which is then read by key and type (`read`), so
+//! that every error names file, line, key and remedy, and all errors are told at once. What the domain
+//! needs of it is [`Config::settings`].
+
+mod env;
+mod expand;
+mod fault;
+mod json;
+mod limits;
+mod mcp_json;
+mod names;
+mod read;
+mod sections;
+mod toml;
+mod tree;
+mod units;
+mod upstreams;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+pub use fault::{Fault, Faults, Place};
+pub use names::scheme;
+
+use crate::base::limits::Limits;
+use crate::gateway::settings::{EraPin, Settings, Share, Target, Upstream};
+use fault::Findings;
+use read::Reader;
+use tree::{Lines, Node, Value};
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where the TCP listener is; `None` when it is off. Loopback, or the operator said otherwise.
+    pub tcp: Option<SocketAddr>,
+    /// Where the Unix listener is; `None` when it is off.
+    pub unix: Option<UnixListener>,
+    pub shards: Shards,
+    /// Between an upstream's prefix and a name.
+    pub separator: String,
+    /// Seals request states; `None` for a random one.
+    pub state_key: Option<[u8; 32]>,
+    pub limits: Limits,
+    /// At least one, names and prefixes settled, in the order of the files.
+    pub upstreams: Vec<Upstream>,
+    pub log: Log,
+    /// What is no error but worth a word. Not part of the wish.
+    pub warnings: Vec<Fault>,
+}
+
+/// The Unix socket listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnixListener {
+    pub path: PathBuf,
+    /// Permissions of the socket file. Default 0600.
+    pub mode: u32,
+}
+
+/// The `[shards]` section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shards {
+    pub count: Count,
+    pub driver: Driver,
+    /// Submission entries of each ring; a power of two.
+    pub ring_entries: u32,
+    /// Microseconds that an idle shard looks for work before it sleeps. 0: it sleeps at once.
+    pub spin_us: u32,
+}
+
+impl Default for Shards {
+    fn default() -> Self {
+        // A full ring flushes itself, so its size is no limit of the service; 1,024 entries keep
+        // the memory that a kernel may charge to RLIMIT_MEMLOCK near 100 KiB a ring.
+        Self { count: Count::Auto, driver: Driver::Auto, ring_entries: 1_024, spin_us: 0 }
+    }
+}
+
+/// How many shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Count {
+    /// One for each core that the process may use.
+    #[default]
+    Auto,
+    Fixed(u16),
+}
+
+/// What a shard waits on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Driver {
+    /// `io_uring`, else epoll with a warning.
+    #[default]
+    Auto,
+    IoUring,
+    Epoll,
+}
+
+/// The `[log]` section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// A level, or directives as `RUST_LOG` has them.
+    pub level: String,
+    pub format: Format,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: Format::Text }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// `--config`: TOML or YAML by its ending.
+    pub config: Option<PathBuf>,
+    /// `--mcp-json`.
+    pub mcp_json: Option<PathBuf>,
+    /// The environment: settings of ours, and what `${VAR}` in an `mcp.json` means.
+    pub variables: Vec<(String, String)>,
+}
+
+const SECTIONS: [&str; 7] = ["tcp", "unix", "shards", "gateway", "limits", "upstreams", "log"];
+
+impl Config {
+    /// Reads everything, or tells everything that is wrong.
+    pub fn load(sources: &Sources) -> Result<Self, Faults> {
+        let findings = Findings::default();
+        let mut root = Node::table(Place::Default, Vec::new());
+        if let Some((file, text)) = sources.config.as_deref().and_then(|path| text(path, &findings))
+            && let Some(node) = parse(&file, &text, &findings)
+        {
+            root = node;
+        }
+        let variables: BTreeMap<_, _> = sources.variables.iter().cloned().collect();
+        let mut foreign = BTreeSet::new();
+        if let Some((file, text)) =
+            sources.mcp_json.as_deref().and_then(|path| text(path, &findings))
+        {
+            let servers = mcp_json::parse(&file, &text, &variables, &findings);
+            let place = Place::Line { file: file.as_str().into(), line: 1 };
+            if let Some(upstreams) = root.table_at("upstreams", &place) {
+                for server in servers {
+                    if let Some(first) = upstreams.iter().find(|entry| entry.key == server.key) {
+                        let what =
+                            format!("there is another upstream of this name at {}", first.place);
+                        let key = format!("upstreams.{}", server.key);
+                        findings.fault(&server.place, key, what, "rename one of them");
+                    } else {
+                        foreign.insert(server.key.clone());
+                        upstreams.push(server);
+                    }
+                }
+            }
+        }
+        env::overlay(&mut root, &sources.variables, &SECTIONS, &findings);
+        let mut config = Self::read(&root, &variables, &foreign, &findings);
+        config.warnings = findings.settle()?;
+        Ok(config)
+    }
+
+    fn read(
+        root: &Node,
+        variables: &BTreeMap<String, String>,
+        foreign: &BTreeSet<String>,
+        findings: &Findings,
+    ) -> Self {
+        let mut reader = Reader::new(root, "", findings);
+        let tcp = sections::tcp(reader.section("tcp"));
+        let unix = sections::unix(reader.section("unix"));
+        let shards = sections::shards(reader.section("shards"));
+        let gateway = sections::gateway(reader.section("gateway"));
+        let limits = limits::read(reader.section("limits"));
+        let section = reader.section("upstreams");
+        let log = sections::log(reader.section("log"));
+        reader.finish();
+        let drafts = upstreams::read(&section, variables);
+        let socket = unix.as_ref().map(|unix| unix.path.as_path());
+        upstreams::refuse_self(&drafts, &section, tcp, socket);
+        let mut upstreams = names::settle(drafts, foreign, &gateway.separator, &section);
+        if upstreams.is_empty() {
+            upstreams.push(builtin());
+        }
+        Self {
+            tcp,
+            unix,
+            shards,
+            separator: gateway.separator,
+            state_key: gateway.state_key,
+            limits,
+            upstreams,
+            log,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// What the domain needs, for this many shards. Draws the keys that nobody configured, so each
+    /// call's are different: call it once a process.
+    pub fn settings(&self, shards: u16) -> Result<Settings, getrandom::Error> {
+        let mut state_key = [0; 32];
+        match self.state_key {
+            Some(key) => state_key = key,
+            None => getrandom::fill(&mut state_key)?,
+        }
+        let mut nonce_seed = [0; 12];
+        getrandom::fill(&mut nonce_seed)?;
+        Ok(Settings {
+            upstreams: self.upstreams.clone(),
+            separator: self.separator.clone(),
+            limits: self.limits.clone(),
+            state_key,
+            nonce_seed,
+            shards,
+        })
+    }
+}
+
+/// The upstream of a configuration that names none.
+fn builtin() -> Upstream {
+    Upstream {
+        name: "builtin".to_owned(),
+        prefix: String::new(),
+        target: Target::Builtin { folder: None },
+        era: EraPin::Auto,
+        share: Share::Auto,
+    }
+}
+
+fn text(path: &Path, findings: &Findings) -> Option<(String, String)> {
+    let file = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Some((file, text)),
+        Err(error) => {
+            let place = Place::Line { file: file.into(), line: 1 };
+            findings.fault(&place, "", format!("cannot be read: {error}"), "");
+            None
+        }
+    }
+}
+
+fn parse(file: &str, text: &str, findings: &Findings) -> Option<Node> {
+    let lines = Lines::new(file, text.strip_prefix('\u{feff}').unwrap_or(text));
+    let ending = Path::new(file).extension().and_then(|ending| ending.to_str());
+    let node = match ending {
+        Some("toml") => toml::parse(&lines, findings)?,
+        Some("yaml" | "yml") => yaml::parse(&lines, findings)?,
+        Some("json") => {
+            let remedy = "an mcpServers file goes to --mcp-json; a configuration is TOML or YAML";
+            findings.fault(&lines.line(1), "", "JSON is no format of the configuration", remedy);
+            return None;
+        }
+        _ => {
+            let remedy = "name it .toml, .yaml or .yml";
+            findings.fault(&lines.line(1), "", "the name does not say which format it is", remedy);
+            return None;
+        }
+    };
+    if !matches!(node.value, Value::Table(_)) {
+        let what = format!("expected sections, found {}", node.value.describe());
+        findings.fault(&node.place, "", what, "");
+        return None;
+    }
+    Some(node)
+}

@@ -1,0 +1,225 @@
+//! The sections that say how the process runs: `[tcp]`, `[unix]`, `[shards]`, `[gateway]`, `[log]`.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+use super::read::{Field, Reader};
+use super::{Count, Driver, Format, Log, Shards, UnixListener};
+use crate::base::ShardId;
+use crate::edge::address::split_host;
+
+pub(super) const TCP_DEFAULT: SocketAddr =
+    SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 7420));
+
+/// Largest ring the kernel takes (`IORING_MAX_ENTRIES`).
+const RING_ENTRIES_MAX: u64 = 32_768;
+
+pub(super) fn tcp(mut reader: Reader<'_>) -> Option<SocketAddr> {
+    let listen = reader.field("listen");
+    let told = reader.field("i_understand_there_is_no_authentication");
+    reader.finish();
+    let told = told.and_then(|field| field.boolean()).unwrap_or(false);
+    let Some(listen) = listen else { return Some(TCP_DEFAULT) };
+    let expected = "an address such as \"127.0.0.1:7420\", or \"off\"";
+    let text = listen.text(expected)?;
+    if text == "off" {
+        return None;
+    }
+    let Some(address) = socket_address(&listen, text, expected) else { return Some(TCP_DEFAULT) };
+    if !address.ip().is_loopback() && !told {
+        listen.fault(
+            format!(
+                "{address} can be reached from other machines, and there is no authentication: \
+                 whoever connects may call every tool"
+            ),
+            "listen on 127.0.0.1, or set tcp.i_understand_there_is_no_authentication = true",
+        );
+    }
+    Some(address)
+}
+
+fn socket_address(field: &Field<'_>, text: &str, expected: &str) -> Option<SocketAddr> {
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let Some(host_and_port) = split_host(text) else {
+        field.fault(format!("expected {expected}, found the text {text:?}"), "");
+        return None;
+    };
+    match host_and_port.to_socket_addrs().map(|mut addresses| addresses.next()) {
+        Ok(Some(address)) => Some(address),
+        Ok(None) => {
+            field.fault(format!("{text} has no address"), "write an IP address");
+            None
+        }
+        Err(error) => {
+            field.fault(format!("{text} cannot be resolved: {error}"), "write an IP address");
+            None
+        }
+    }
+}
+
+/// Longest path that fits `sockaddr_un`, its final NUL excluded.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+pub(super) fn unix(mut reader: Reader<'_>) -> Option<UnixListener> {
+    let listen = reader.field("listen");
+    let mode = reader.field("mode");
+    reader.finish();
+    let mode = mode.and_then(|field| permission(&field)).unwrap_or(0o600);
+    let listen = listen?;
+    if listen.text("a path, or \"off\"")? == "off" {
+        return None;
+    }
+    let path: PathBuf = listen.path()?;
+    let length = path.as_os_str().len();
+    if length > SOCKET_PATH_BYTES_MAX {
+        listen.fault(
+            format!("a socket's path may have {SOCKET_PATH_BYTES_MAX} bytes; this has {length}"),
+            "choose a shorter one",
+        );
+    }
+    Some(UnixListener { path, mode })
+}
+
+/// `"0660"`, or a number that was written in octal.
+fn permission(field: &Field<'_>) -> Option<u32> {
+    let mode = match field.as_text() {
+        Some(text) => u32::from_str_radix(text.strip_prefix("0o").unwrap_or(text), 8).ok(),
+        None => field.as_integer().and_then(|mode| u32::try_from(mode).ok()),
+    };
+    let mode = mode.filter(|mode| *mode <= 0o777);
+    if mode.is_none() {
+        field.fault("expected permissions in octal such as \"0660\"", "write them as a text");
+    }
+    mode
+}
+
+pub(super) fn shards(mut reader: Reader<'_>) -> Shards {
+    let mut shards = Shards::default();
+    if let Some(field) = reader.field("count")
+        && field.as_text() != Some("auto")
+    {
+        let max = u64::from(ShardId::MAX) + 1;
+        if field.as_integer().is_none() {
+            field.fault(
+                format!("expected \"auto\" or a number from 1 to {max}"),
+                "auto is one for each core that the process may use",
+            );
+        } else if let Some(count) = field.integer(1..=max) {
+            shards.count = Count::Fixed(u16::try_from(count).unwrap_or(u16::MAX));
+        }
+    }
+    if let Some(field) = reader.field("driver") {
+        let words =
+            [("auto", Driver::Auto), ("io_uring", Driver::IoUring), ("epoll", Driver::Epoll)];
+        shards.driver = field.choice(&words).unwrap_or_default();
+    }
+    if let Some(field) = reader.field("ring_entries")
+        && let Some(entries) = field.integer(64..=RING_ENTRIES_MAX)
+    {
+        if entries.is_power_of_two() {
+            shards.ring_entries = u32::try_from(entries).unwrap_or(u32::MAX);
+        } else {
+            let what = format!("a ring's size is a power of two; {entries} is none");
+            field.fault(what, format!("write {}", entries.next_power_of_two()));
+        }
+    }
+    if let Some(field) = reader.field("spin_us")
+        && let Some(spin) = field.integer(0..=10_000)
+    {
+        shards.spin_us = u32::try_from(spin).unwrap_or(u32::MAX);
+    }
+    reader.finish();
+    shards
+}
+
+/// What `[gateway]` says.
+#[derive(Debug)]
+pub(super) struct Gateway {
+    pub(super) separator: String,
+    pub(super) state_key: Option<[u8; 32]>,
+}
+
+pub(super) fn gateway(mut reader: Reader<'_>) -> Gateway {
+    let separator = reader.field("separator").and_then(|field| separator(&field));
+    let state_key = reader.field("state_key").and_then(|field| state_key(&field));
+    reader.finish();
+    Gateway { separator: separator.unwrap_or_else(|| "__".to_owned()), state_key }
+}
+
+fn separator(field: &Field<'_>) -> Option<String> {
+    let text = field.text("what stands between a prefix and a name, such as \"__\"")?;
+    let fits = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | '.' | '-');
+    if text.len() > 8 || !text.chars().all(fits) {
+        let what = format!("{text:?} cannot stand in a tool's name");
+        field.fault(what, "write up to 8 of letters, digits, _ . -");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// 64 hexadecimal digits, or `file:PATH` of a file that holds them or 32 raw bytes.
+fn state_key(field: &Field<'_>) -> Option<[u8; 32]> {
+    let text = field.as_text().unwrap_or_default();
+    let remedy = "make one with: openssl rand -hex 32";
+    // What was found is a secret, or nearly one, and is not shown.
+    let wrong = "expected 64 hexadecimal digits, or \"file:PATH\" of a file that holds them";
+    let Some(path) = text.strip_prefix("file:") else {
+        let key = hex(text.as_bytes());
+        if key.is_none() {
+            field.fault(wrong, remedy);
+        }
+        return key;
+    };
+    let path = field.place.folder().join(path);
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            let key =
+                <[u8; 32]>::try_from(bytes.as_slice()).ok().or_else(|| hex(bytes.trim_ascii()));
+            if key.is_none() {
+                let what =
+                    format!("{} holds neither 64 hexadecimal digits nor 32 bytes", path.display());
+                field.fault(what, remedy);
+            }
+            key
+        }
+        Err(error) => {
+            field.fault(format!("{} cannot be read: {error}", path.display()), remedy);
+            None
+        }
+    }
+}
+
+fn hex(text: &[u8]) -> Option<[u8; 32]> {
+    if text.len() != 64 {
+        return None;
+    }
+    let mut key = [0; 32];
+    for (byte, pair) in key.iter_mut().zip(text.chunks_exact(2)) {
+        let digit = |at: usize| char::from(*pair.get(at)?).to_digit(16);
+        *byte = u8::try_from(digit(0)? * 16 + digit(1)?).ok()?;
+    }
+    Some(key)
+}
+
+pub(super) fn log(mut reader: Reader<'_>) -> Log {
+    let mut log = Log::default();
+    if let Some(field) = reader.field("level")
+        && let Some(level) = field.text("a level such as \"info\"")
+    {
+        match crate::edge::log::check(level) {
+            Ok(()) => level.clone_into(&mut log.level),
+            Err(error) => field.fault(
+                format!("expected a level such as \"info\" or \"warn,ringgate=debug\": {error}"),
+                "the levels are off, error, warn, info, debug, trace",
+            ),
+        }
+    }
+    if let Some(field) = reader.field("format") {
+        log.format =
+            field.choice(&[("text", Format::Text), ("json", Format::Json)]).unwrap_or_default();
+    }
+    reader.finish();
+    log
+}

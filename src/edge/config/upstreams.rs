@@ -1,0 +1,220 @@
+//! The `[upstreams.NAME]` sections: which server, and how it is reached. Not here: their prefixes,
+//! which depend on all of them together (`names`).
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::fault::Place;
+use super::read::{Field, Reader};
+use crate::edge::address::Address;
+use crate::gateway::settings::{EraPin, Share, Target};
+
+/// An upstream as it was written.
+#[derive(Debug)]
+pub(super) struct Draft<'a> {
+    pub(super) name: String,
+    /// Where its name stands.
+    pub(super) place: Place,
+    pub(super) prefix: Option<(String, Field<'a>)>,
+    pub(super) target: Target,
+    pub(super) era: EraPin,
+    pub(super) share: Share,
+}
+
+/// Reads all sections, in the order of the files.
+pub(super) fn read<'a>(
+    reader: &Reader<'a>,
+    variables: &BTreeMap<String, String>,
+) -> Vec<Draft<'a>> {
+    reader.each().filter_map(|(name, field)| one(name, &field, variables)).collect()
+}
+
+fn one<'a>(
+    name: &str,
+    section: &Field<'a>,
+    variables: &BTreeMap<String, String>,
+) -> Option<Draft<'a>> {
+    if name.is_empty() {
+        section.fault("an upstream needs a name", "write [upstreams.NAME]");
+        return None;
+    }
+    let mut reader = section.table();
+    let command = reader.field("command");
+    let args = reader.field("args");
+    let env = reader.field("env");
+    let cwd = reader.field("cwd");
+    let url = reader.field("url");
+    let builtin = reader.field("builtin");
+    let folder = reader.field("folder");
+    let era = reader.field("era").and_then(|field| {
+        field.choice(&[
+            ("auto", EraPin::Auto),
+            ("legacy", EraPin::Legacy),
+            ("modern", EraPin::Modern),
+        ])
+    });
+    let share = reader
+        .field("share")
+        .and_then(|field| field.choice(&[("auto", Share::Auto), ("always", Share::Always)]));
+    let prefix = reader
+        .field("prefix")
+        .and_then(|field| Some((field.text("a prefix for names")?.to_owned(), field)));
+    reader.finish();
+
+    // `builtin = false` says the same as no such key.
+    let builtin = builtin.filter(|field| field.boolean() != Some(false));
+    let ways: Vec<_> = [("command", &command), ("url", &url), ("builtin", &builtin)]
+        .into_iter()
+        .filter_map(|(key, field)| field.as_ref().map(|field| (key, field)))
+        .collect();
+    let way = match ways.as_slice() {
+        [(way, _)] => *way,
+        [] => {
+            section.fault(
+                "says nowhere how the server is reached",
+                "give it one of command, url or builtin = true",
+            );
+            return None;
+        }
+        [(first, _), (second, field), ..] => {
+            field.fault(
+                format!("{first} and {second} exclude each other"),
+                "an upstream is reached in one way; keep one of them",
+            );
+            return None;
+        }
+    };
+    for (field, belongs) in
+        [(&args, "command"), (&env, "command"), (&cwd, "command"), (&folder, "builtin")]
+    {
+        if let Some(field) = field
+            && way != belongs
+        {
+            let what = format!("has no meaning beside {way}");
+            field.fault(what, format!("it goes with {belongs}; remove it"));
+        }
+    }
+    let target = match way {
+        "command" => child(command.as_ref()?, args, env, cwd, variables),
+        "url" => peer(url.as_ref()?),
+        _ => Some(Target::Builtin { folder: folder.and_then(|field| existing_folder(&field)) }),
+    }?;
+    Some(Draft {
+        name: name.to_owned(),
+        place: section.place.clone(),
+        prefix,
+        target,
+        era: era.unwrap_or_default(),
+        share: share.unwrap_or_default(),
+    })
+}
+
+fn child(
+    command: &Field<'_>,
+    args: Option<Field<'_>>,
+    env: Option<Field<'_>>,
+    cwd: Option<Field<'_>>,
+    variables: &BTreeMap<String, String>,
+) -> Option<Target> {
+    let program = command.text("a program to run")?.to_owned();
+    let args = args.map_or(Some(Vec::new()), |field| {
+        let args = field.texts()?;
+        clean(&field, args.iter()).then_some(args)
+    });
+    let env = env.map_or(Some(BTreeMap::new()), |field| {
+        let table = field.text_table()?;
+        if let Some(key) = table.keys().find(|key| key.is_empty() || key.contains('=')) {
+            field.fault(format!("{key:?} cannot be the name of a variable"), "");
+            return None;
+        }
+        clean(&field, table.iter().flat_map(|(key, value)| [key, value])).then_some(table)
+    });
+    let cwd = cwd.and_then(|field| existing_folder(&field));
+    let (args, env) = (args?, env?);
+    if !clean(command, [&program]) {
+        return None;
+    }
+    let path = env.get("PATH").or_else(|| variables.get("PATH"));
+    if let Some(why) = not_runnable(&program, path.map_or("", String::as_str)) {
+        // A warning only: it may be installed later, and a retry will then find it.
+        command.warn(why, "install it, or write its whole path");
+    }
+    Some(Target::Stdio { command: program, args, env, cwd })
+}
+
+/// The kernel takes no NUL in any of these.
+fn clean<'a>(field: &Field<'_>, texts: impl IntoIterator<Item = &'a String>) -> bool {
+    let clean = texts.into_iter().all(|text| !text.contains('\0'));
+    if !clean {
+        field.fault("holds a NUL character, which no program can be given", "remove it");
+    }
+    clean
+}
+
+/// Why a program cannot be started, as far as one can see from here.
+fn not_runnable(program: &str, path: &str) -> Option<String> {
+    let program_path = Path::new(program);
+    if program_path.is_absolute() {
+        return (!program_path.is_file()).then(|| format!("there is no program {program:?}"));
+    }
+    // With a slash it is relative to the child's folder, which `cwd` may change.
+    let found = program.contains('/')
+        || path.split(':').any(|folder| Path::new(folder).join(program).is_file());
+    (!found).then(|| format!("no program {program:?} in PATH"))
+}
+
+fn peer(url: &Field<'_>) -> Option<Target> {
+    match Address::parse(url.text("a URL such as \"tcp://127.0.0.1:9000\"")?) {
+        Ok(Address::Unix { path }) => Some(Target::Unix { path }),
+        Ok(address) => match address.resolve().map(|addresses| addresses.into_iter().next()) {
+            Ok(Some(address)) => Some(Target::Tcp { address }),
+            Ok(None) => {
+                url.fault(format!("{address} has no address"), "write its IP address");
+                None
+            }
+            Err(error) => {
+                let what = format!("{address} cannot be resolved: {error}");
+                url.fault(what, "mend the name, or write its IP address");
+                None
+            }
+        },
+        Err(error) => {
+            url.fault(error, "");
+            None
+        }
+    }
+}
+
+fn existing_folder(field: &Field<'_>) -> Option<PathBuf> {
+    let path = field.path()?;
+    if path.is_dir() {
+        return Some(path);
+    }
+    field.fault(format!("there is no folder {}", path.display()), "create it, or mend the path");
+    None
+}
+
+/// An upstream that is our own listener would answer itself for ever.
+pub(super) fn refuse_self(
+    drafts: &[Draft<'_>],
+    reader: &Reader<'_>,
+    listen: Option<SocketAddr>,
+    socket: Option<&Path>,
+) {
+    for draft in drafts {
+        let own = match &draft.target {
+            Target::Tcp { address } => listen == Some(*address),
+            Target::Unix { path } => socket == Some(path),
+            Target::Builtin { .. } | Target::Stdio { .. } => false,
+        };
+        if own {
+            reader.fault_at(
+                &draft.place,
+                &draft.name,
+                "is the gateway's own listener: it would ask itself",
+                "give the server's address, or listen elsewhere",
+            );
+        }
+    }
+}

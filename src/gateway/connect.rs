@@ -1,0 +1,570 @@
+//! How lanes come and go: dial, probe, initialize, ready, lost, again. The drawing is in `lane`.
+
+use super::door::{Effect, Effects, Mail};
+use super::flight::{Asker, Errand, Flight, FlightKey, Stage};
+use super::lane::{Hello, Lane, LaneKey, Phase, Role};
+use super::report::Report;
+use super::timer::Alarm;
+use super::upstream::{Identity, Status};
+use super::{Gateway, Peer, greet, request};
+use crate::base::{LinkId, Now, ShardId};
+use crate::mcp::{Code, Era, Method, Version, error, meta};
+use crate::wire::envelope::{self, Frame};
+use crate::wire::{Json, Message};
+
+/// Capabilities of the gateway towards a legacy upstream on a shared lane: it cannot be asked, since
+/// nobody would know for whom.
+const NO_CAPABILITIES: &str = "{}";
+
+/// A connection this young does not count as a success: a server that dies at once is backed off.
+const STEADY: std::time::Duration = std::time::Duration::from_secs(1);
+
+impl Gateway {
+    /// Begins: every upstream is dialled by its home.
+    pub(super) fn start(&mut self, now: Now, out: &mut Effects) {
+        for index in 0..self.upstreams.len() {
+            let upstream = &mut self.upstreams[index];
+            if upstream.is_builtin {
+                upstream.identity = Some(Identity {
+                    version: Version::LATEST,
+                    capabilities: self.builtin.capabilities().into(),
+                    instructions: Some(
+                        crate::wire::text::quoted(self.builtin.instructions()).into(),
+                    ),
+                    server_info: None,
+                });
+            } else if upstream.home == self.shard {
+                self.dial_shared(now, index, out);
+            } else {
+                let lane = Lane::new(index, Role::Remote(upstream.home));
+                upstream.shared = Some(self.lanes.insert(lane));
+            }
+        }
+    }
+
+    /// Dials the lane that all clients share, or the probe that comes before it.
+    fn dial_shared(&mut self, now: Now, index: usize, out: &mut Effects) {
+        let verdict_lasts = self.settings.limits.verdict;
+        let upstream = &mut self.upstreams[index];
+        upstream.forget_stale_verdict(now.at, verdict_lasts);
+        let role = if upstream.verdict.is_some() { Role::Shared } else { Role::Probe };
+        let lane = self.dial(now, Lane::new(index, role), out);
+        self.upstreams[index].shared = Some(lane);
+    }
+
+    /// Dials a lane for one client.
+    pub(super) fn dial_own(
+        &mut self,
+        now: Now,
+        index: usize,
+        client: super::ClientKey,
+        hello: Hello,
+        out: &mut Effects,
+    ) -> LaneKey {
+        self.upstreams[index].own_lanes += 1;
+        let mut lane = Lane::new(index, Role::Own(client));
+        lane.hello = Some(Box::new(hello));
+        self.dial(now, lane, out)
+    }
+
+    fn dial(&mut self, now: Now, lane: Lane, out: &mut Effects) -> LaneKey {
+        let upstream = lane.upstream;
+        let wait = self.settings.limits.connect;
+        let wheel = &mut self.wheel;
+        let key = self.lanes.insert_with(|key| Lane {
+            alarm: Some(wheel.set(now.at, wait, Alarm::Lane(key))),
+            ..lane
+        });
+        out.push(Effect::Dial { lane: key, upstream });
+        key
+    }
+
+    /// A dial has become a link.
+    pub(super) fn dialed(&mut self, now: Now, key: LaneKey, link: LinkId, out: &mut Effects) {
+        let Some(lane) = self.lanes.get_mut(key) else {
+            // Given up meanwhile.
+            out.push(Effect::Close { link, why: "no longer needed" });
+            return;
+        };
+        lane.link = Some(link);
+        let index = lane.upstream;
+        self.links.put(link, Peer::Lane(key));
+        match self.upstreams[index].era() {
+            Some(Era::Legacy) => self.initialize(now, key, out),
+            Some(Era::Modern) | None => self.probe(now, key, out),
+        }
+    }
+
+    /// Asks who it is, in the modern way.
+    fn probe(&mut self, now: Now, key: LaneKey, out: &mut Effects) {
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        lane.phase = Phase::Probing;
+        // Only a probe may end in the verdict "legacy", so only a probe ends before the lane's own time.
+        if lane.role == Role::Probe {
+            if let Some(alarm) = lane.alarm.take() {
+                self.wheel.cancel(alarm);
+            }
+            lane.alarm = Some(self.wheel.set(now.at, self.settings.limits.probe, Alarm::Lane(key)));
+        }
+        let params = format!("{{\"_meta\":{{{}}}}}", request::of_the_connection(&gateway_itself()));
+        self.errand(key, Errand::Probe, Method::Discover, &params, out);
+    }
+
+    /// Shakes hands, in the legacy way.
+    fn initialize(&mut self, _now: Now, key: LaneKey, out: &mut Effects) {
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        lane.phase = Phase::Initializing;
+        let params = match &lane.hello {
+            Some(hello) => format!(
+                "{{\"protocolVersion\":\"{}\",\"capabilities\":{},\"clientInfo\":{}}}",
+                hello.version.as_str(),
+                hello.capabilities,
+                hello.info
+            ),
+            None => format!(
+                "{{\"protocolVersion\":\"{}\",\"capabilities\":{NO_CAPABILITIES},\"clientInfo\":{}}}",
+                Version::LATEST_LEGACY.as_str(),
+                greet::SERVER_INFO
+            ),
+        };
+        self.errand(key, Errand::Initialize, Method::Initialize, &params, out);
+    }
+
+    /// Sends a request of the gateway's own. It has no time limit of its own; the lane has.
+    pub(super) fn errand(
+        &mut self,
+        lane: LaneKey,
+        errand: Errand,
+        method: Method,
+        params: &str,
+        out: &mut Effects,
+    ) -> Option<FlightKey> {
+        let upstream = self.lanes.get(lane)?.upstream;
+        let key = self.flights.insert(Flight {
+            asker: Asker::Own(errand),
+            upstream,
+            lane: Some(lane),
+            method,
+            stage: Stage::Sent,
+            token: None,
+            level: None,
+            params: None,
+            alarm: None,
+            digest: 0,
+            place: 0,
+            rounds: 0,
+        });
+        let id = super::flight::wire_id(self.shard, key);
+        self.frame_for(lane, out, |out| {
+            out.extend_from_slice(
+                format!(
+                    "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{}\",\"params\":{params}}}",
+                    method.as_str()
+                )
+                .as_bytes(),
+            );
+        });
+        Some(key)
+    }
+
+    /// Sends a notification of the gateway's own.
+    pub(super) fn tell(&self, lane: LaneKey, method: &str, params: &str, out: &mut Effects) {
+        self.frame_for(lane, out, |out| {
+            out.extend_from_slice(
+                format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\"params\":{params}}}")
+                    .as_bytes(),
+            );
+        });
+    }
+
+    /// One frame for a lane, wherever it is.
+    pub(super) fn frame_for(
+        &self,
+        key: LaneKey,
+        out: &mut Effects,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let Some(lane) = self.lanes.get(key) else { return };
+        match (lane.role, lane.link) {
+            (Role::Remote(home), _) => {
+                let mut frame = Vec::new();
+                write(&mut frame);
+                out.push(Effect::Mail {
+                    to: home,
+                    mail: Mail::ToUpstream { upstream: lane.upstream, frame: frame.into() },
+                });
+            }
+            (_, Some(link)) => out.send(link, write),
+            (_, None) => {}
+        }
+    }
+
+    /// The answer to one of the gateway's own requests.
+    pub(super) fn errand_done(
+        &mut self,
+        now: Now,
+        key: LaneKey,
+        errand: Errand,
+        answer: Result<Json<'_>, Json<'_>>,
+        out: &mut Effects,
+    ) {
+        match (errand, answer) {
+            (Errand::Probe, Ok(result)) => match discovered(result) {
+                Some(identity) => self.lane_ready(now, key, identity, out),
+                None => self.is_legacy(now, key, out),
+            },
+            (Errand::Probe, Err(error)) => self.probe_refused(now, key, error, out),
+            (Errand::Initialize, Ok(result)) => match initialized(result) {
+                Some(identity) => {
+                    self.tell(key, "notifications/initialized", "{}", out);
+                    self.lane_ready(now, key, identity, out);
+                }
+                None => self.give_up(
+                    now,
+                    key,
+                    "it answered initialize with a version that is not spoken here",
+                    out,
+                ),
+            },
+            (Errand::Initialize, Err(error)) => {
+                let message = error.get("message").and_then(Json::as_str).unwrap_or_default();
+                let why = format!("it refused initialize: {message}");
+                self.give_up(now, key, &why, out);
+            }
+            (Errand::Tell | Errand::Listen, _) => {}
+        }
+    }
+
+    /// A modern server says so even when it refuses: with an error code that no legacy one has.
+    fn probe_refused(&mut self, now: Now, key: LaneKey, error: Json<'_>, out: &mut Effects) {
+        let code = error.get("code").and_then(Json::as_i64);
+        if code == Some(i64::from(Code::UnsupportedVersion.number())) {
+            self.give_up(now, key, "it speaks only modern versions that are not spoken here", out);
+        } else {
+            self.is_legacy(now, key, out);
+        }
+    }
+
+    /// The verdict is in: legacy. What has been asked in the modern way may not be trusted with the
+    /// old handshake (some servers have ended by now), so a new connection follows.
+    fn is_legacy(&mut self, now: Now, key: LaneKey, out: &mut Effects) {
+        let Some(lane) = self.lanes.get(key) else { return };
+        if lane.role != Role::Probe {
+            self.give_up(
+                now,
+                key,
+                "it does not answer server/discover although it is pinned to the modern era",
+                out,
+            );
+            return;
+        }
+        let index = lane.upstream;
+        self.drop_lane(key, "found to be legacy", out);
+        self.upstreams[index].verdict = Some((Era::Legacy, now.at));
+        self.dial_shared(now, index, out);
+    }
+
+    /// A lane can be used.
+    fn lane_ready(&mut self, now: Now, key: LaneKey, identity: Identity, out: &mut Effects) {
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        if let Some(alarm) = lane.alarm.take() {
+            self.wheel.cancel(alarm);
+        }
+        lane.phase = Phase::Ready;
+        lane.version = identity.version;
+        lane.ready_since = Some(now.at);
+        let (index, role) = (lane.upstream, lane.role);
+        if let Role::Own(client) = role {
+            self.own_lane_ready(client, key, out);
+        } else {
+            lane.role = Role::Shared;
+            self.upstreams[index].verdict.get_or_insert((identity.version.era(), now.at));
+            out.report(Report::UpstreamReady {
+                upstream: self.upstreams[index].name.clone(),
+                version: identity.version.as_str().to_owned(),
+            });
+            for shard in self.other_shards(index) {
+                let identity = Box::new(identity.clone());
+                out.push(Effect::Mail {
+                    to: shard,
+                    mail: Mail::UpstreamReady { upstream: index, identity },
+                });
+            }
+            self.upstream_ready(now, index, identity, out);
+        }
+        self.watch(key, out);
+        self.launch_queue(now, key, out);
+    }
+
+    /// An upstream answers, over this shard's lane or another's.
+    fn upstream_ready(&mut self, now: Now, index: usize, identity: Identity, out: &mut Effects) {
+        let features = identity.features();
+        let upstream = &mut self.upstreams[index];
+        let is_back = matches!(upstream.status, Status::Down { .. });
+        upstream.status = Status::Ready { since: now.at };
+        upstream.verdict.get_or_insert((identity.version.era(), now.at));
+        upstream.identity = Some(identity);
+        let waiting = std::mem::take(&mut upstream.waiting);
+        self.settle_greets(out);
+        for flight in waiting {
+            self.relaunch(now, flight, out);
+        }
+        if is_back {
+            self.lists_changed(index, features, out);
+        }
+    }
+
+    /// A lane has not become ready in time.
+    pub(super) fn lane_overdue(&mut self, now: Now, key: LaneKey, out: &mut Effects) {
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        lane.alarm = None;
+        if lane.role == Role::Probe && lane.phase == Phase::Probing {
+            // Silence is a legacy server's answer too.
+            self.is_legacy(now, key, out);
+        } else {
+            self.give_up(now, key, "it did not answer in the time of the limit connect", out);
+        }
+    }
+
+    /// We end a lane and try again later.
+    pub(super) fn give_up(&mut self, now: Now, key: LaneKey, why: &str, out: &mut Effects) {
+        if let Some(link) = self.lanes.get(key).and_then(|lane| lane.link) {
+            self.links.take(link);
+            out.push(Effect::Close { link, why: "given up" });
+        }
+        self.lane_lost(now, key, why, true, out);
+    }
+
+    /// We end a lane that nobody uses, or whose flights have been seen to.
+    pub(super) fn drop_lane(&mut self, key: LaneKey, why: &'static str, out: &mut Effects) {
+        let Some(lane) = self.lanes.remove(key) else { return };
+        if let Some(alarm) = lane.alarm {
+            self.wheel.cancel(alarm);
+        }
+        if let Some(link) = lane.link {
+            self.links.take(link);
+            out.push(Effect::Close { link, why });
+        }
+        if matches!(lane.role, Role::Own(_)) {
+            let upstream = &mut self.upstreams[lane.upstream];
+            upstream.own_lanes = upstream.own_lanes.saturating_sub(1);
+        }
+        for flight in self.flights_of(key) {
+            self.flights.remove(flight);
+        }
+    }
+
+    /// A lane is gone. `could_spawn`: there was something at the other end at all.
+    pub(super) fn lane_lost(
+        &mut self,
+        now: Now,
+        key: LaneKey,
+        why: &str,
+        could_spawn: bool,
+        out: &mut Effects,
+    ) {
+        let Some(lane) = self.lanes.remove(key) else { return };
+        if let Some(alarm) = lane.alarm {
+            self.wheel.cancel(alarm);
+        }
+        let index = lane.upstream;
+        if lane.role == Role::Probe && lane.phase == Phase::Probing {
+            // It ended rather than answer: some legacy servers do.
+            for flight in self.flights_of(key) {
+                self.flights.remove(flight);
+            }
+            self.upstreams[index].verdict = Some((Era::Legacy, now.at));
+            self.dial_shared(now, index, out);
+            return;
+        }
+        match lane.role {
+            Role::Own(client) => {
+                let upstream = &mut self.upstreams[index];
+                upstream.own_lanes = upstream.own_lanes.saturating_sub(1);
+                self.fail_lane(key, index, why, out);
+                self.own_lane_lost(client, key);
+            }
+            Role::Shared | Role::Probe => {
+                let steady = lane.ready_since.is_some_and(|since| now.at.since(since) >= STEADY);
+                let upstream = &mut self.upstreams[index];
+                let retry = if steady {
+                    upstream.failures = 0;
+                    upstream.retry_after(could_spawn)
+                } else {
+                    let retry = upstream.retry_after(could_spawn);
+                    upstream.failures = upstream.failures.saturating_add(1);
+                    retry
+                };
+                upstream.shared = None;
+                let retry_ms = u64::try_from(retry.as_millis()).unwrap_or(u64::MAX);
+                let is_news = !matches!(self.upstreams[index].status, Status::Down { .. });
+                self.fail_lane(key, index, why, out);
+                self.upstream_down(index, why, out);
+                if is_news {
+                    out.report(Report::UpstreamDown {
+                        upstream: self.upstreams[index].name.clone(),
+                        why: why.to_owned(),
+                        retry_ms,
+                    });
+                }
+                for shard in self.other_shards(index) {
+                    let mail =
+                        Mail::UpstreamDown { upstream: index, why: why.to_owned(), retry_ms };
+                    out.push(Effect::Mail { to: shard, mail });
+                }
+                if self.drain.has_begun() {
+                    return;
+                }
+                if retry.is_zero() {
+                    self.redial(now, index, out);
+                } else {
+                    self.wheel.set(now.at, retry, Alarm::Redial(index));
+                }
+            }
+            Role::Remote(_) => {}
+        }
+    }
+
+    /// An upstream is not there, as far as the shared lane can tell.
+    fn upstream_down(&mut self, index: usize, why: &str, out: &mut Effects) {
+        let upstream = &mut self.upstreams[index];
+        upstream.status = Status::Down { why: why.to_owned() };
+        let waiting = std::mem::take(&mut upstream.waiting);
+        for flight in waiting {
+            self.fail_unavailable(flight, out);
+        }
+        self.settle_greets(out);
+    }
+
+    /// Time to try again.
+    pub(super) fn redial(&mut self, now: Now, index: usize, out: &mut Effects) {
+        if self.upstreams[index].shared.is_none() && !self.drain.has_begun() {
+            self.dial_shared(now, index, out);
+        }
+    }
+
+    /// All flights on a lane, in the order of their slots.
+    pub(super) fn flights_of(&self, lane: LaneKey) -> Vec<FlightKey> {
+        self.flights
+            .iter()
+            .filter(|(_, flight)| flight.lane == Some(lane))
+            .map(|(key, _)| key)
+            .collect()
+    }
+
+    /// Every flight on a lane that is gone gets its one error; questions of it are taken back.
+    fn fail_lane(&mut self, key: LaneKey, index: usize, why: &str, out: &mut Effects) {
+        for flight in self.flights_of(key) {
+            let Some(flown) = self.flights.get_mut(flight) else { continue };
+            if matches!(flown.stage, Stage::Asking(_)) {
+                // A modern call is whole in itself: its retry can go to the next connection.
+                flown.lane = None;
+                continue;
+            }
+            self.fail(
+                flight,
+                Code::ServerUnavailable,
+                &format!("upstream {} is gone: {why}", self.upstreams[index].name),
+                out,
+            );
+        }
+        self.withdraw_asks(key, out);
+    }
+
+    pub(super) fn other_shards(&self, index: usize) -> Vec<ShardId> {
+        let is_shared =
+            matches!(self.settings.upstreams[index].target, super::settings::Target::Stdio { .. });
+        let shards = if is_shared { self.settings.shards } else { 0 };
+        (0..shards).map(ShardId).filter(|&shard| shard != self.shard).collect()
+    }
+
+    /// Mail from another shard.
+    pub(super) fn mail(&mut self, now: Now, from: ShardId, mail: Mail, out: &mut Effects) {
+        match mail {
+            Mail::ToUpstream { upstream, frame } => {
+                let lane = self.upstreams.get(upstream).and_then(|upstream| upstream.shared);
+                let usable = lane.filter(|&key| {
+                    self.lanes.get(key).is_some_and(|lane| lane.is_ready() && !lane.blocked)
+                });
+                match usable {
+                    Some(key) => self.frame_for(key, out, |out| out.extend_from_slice(&frame)),
+                    None => refuse_mail(from, upstream, &frame, out),
+                }
+            }
+            Mail::FromUpstream { upstream, frame } => {
+                if let Some(lane) =
+                    self.upstreams.get(upstream).and_then(|upstream| upstream.shared)
+                {
+                    self.lane_frame(now, lane, &frame, out);
+                }
+            }
+            Mail::UpstreamReady { upstream, identity } => {
+                let Some(key) = self.upstreams.get(upstream).and_then(|upstream| upstream.shared)
+                else {
+                    return;
+                };
+                let Some(lane) = self.lanes.get_mut(key) else { return };
+                lane.phase = Phase::Ready;
+                lane.version = identity.version;
+                self.upstream_ready(now, upstream, *identity, out);
+                self.watch(key, out);
+                self.launch_queue(now, key, out);
+            }
+            Mail::UpstreamDown { upstream, why, retry_ms: _ } => {
+                let Some(key) = self.upstreams.get(upstream).and_then(|upstream| upstream.shared)
+                else {
+                    return;
+                };
+                if let Some(lane) = self.lanes.get_mut(key) {
+                    lane.phase = Phase::Dialing;
+                }
+                self.fail_lane(key, upstream, &why, out);
+                self.upstream_down(upstream, &why, out);
+            }
+            Mail::Want { upstream, uris } => self.remote_want(from, upstream, uris, out),
+        }
+    }
+}
+
+/// A request from another shard that the shared lane cannot take just now gets its error here.
+fn refuse_mail(from: ShardId, upstream: usize, frame: &[u8], out: &mut Effects) {
+    if let Ok(Frame::One(Message::Request { id, .. })) = envelope::read(frame) {
+        let mut answer = Vec::new();
+        let message = "the upstream does not take requests just now; try again later";
+        error::write(&mut answer, id.text(), Code::ServerUnavailable.number(), message, None);
+        let mail = Mail::FromUpstream { upstream, frame: answer.into() };
+        out.push(Effect::Mail { to: from, mail });
+    }
+}
+
+/// What the gateway says of itself to a modern upstream.
+pub(super) const fn gateway_itself() -> request::Remembered<'static> {
+    request::Remembered { capabilities: NO_CAPABILITIES, info: greet::SERVER_INFO, level: None }
+}
+
+/// A `DiscoverResult` that offers a version we speak.
+fn discovered(result: Json<'_>) -> Option<Identity> {
+    let versions = result.get("supportedVersions")?;
+    let speaks = versions
+        .elements()
+        .any(|version| version.as_str().as_deref() == Some(Version::LATEST.as_str()));
+    let info = result.get("_meta").and_then(|meta| meta.get(meta::SERVER_INFO));
+    speaks.then(|| identity(Version::LATEST, result, info))
+}
+
+/// An `InitializeResult` in a version we speak.
+fn initialized(result: Json<'_>) -> Option<Identity> {
+    let version = Version::parse(&result.get("protocolVersion")?.as_str()?)
+        .filter(|v| v.era() == Era::Legacy)?;
+    Some(identity(version, result, result.get("serverInfo")))
+}
+
+fn identity(version: Version, result: Json<'_>, info: Option<Json<'_>>) -> Identity {
+    let text = |json: Json<'_>| Box::<str>::from(json.text());
+    Identity {
+        version,
+        capabilities: result.get("capabilities").map_or_else(|| "{}".into(), text),
+        instructions: result.get("instructions").filter(|i| i.as_str().is_some()).map(text),
+        server_info: info.filter(|info| info.is_object()).map(text),
+    }
+}

@@ -1,0 +1,72 @@
+//! Draining: no new clients, what is in flight finishes, listen streams end in good order, and then
+//! everything is closed. Begun once; ends in [`Report::Drained`].
+
+use super::door::{Effect, Effects};
+use super::report::Report;
+use super::timer::Alarm;
+use super::{Gateway, answer};
+use crate::base::Now;
+use crate::mcp::meta;
+
+#[derive(Debug, Default)]
+pub(super) struct Drain {
+    begun: bool,
+    /// The time of the limit `drain` is over.
+    overdue: bool,
+    done: bool,
+}
+
+impl Drain {
+    pub(super) const fn has_begun(&self) -> bool {
+        self.begun
+    }
+}
+
+impl Gateway {
+    pub(super) fn begin_drain(&mut self, now: Now, out: &mut Effects) {
+        if std::mem::replace(&mut self.drain.begun, true) {
+            return;
+        }
+        self.wheel.set(now.at, self.settings.limits.drain, Alarm::Drained);
+        for key in self.clients.keys() {
+            let Some(client) = self.clients.get_mut(key) else { continue };
+            let (link, listens) = (client.link, std::mem::take(&mut client.listens));
+            for listen in listens {
+                // A stream that the server ends has a result (2026-07-28 "Subscriptions").
+                out.send(link, |out| {
+                    answer::open(out, &listen.id);
+                    let text = format!(
+                        "{{\"resultType\":\"complete\",\"_meta\":{{\"{}\":{}}}}}}}",
+                        meta::SUBSCRIPTION,
+                        listen.id
+                    );
+                    out.extend_from_slice(text.as_bytes());
+                });
+                self.unwatch(&listen.uris, out);
+            }
+        }
+    }
+
+    pub(super) const fn drain_overdue(&mut self) {
+        self.drain.overdue = true;
+    }
+
+    /// Ends the drain when nothing is under way any more.
+    pub(super) fn check_drained(&mut self, out: &mut Effects) {
+        if !self.drain.begun || self.drain.done {
+            return;
+        }
+        let is_idle = self.greets.is_empty()
+            && self.clients.iter().all(|(_, client)| client.flights.is_empty());
+        if !is_idle && !self.drain.overdue {
+            return;
+        }
+        self.drain.done = true;
+        let clients = self.clients.iter().map(|(_, client)| client.link);
+        let lanes = self.lanes.iter().filter_map(|(_, lane)| lane.link);
+        for link in clients.chain(lanes) {
+            out.push(Effect::Close { link, why: "the gateway is draining" });
+        }
+        out.report(Report::Drained);
+    }
+}

@@ -1,0 +1,169 @@
+//! Flights: requests under way. Who asked, under which id, where it went, until when.
+//!
+//! ```text
+//!             lane not ready            the upstream asks (modern client)
+//!   ─ open ─▶ Waiting ────▶ Sent ────────────────▶ Held ──┐
+//!                │          ▲  │ ▲                  │     │ retry with answers
+//!                │          │  │ └──────────────────┘◀────┘
+//!                │          │  └ input_required (legacy client) ─▶ Asking ─┐
+//!                │          └──────────────────────────────────────────────┘ all answered
+//!                └─▶ Stepping (built-in upstream)
+//!   any of them ─▶ closed: answered, failed, cancelled or timed out; exactly one answer leaves
+//! ```
+
+use super::batch::BatchKey;
+use super::client::ClientKey;
+use super::gather::GatherKey;
+use super::lane::LaneKey;
+use super::timer::AlarmKey;
+use crate::base::{Key, ShardId};
+use crate::mcp::{Era, LogLevel, Method};
+
+pub type FlightKey = Key<Flight>;
+
+/// One request under way.
+#[derive(Debug)]
+pub struct Flight {
+    pub asker: Asker,
+    pub upstream: usize,
+    pub lane: Option<LaneKey>,
+    pub method: Method,
+    pub stage: Stage,
+    /// The client's progress token as it wrote it; the upstream gets our id in its place.
+    pub token: Option<Box<str>>,
+    /// The level of logs that the request asked for (modern).
+    pub level: Option<LogLevel>,
+    /// The `params` text, kept where it may be needed again.
+    pub params: Option<Box<str>>,
+    pub alarm: Option<AlarmKey>,
+    /// Digest of a call that may be held, which its retry must repeat.
+    pub digest: u64,
+    /// Its place among its client's flights.
+    pub place: usize,
+    /// How often its upstream has asked back.
+    pub rounds: u32,
+}
+
+/// Who waits for the answer.
+#[derive(Debug)]
+pub enum Asker {
+    Client {
+        client: ClientKey,
+        id: Box<str>,
+        era: Era,
+        batch: Option<BatchKey>,
+    },
+    /// One part of a merged list.
+    Gather {
+        gather: GatherKey,
+        part: usize,
+        client: ClientKey,
+    },
+    /// The gateway itself.
+    Own(Errand),
+}
+
+/// What the gateway asks an upstream for on its own account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// Which era it speaks.
+    Probe,
+    Initialize,
+    /// Requests whose answer changes nothing: a log level, a subscription.
+    Tell,
+    /// The listen stream of a modern upstream.
+    Listen,
+}
+
+/// Where a flight stands; see the module's drawing.
+#[derive(Debug)]
+pub enum Stage {
+    Waiting,
+    Sent,
+    Held(Box<Held>),
+    Asking(Box<Asking>),
+    Stepping { step: u32 },
+}
+
+/// A call to a legacy upstream whose modern client has been told `input_required`.
+#[derive(Debug, Default)]
+pub struct Held {
+    pub asks: Vec<HeldAsk>,
+    /// The upstream answered the call before the client came back.
+    pub answer: Option<Early>,
+}
+
+/// What a legacy upstream asked.
+#[derive(Debug, Clone)]
+pub struct HeldAsk {
+    /// Our key for it in `inputRequests`.
+    pub key: String,
+    /// The upstream's id for it.
+    pub id: Box<str>,
+    pub method: Method,
+    pub params: Box<str>,
+}
+
+/// An answer that waits for its asker.
+#[derive(Debug)]
+pub struct Early {
+    pub is_error: bool,
+    pub text: Box<str>,
+}
+
+/// A call to a modern upstream that said `input_required`, while its legacy client is asked.
+#[derive(Debug, Default)]
+pub struct Asking {
+    /// The upstream's `requestState`, as JSON text.
+    pub state: Option<Box<str>>,
+    /// Answers wanted still.
+    pub left: usize,
+    /// Key and result of each answer, as JSON text.
+    pub answers: Vec<(Box<str>, Box<str>)>,
+}
+
+impl Flight {
+    pub const fn client(&self) -> Option<ClientKey> {
+        match &self.asker {
+            Asker::Client { client, .. } | Asker::Gather { client, .. } => Some(*client),
+            Asker::Own(_) => None,
+        }
+    }
+
+    pub const fn is_sent(&self) -> bool {
+        matches!(self.stage, Stage::Sent)
+    }
+}
+
+const KEY_BITS: u32 = 42;
+
+/// The id an upstream sees: the shard and the flight in 52 bits, exact in every JSON reader.
+pub fn wire_id(shard: ShardId, key: FlightKey) -> u64 {
+    (u64::from(shard.0) << KEY_BITS) | key.to_bits()
+}
+
+/// The shard and the flight of an id that an upstream answered; `None` if it cannot be ours.
+pub fn read_wire_id(text: &str) -> Option<(ShardId, FlightKey)> {
+    // Some servers give integers back as strings (rmcp's own tests accept it).
+    let digits = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
+    let id: u64 = digits.parse().ok()?;
+    let shard = u16::try_from(id >> KEY_BITS).ok().filter(|&shard| shard <= ShardId::MAX)?;
+    Some((ShardId(shard), Key::from_bits(id & ((1 << KEY_BITS) - 1))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wire_id_names_its_shard_and_flight_and_is_exact_in_javascript() {
+        let key = Key::from_bits((1 << KEY_BITS) - 1);
+        let id = wire_id(ShardId(ShardId::MAX), key);
+        assert!(id < 1 << 53);
+        assert_eq!(read_wire_id(&id.to_string()), Some((ShardId(ShardId::MAX), key)));
+        assert_eq!(read_wire_id(&format!("\"{id}\"")), Some((ShardId(ShardId::MAX), key)));
+        for junk in ["-1", "1.5", "\"x\"", "18446744073709551615", "null"] {
+            assert_eq!(read_wire_id(junk), None, "{junk}");
+        }
+    }
+}

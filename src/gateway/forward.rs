@@ -1,0 +1,628 @@
+//! Requests to upstreams: a flight is opened, finds its lane, is sent, and ends with one answer,
+//! whichever way it ends. Who may ask for what was decided before.
+
+use super::batch::{self, BatchKey};
+use super::client::{ClientKey, OwnLane};
+use super::door::{Effect, Effects};
+use super::flight::{Asker, Flight, FlightKey, Stage, wire_id};
+use super::lane::{Hello, LaneKey};
+use super::settings::Share;
+use super::timer::Alarm;
+use super::upstream::Status;
+use super::{Gateway, request};
+use crate::base::Now;
+use crate::mcp::{Askable, Code, Era, LogLevel, Method, Params, Version, error};
+use crate::wire::{Json, text};
+
+/// Whom a request is from: era, what it can be asked, logs it wants, and what to say of it upstream.
+type Said<'a> = (Era, Askable, Option<LogLevel>, Version, &'a str, &'a str);
+
+/// Where a request can go.
+enum Choice {
+    Send(LaneKey),
+    /// The lane is being set up.
+    Queue(LaneKey),
+    /// It is not known yet what the upstream speaks.
+    Wait,
+    Unavailable(String),
+}
+
+impl Gateway {
+    /// Opens a flight for a client's request and sends it as soon as can be.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one request; a struct would be built to be taken apart"
+    )]
+    pub(super) fn launch(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        upstream: usize,
+        method: Method,
+        params: Json<'_>,
+        parsed: &Params<'_>,
+        out: &mut Effects,
+    ) -> Option<FlightKey> {
+        let client = match &asker {
+            Asker::Client { client, .. } | Asker::Gather { client, .. } => *client,
+            Asker::Own(_) => return None,
+        };
+        if self.flights.len() >= self.settings.limits.flights_max {
+            let key = self.open(now, asker, client, upstream, method, parsed);
+            self.fail(
+                key,
+                Code::Internal,
+                "too many requests are under way: limit flights_max; try again later",
+                out,
+            );
+            return None;
+        }
+        let key = self.open(now, asker, client, upstream, method, parsed);
+        self.pause_if_many(client, out);
+        self.place(now, key, client, params, parsed, out);
+        Some(key)
+    }
+
+    fn open(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        client: ClientKey,
+        upstream: usize,
+        method: Method,
+        parsed: &Params<'_>,
+    ) -> FlightKey {
+        let token = match asker {
+            Asker::Client { .. } => parsed.meta.progress_token.map(|token| token.text().into()),
+            _ => None,
+        };
+        let (wheel, wait) = (&mut self.wheel, self.settings.limits.request);
+        let place = self.clients.get(client).map_or(0, |client| client.flights.len());
+        let key = self.flights.insert_with(|key| Flight {
+            asker,
+            upstream,
+            lane: None,
+            method,
+            stage: Stage::Waiting,
+            token,
+            level: parsed.meta.level(),
+            params: None,
+            alarm: Some(wheel.set(now.at, wait, Alarm::Flight(key))),
+            digest: 0,
+            place,
+            rounds: 0,
+        });
+        if let Some(client) = self.clients.get_mut(client) {
+            client.flights.push(key);
+        }
+        key
+    }
+
+    /// Finds a lane for an open flight, and sends, queues or fails it.
+    fn place(
+        &mut self,
+        now: Now,
+        key: FlightKey,
+        client: ClientKey,
+        params: Json<'_>,
+        parsed: &Params<'_>,
+        out: &mut Effects,
+    ) {
+        let Some(flight) = self.flights.get(key) else { return };
+        let upstream = flight.upstream;
+        match self.choose(now, client, upstream, parsed, out) {
+            Choice::Send(lane) => self.send(now, key, lane, params, parsed, out),
+            Choice::Queue(lane) => {
+                self.keep_params(key, params);
+                if let Some(flight) = self.flights.get_mut(key) {
+                    flight.lane = Some(lane);
+                }
+                if let Some(lane) = self.lanes.get_mut(lane) {
+                    lane.queue.push(key);
+                }
+            }
+            Choice::Wait => {
+                self.keep_params(key, params);
+                self.upstreams[upstream].waiting.push(key);
+            }
+            Choice::Unavailable(why) => self.fail(key, Code::ServerUnavailable, &why, out),
+        }
+    }
+
+    /// A flight that waited: its lane may be known now.
+    pub(super) fn relaunch(&mut self, now: Now, key: FlightKey, out: &mut Effects) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        let Some(client) = flight.client() else { return };
+        let Some(params) = flight.params.take() else { return };
+        let Ok(json) = Json::parse(&params) else { return };
+        self.place(now, key, client, json, &Params::read(json), out);
+    }
+
+    /// A lane has become ready: what waited for it goes out.
+    pub(super) fn launch_queue(&mut self, now: Now, lane: LaneKey, out: &mut Effects) {
+        let Some(found) = self.lanes.get_mut(lane) else { return };
+        for key in std::mem::take(&mut found.queue) {
+            let Some(flight) = self.flights.get_mut(key) else { continue };
+            let Some(params) = flight.params.take() else { continue };
+            let Ok(json) = Json::parse(&params) else { continue };
+            self.send(now, key, lane, json, &Params::read(json), out);
+        }
+    }
+
+    /// The lane that serves this client's request at this upstream; dialled if it must be its own.
+    fn choose(
+        &mut self,
+        now: Now,
+        client: ClientKey,
+        index: usize,
+        parsed: &Params<'_>,
+        out: &mut Effects,
+    ) -> Choice {
+        let upstream = &self.upstreams[index];
+        let Some(era) = upstream.era() else {
+            return match &upstream.status {
+                Status::Down { why } => Choice::Unavailable(unavailable(&upstream.name, why)),
+                _ => Choice::Wait,
+            };
+        };
+        if let Some(own) = self.needs_own(client, index, era, parsed) {
+            return self.own_lane(now, client, index, own, out);
+        }
+        match (&upstream.status, upstream.shared) {
+            (Status::Down { why }, _) => Choice::Unavailable(unavailable(&upstream.name, why)),
+            (Status::Ready { .. }, Some(lane))
+                if self.lanes.get(lane).is_some_and(|lane| lane.blocked) =>
+            {
+                Choice::Unavailable(format!(
+                    "upstream {} does not read: limit upstream_outbox_bytes_max; try again later",
+                    upstream.name
+                ))
+            }
+            (Status::Ready { .. }, Some(lane)) => Choice::Send(lane),
+            _ => Choice::Wait,
+        }
+    }
+
+    /// What to say of the client on a lane of its own, if it needs one here.
+    pub(super) fn needs_own(
+        &self,
+        client: ClientKey,
+        index: usize,
+        era: Era,
+        parsed: &Params<'_>,
+    ) -> Option<Hello> {
+        let spec = &self.settings.upstreams[index];
+        if spec.share == Share::Always || self.upstreams[index].is_builtin {
+            return None;
+        }
+        let session = self.clients.get(client)?.session.as_deref();
+        let (asker, askable, level, version, capabilities, info): Said<'_> = match session {
+            Some(session) if !parsed.meta.is_modern() => (
+                Era::Legacy,
+                session.askable,
+                session.level,
+                session.version,
+                &session.capabilities,
+                &session.info,
+            ),
+            _ => (
+                Era::Modern,
+                parsed.meta.askable(),
+                parsed.meta.level(),
+                Version::LATEST_LEGACY,
+                parsed.meta.capabilities.map_or("{}", Json::text),
+                parsed.meta.client_info.map_or(super::greet::SERVER_INFO, Json::text),
+            ),
+        };
+        match era {
+            Era::Legacy if askable.any() || level.is_some() => Some(Hello {
+                era: asker,
+                version,
+                capabilities: capabilities.into(),
+                info: info.into(),
+            }),
+            // A modern server asks inside its answers; but its logs on a shared stream name no request.
+            Era::Modern if level.is_some() => {
+                let info = super::greet::SERVER_INFO.into();
+                Some(Hello {
+                    era: asker,
+                    version: Version::LATEST,
+                    capabilities: "{}".into(),
+                    info,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn own_lane(
+        &mut self,
+        now: Now,
+        client: ClientKey,
+        index: usize,
+        hello: Hello,
+        out: &mut Effects,
+    ) -> Choice {
+        let found =
+            self.clients.get(client).and_then(|client| client.own_lane(index, &hello.capabilities));
+        if let Some(key) = found {
+            return match self.lanes.get(key) {
+                Some(lane) if lane.blocked => Choice::Unavailable(format!(
+                    "upstream {} does not read: limit upstream_outbox_bytes_max; try again later",
+                    self.upstreams[index].name
+                )),
+                Some(lane) if lane.is_ready() => Choice::Send(key),
+                _ => Choice::Queue(key),
+            };
+        }
+        if self.upstreams[index].own_lanes >= self.settings.limits.lanes_max {
+            return Choice::Unavailable(format!(
+                "upstream {} has as many connections of clients' own as the limit lanes_max allows; \
+                 raise it, or set share = \"always\"",
+                self.upstreams[index].name
+            ));
+        }
+        let capabilities = hello.capabilities.clone();
+        let lane = self.dial_own(now, index, client, hello, out);
+        if let Some(client) = self.clients.get_mut(client) {
+            client.lanes.push(OwnLane { upstream: index, capabilities, lane });
+        }
+        Choice::Queue(lane)
+    }
+
+    /// The client's own lane, dialled if there is none; `None` where it cannot have one.
+    pub(super) fn own_lane_key(
+        &mut self,
+        now: Now,
+        client: ClientKey,
+        index: usize,
+        hello: Hello,
+        out: &mut Effects,
+    ) -> Option<LaneKey> {
+        let capabilities = hello.capabilities.clone();
+        self.own_lane(now, client, index, hello, out);
+        self.clients.get(client)?.own_lane(index, &capabilities)
+    }
+
+    /// A client's own lane is ready: it is told what the session remembers.
+    pub(super) fn own_lane_ready(&mut self, client: ClientKey, lane: LaneKey, out: &mut Effects) {
+        let level = self.clients.get(client).and_then(|client| client.session.as_ref()?.level);
+        if let Some(level) = level {
+            self.set_lane_level(lane, level, out);
+        }
+    }
+
+    pub(super) fn own_lane_lost(&mut self, client: ClientKey, lane: LaneKey) {
+        if let Some(client) = self.clients.get_mut(client) {
+            client.lanes.retain(|own| own.lane != lane);
+        }
+    }
+
+    /// Writes the request to its lane.
+    fn send(
+        &mut self,
+        now: Now,
+        key: FlightKey,
+        lane: LaneKey,
+        params: Json<'_>,
+        parsed: &Params<'_>,
+        out: &mut Effects,
+    ) {
+        let (Some(flight), Some(to)) = (self.flights.get_mut(key), self.lanes.get(lane)) else {
+            return;
+        };
+        flight.lane = Some(lane);
+        flight.stage = Stage::Sent;
+        let (method, index, level, target) =
+            (flight.method, flight.upstream, flight.level, to.era());
+        let is_own = to.client().is_some();
+        let from = if parsed.meta.is_modern() { Era::Modern } else { Era::Legacy };
+        let client = flight.client();
+        let is_client = matches!(flight.asker, Asker::Client { .. });
+        if from == Era::Legacy && target == Era::Modern && method.may_ask() && is_client {
+            // The upstream may ask back, and then wants the call again.
+            flight.params = Some(params.text().into());
+        }
+        if let Some(level) = level.filter(|_| target == Era::Legacy && is_own)
+            && self.lanes.get(lane).is_some_and(|lane| lane.level != Some(level))
+        {
+            self.set_lane_level(lane, level, out);
+        }
+        let renamed = self.own_name(method, index, parsed);
+        // A retry of a call that we held ourselves never comes this way; any other state is the upstream's.
+        let session = client.and_then(|client| self.clients.get(client)?.session.as_deref());
+        let translation = request::Translation {
+            wire_id: wire_id(self.shard, key),
+            method,
+            from,
+            to: target,
+            remembered: session.map(|session| request::Remembered {
+                capabilities: &session.capabilities,
+                info: &session.info,
+                level: session.level,
+            }),
+            renamed: renamed.as_deref(),
+            retry: None,
+        };
+        let mut bytes = std::mem::take(&mut self.scratch);
+        bytes.clear();
+        request::write(&mut bytes, &translation, params, parsed);
+        self.frame_for(lane, out, |out| out.extend_from_slice(&bytes));
+        self.scratch = bytes;
+        self.scratch.clear();
+        if from == Era::Modern && is_own {
+            self.put_pending_asks(now, key, lane, params, out);
+        }
+    }
+
+    /// What the upstream itself calls the thing, where that differs.
+    pub(super) fn own_name(
+        &self,
+        method: Method,
+        index: usize,
+        parsed: &Params<'_>,
+    ) -> Option<String> {
+        if !self.routes.renames(index) {
+            return None;
+        }
+        let called = request::named(method, parsed)?.as_str()?;
+        let is_uri = match method {
+            Method::ResourcesRead => true,
+            Method::Complete => parsed.reference?.get("name").is_none(),
+            _ => false,
+        };
+        let found = if is_uri { self.routes.by_uri(&called) } else { self.routes.by_name(&called) };
+        found.filter(|(owner, _)| *owner == index).map(|(_, own)| own.to_owned())
+    }
+
+    /// Sends a call again, under a new id, with what its upstream asked for.
+    pub(super) fn resend(
+        &mut self,
+        now: Now,
+        key: FlightKey,
+        answers: &str,
+        state: Option<&str>,
+        out: &mut Effects,
+    ) {
+        let Some(key) = self.rekey(now, key) else { return };
+        let Some(flight) = self.flights.get(key) else { return };
+        let (index, method) = (flight.upstream, flight.method);
+        let Some(client) = flight.client() else { return };
+        let Some(params) = flight.params.clone() else { return };
+        let Ok(json) = Json::parse(&params) else { return };
+        let parsed = Params::read(json);
+        let lane = match self.choose(now, client, index, &parsed, out) {
+            Choice::Send(lane) => lane,
+            Choice::Unavailable(why) => return self.fail(key, Code::ServerUnavailable, &why, out),
+            Choice::Queue(_) | Choice::Wait => {
+                let why = unavailable(&self.upstreams[index].name, "it is being connected anew");
+                return self.fail(key, Code::ServerUnavailable, &why, out);
+            }
+        };
+        let renamed = self.own_name(method, index, &parsed);
+        let Some(session) = self.clients.get(client).and_then(|client| client.session.as_deref())
+        else {
+            return;
+        };
+        let translation = request::Translation {
+            wire_id: wire_id(self.shard, key),
+            method,
+            from: Era::Legacy,
+            to: Era::Modern,
+            remembered: Some(request::Remembered {
+                capabilities: &session.capabilities,
+                info: &session.info,
+                level: session.level,
+            }),
+            renamed: renamed.as_deref(),
+            retry: Some((answers, state)),
+        };
+        let mut bytes = Vec::new();
+        request::write(&mut bytes, &translation, json, &parsed);
+        if let Some(flight) = self.flights.get_mut(key) {
+            flight.lane = Some(lane);
+            flight.stage = Stage::Sent;
+        }
+        self.frame_for(lane, out, |out| out.extend_from_slice(&bytes));
+    }
+
+    /// Gives a flight a new key, and with it a new id: a retry is a request of its own.
+    fn rekey(&mut self, now: Now, key: FlightKey) -> Option<FlightKey> {
+        let mut flight = self.flights.remove(key)?;
+        if let Some(alarm) = flight.alarm.take() {
+            self.wheel.cancel(alarm);
+        }
+        let (client, place) = (flight.client(), flight.place);
+        let (wheel, wait) = (&mut self.wheel, self.settings.limits.request);
+        let new = self.flights.insert_with(|key| Flight {
+            alarm: Some(wheel.set(now.at, wait, Alarm::Flight(key))),
+            ..flight
+        });
+        if let Some(entry) =
+            client.and_then(|client| self.clients.get_mut(client)?.flights.get_mut(place))
+        {
+            *entry = new;
+        }
+        Some(new)
+    }
+
+    pub(super) fn keep_params(&mut self, key: FlightKey, params: Json<'_>) {
+        if let Some(flight) = self.flights.get_mut(key) {
+            flight.params = Some(params.text().into());
+        }
+    }
+
+    /// Takes a flight out of all tables. What remains to be said to its asker, the caller says.
+    pub(super) fn close(&mut self, key: FlightKey, out: &mut Effects) -> Option<Flight> {
+        let flight = self.flights.remove(key)?;
+        if let Some(alarm) = flight.alarm {
+            self.wheel.cancel(alarm);
+        }
+        if let Some(client_key) = flight.client()
+            && let Some(client) = self.clients.get_mut(client_key)
+        {
+            client.flights.swap_remove(flight.place);
+            if let Some(moved) = client.flights.get(flight.place).copied()
+                && let Some(moved) = self.flights.get_mut(moved)
+            {
+                moved.place = flight.place;
+            }
+            if client.paused
+                && client.flights.len() * 2 <= self.settings.limits.flights_per_link_max
+            {
+                client.paused = false;
+                out.push(Effect::Resume { link: client.link });
+            }
+        }
+        Some(flight)
+    }
+
+    pub(super) fn pause_if_many(&mut self, client: ClientKey, out: &mut Effects) {
+        if let Some(client) = self.clients.get_mut(client)
+            && !client.paused
+            && client.flights.len() >= self.settings.limits.flights_per_link_max
+        {
+            client.paused = true;
+            out.push(Effect::Pause { link: client.link });
+        }
+    }
+
+    /// Ends a flight with an error of ours.
+    pub(super) fn fail(&mut self, key: FlightKey, code: Code, message: &str, out: &mut Effects) {
+        self.withdraw_questions(key, out);
+        let Some(flight) = self.close(key, out) else { return };
+        match flight.asker {
+            Asker::Client { client, id, batch, era: _ } => {
+                // A held call has been answered; its retry will find nothing and be told so.
+                if !matches!(flight.stage, Stage::Held(_)) {
+                    let data = self.fault_data(code, flight.upstream);
+                    self.reply_error(
+                        client,
+                        &id,
+                        batch,
+                        code.number(),
+                        message,
+                        data.as_deref(),
+                        out,
+                    );
+                }
+            }
+            Asker::Gather { gather, part, .. } => self.gather_failed(gather, part, message, out),
+            Asker::Own(_) => {}
+        }
+    }
+
+    /// Ends a flight because its upstream is not there.
+    pub(super) fn fail_unavailable(&mut self, key: FlightKey, out: &mut Effects) {
+        let Some(flight) = self.flights.get(key) else { return };
+        let upstream = &self.upstreams[flight.upstream];
+        let why = match &upstream.status {
+            Status::Down { why } => why.as_str(),
+            _ => "it is being connected",
+        };
+        let message = unavailable(&upstream.name, why);
+        self.fail(key, Code::ServerUnavailable, &message, out);
+    }
+
+    fn fault_data(&self, code: Code, upstream: usize) -> Option<String> {
+        let name = text::quoted(&self.upstreams.get(upstream)?.name);
+        match code {
+            Code::ServerUnavailable => {
+                Some(format!("{{\"upstream\":{name},\"code\":\"SERVER_UNAVAILABLE\"}}"))
+            }
+            Code::Timeout => Some(format!(
+                "{{\"upstream\":{name},\"code\":\"TIMEOUT\",\"timeoutMs\":{}}}",
+                self.settings.limits.request.as_millis()
+            )),
+            _ => None,
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one answer; a struct would be built to be taken apart"
+    )]
+    pub(super) fn reply_error(
+        &mut self,
+        client: ClientKey,
+        id: &str,
+        batch: Option<BatchKey>,
+        code: i32,
+        message: &str,
+        data: Option<&str>,
+        out: &mut Effects,
+    ) {
+        batch::reply(&self.clients, &mut self.batches, client, batch, out, |out| {
+            error::write(out, id, code, message, data);
+        });
+    }
+
+    /// A flight's time has come: its next step is due, or it has taken too long.
+    pub(super) fn flight_due(&mut self, now: Now, key: FlightKey, out: &mut Effects) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        flight.alarm = None;
+        let limits = &self.settings.limits;
+        match &flight.stage {
+            Stage::Stepping { .. } => self.step(now, key, None, out),
+            Stage::Held(_) => {
+                self.cancel_upstream(
+                    key,
+                    "the form was not filled in within the time of the limit form",
+                    out,
+                );
+                self.fail(
+                    key,
+                    Code::Timeout,
+                    "the form was not filled in in time: limit form",
+                    out,
+                );
+            }
+            Stage::Asking(_) => {
+                let message = format!(
+                    "the client did not answer within {} s: limit form",
+                    limits.form.as_secs()
+                );
+                self.fail(key, Code::Timeout, &message, out);
+            }
+            Stage::Waiting | Stage::Sent => {
+                let message = format!(
+                    "upstream {} did not answer within {} ms: limit request",
+                    self.upstreams[flight.upstream].name,
+                    limits.request.as_millis()
+                );
+                self.cancel_upstream(key, "timed out", out);
+                self.fail(key, Code::Timeout, &message, out);
+            }
+        }
+    }
+
+    /// Tells the upstream that nobody waits any more.
+    pub(super) fn cancel_upstream(&mut self, key: FlightKey, reason: &str, out: &mut Effects) {
+        let Some(flight) = self.flights.get(key) else { return };
+        let Some(lane) =
+            flight.lane.filter(|_| !matches!(flight.stage, Stage::Waiting | Stage::Asking(_)))
+        else {
+            return;
+        };
+        let params = format!(
+            "{{\"requestId\":{},\"reason\":{}}}",
+            wire_id(self.shard, key),
+            text::quoted(reason)
+        );
+        self.tell(lane, "notifications/cancelled", &params, out);
+    }
+
+    /// The asker wants no answer any more, and gets none.
+    pub(super) fn cancel(&mut self, key: FlightKey, reason: &str, out: &mut Effects) {
+        self.cancel_upstream(key, reason, out);
+        self.withdraw_questions(key, out);
+        let Some(flight) = self.close(key, out) else { return };
+        if let Asker::Client { batch, .. } = flight.asker {
+            batch::settle(&self.clients, &mut self.batches, batch, out);
+        }
+    }
+}
+
+fn unavailable(name: &str, why: &str) -> String {
+    format!("upstream {name} is not available: {why}")
+}

@@ -1,0 +1,309 @@
+//! Lists that are merged from several upstreams: every page of each, in the order of the
+//! configuration, names prefixed. One dead upstream never hides the others.
+
+use super::batch::{self, BatchKey};
+use super::client::ClientKey;
+use super::door::Effects;
+use super::flight::Asker;
+use super::inbound::Asked;
+use super::lane::LaneKey;
+use super::{Gateway, answer};
+use crate::base::{Key, Now};
+use crate::mcp::{Code, Era, Features, Method, Params};
+use crate::wire::{Json, Splice};
+
+pub type GatherKey = Key<Gather>;
+
+/// One merged list under way.
+#[derive(Debug)]
+pub struct Gather {
+    client: ClientKey,
+    id: Box<str>,
+    batch: Option<BatchKey>,
+    era: Era,
+    method: Method,
+    /// The client's `params`, for further pages.
+    params: Box<str>,
+    parts: Vec<Part>,
+    /// Parts still to come; one more while they are being asked for.
+    left: usize,
+    bytes: usize,
+}
+
+/// What one upstream gave.
+#[derive(Debug, Default)]
+struct Part {
+    /// Entries, with commas between.
+    entries: String,
+    pages: usize,
+    failure: Option<String>,
+}
+
+impl Gateway {
+    /// A list request: passed on to an only upstream, merged from several.
+    pub(super) fn list(&mut self, now: Now, asked: &Asked<'_>, out: &mut Effects) {
+        if let [only] = self.upstreams.as_slice() {
+            if only.is_builtin {
+                return self.call_builtin(now, asked, 0, "", out);
+            }
+            self.launch(now, asked.asker(), 0, asked.method, asked.params, asked.parsed, out);
+            return;
+        }
+        if asked.parsed.cursor.is_some() {
+            let message = "params.cursor is not one of ours: the merged list has a single page";
+            return self.refuse(asked, Code::InvalidParams.number(), message, None, out);
+        }
+        let count = self.upstreams.len();
+        let gather = self.gathers.insert(Gather {
+            client: asked.client,
+            id: asked.id.into(),
+            batch: asked.batch,
+            era: asked.version.era(),
+            method: asked.method,
+            params: asked.params.text().into(),
+            parts: (0..count).map(|_| Part::default()).collect(),
+            left: count + 1,
+            bytes: 0,
+        });
+        for part in 0..count {
+            let upstream = &self.upstreams[part];
+            if upstream.is_builtin {
+                self.gather_builtin(now, gather, part, asked, out);
+            } else if upstream.identity.is_some() && !offers(upstream.features(), asked.method) {
+                self.part_done(gather, out);
+            } else {
+                let asker = Asker::Gather { gather, part, client: asked.client };
+                self.launch(now, asker, part, asked.method, asked.params, asked.parsed, out);
+            }
+        }
+        self.part_done(gather, out);
+    }
+
+    /// An upstream has answered with a page.
+    pub(super) fn gather_answered(
+        &mut self,
+        now: Now,
+        key: GatherKey,
+        part: usize,
+        _lane: LaneKey,
+        answer: Result<Json<'_>, Json<'_>>,
+        out: &mut Effects,
+    ) {
+        let result = match answer {
+            Ok(result) => result,
+            Err(error) => {
+                let message = error.get("message").and_then(Json::as_str).unwrap_or_default();
+                return self.gather_failed(key, part, &message, out);
+            }
+        };
+        if let Err(message) = self.take_page(key, part, result) {
+            return self.gather_failed(key, part, message, out);
+        }
+        let cursor = result.get("nextCursor").filter(|cursor| cursor.as_str().is_some());
+        let Some(gather) = self.gathers.get_mut(key) else { return };
+        let (Some(cursor), Some(found)) = (cursor, gather.parts.get_mut(part)) else {
+            return self.part_done(key, out);
+        };
+        found.pages += 1;
+        if found.pages >= self.settings.limits.list_pages_max {
+            return self.part_done(key, out);
+        }
+        let params = gather.params.clone();
+        let Ok(json) = Json::parse(&params) else { return };
+        let mut splice = Splice::of(json.text());
+        splice.insert_member(json, &format!("\"cursor\":{}", cursor.text()));
+        let mut next = Vec::new();
+        splice.write(&mut next);
+        let (method, client) = (gather.method, gather.client);
+        let Ok(json) = Json::from_bytes(&next) else { return };
+        let asker = Asker::Gather { gather: key, part, client };
+        self.launch(now, asker, part, method, json, &Params::read(json), out);
+    }
+
+    /// Puts a page's entries to those that are there.
+    fn take_page(
+        &mut self,
+        key: GatherKey,
+        part: usize,
+        result: Json<'_>,
+    ) -> Result<(), &'static str> {
+        let Some(gather) = self.gathers.get_mut(key) else { return Ok(()) };
+        let member = gather.method.list_member().unwrap_or_default();
+        let prefixes =
+            Prefixes { name: self.routes.name_prefix(part), uri: self.routes.uri_prefix(part) };
+        let Some(found) = gather.parts.get_mut(part) else { return Ok(()) };
+        let before = found.entries.len();
+        for entry in result.get(member).into_iter().flat_map(Json::elements) {
+            if !found.entries.is_empty() {
+                found.entries.push(',');
+            }
+            write_entry(&mut found.entries, entry, gather.method, &prefixes);
+        }
+        gather.bytes += found.entries.len() - before;
+        if gather.bytes > self.settings.limits.list_bytes_max {
+            return Err("the merged list is longer than the limit list_bytes_max");
+        }
+        Ok(())
+    }
+
+    fn gather_builtin(
+        &mut self,
+        now: Now,
+        key: GatherKey,
+        part: usize,
+        asked: &Asked<'_>,
+        out: &mut Effects,
+    ) {
+        let mut text = std::mem::take(&mut self.scratch);
+        text.clear();
+        let outcome = self.serve_builtin(
+            now,
+            asked.method,
+            asked.params,
+            &super::local::Step::first(asked.parsed),
+            &mut text,
+        );
+        if outcome == super::builtin::Outcome::Done
+            && let Ok(result) = Json::from_bytes(&text)
+        {
+            // Its lists are far below any limit.
+            let _ = self.take_page(key, part, result);
+        }
+        text.clear();
+        self.scratch = text;
+        self.part_done(key, out);
+    }
+
+    /// An upstream has nothing to give: it is left out, unless all are.
+    pub(super) fn gather_failed(
+        &mut self,
+        key: GatherKey,
+        part: usize,
+        message: &str,
+        out: &mut Effects,
+    ) {
+        if let Some(part) = self.gathers.get_mut(key).and_then(|gather| gather.parts.get_mut(part))
+        {
+            part.failure = Some(message.to_owned());
+        }
+        self.part_done(key, out);
+    }
+
+    fn part_done(&mut self, key: GatherKey, out: &mut Effects) {
+        let Some(gather) = self.gathers.get_mut(key) else { return };
+        gather.left = gather.left.saturating_sub(1);
+        if gather.left > 0 {
+            return;
+        }
+        let Some(gather) = self.gathers.remove(key) else { return };
+        let failures: Vec<&str> =
+            gather.parts.iter().filter_map(|part| part.failure.as_deref()).collect();
+        if failures.len() == gather.parts.len()
+            && let Some(first) = failures.first()
+        {
+            let message = format!("no upstream gave its list: {first}");
+            let code = Code::ServerUnavailable.number();
+            return self.reply_error(
+                gather.client,
+                &gather.id,
+                gather.batch,
+                code,
+                &message,
+                None,
+                out,
+            );
+        }
+        batch::reply(&self.clients, &mut self.batches, gather.client, gather.batch, out, |out| {
+            answer::open(out, &gather.id);
+            out.push(b'{');
+            if gather.era == Era::Modern {
+                out.extend_from_slice(
+                    answer::modern_members(Json::EMPTY_OBJECT, gather.method).as_bytes(),
+                );
+                out.push(b',');
+            }
+            out.extend_from_slice(
+                format!("\"{}\":[", gather.method.list_member().unwrap_or_default()).as_bytes(),
+            );
+            let mut first = true;
+            for part in gather.parts.iter().filter(|part| !part.entries.is_empty()) {
+                if !std::mem::take(&mut first) {
+                    out.push(b',');
+                }
+                let from = out.len();
+                out.extend_from_slice(part.entries.as_bytes());
+                super::request::one_line(out, from);
+            }
+            out.extend_from_slice(b"]}}");
+        });
+    }
+
+    /// Whether a gather answers the client's request of this id.
+    pub(super) fn gather_is(&self, key: GatherKey, id: &str) -> bool {
+        self.gathers.get(key).is_some_and(|gather| &*gather.id == id)
+    }
+
+    /// The client wants the list no more.
+    pub(super) fn cancel_gather(&mut self, key: GatherKey, out: &mut Effects) {
+        let Some(gather) = self.gathers.remove(key) else { return };
+        let flights = self
+            .clients
+            .get(gather.client)
+            .map(|client| client.flights.clone())
+            .unwrap_or_default();
+        for flight in flights {
+            let is_part = self.flights.get(flight).is_some_and(
+                |flight| matches!(flight.asker, Asker::Gather { gather, .. } if gather == key),
+            );
+            if is_part {
+                self.cancel(flight, "the client cancelled", out);
+            }
+        }
+        batch::settle(&self.clients, &mut self.batches, gather.batch, out);
+    }
+
+    pub(super) fn drop_gathers(&mut self, client: ClientKey) {
+        for key in self.gathers.keys() {
+            if self.gathers.get(key).is_some_and(|gather| gather.client == client) {
+                self.gathers.remove(key);
+            }
+        }
+    }
+}
+
+fn offers(features: Features, method: Method) -> bool {
+    match method {
+        Method::ToolsList => features.tools,
+        Method::PromptsList => features.prompts,
+        _ => features.resources,
+    }
+}
+
+struct Prefixes<'a> {
+    name: &'a str,
+    uri: &'a str,
+}
+
+/// Appends one entry, called as clients call it here.
+fn write_entry(out: &mut String, entry: Json<'_>, method: Method, prefixes: &Prefixes<'_>) {
+    let mut splice = Splice::of(entry.text());
+    let (key, prefix) = match method {
+        Method::ResourcesList => ("uri", prefixes.uri),
+        Method::TemplatesList => ("uriTemplate", prefixes.uri),
+        _ => ("name", prefixes.name),
+    };
+    if let Some(name) = entry.get(key) {
+        answer::prefix_string(&mut splice, name, prefix);
+    }
+    // The Apps extension names a resource in a tool's `_meta`, in an older and a newer form.
+    if let Some(tool_meta) = entry.get("_meta").filter(|_| method == Method::ToolsList) {
+        let older = tool_meta.get("ui/resourceUri");
+        let newer = tool_meta.get("ui").and_then(|ui| ui.get("resourceUri"));
+        for uri in older.into_iter().chain(newer) {
+            answer::prefix_string(&mut splice, uri, prefixes.uri);
+        }
+    }
+    let mut bytes = Vec::with_capacity(entry.text().len() + prefix.len());
+    splice.write(&mut bytes);
+    out.push_str(&String::from_utf8(bytes).unwrap_or_default());
+}

@@ -1,0 +1,175 @@
+//! Greetings: `initialize` and `server/discover`. What the gateway says of itself is what its
+//! upstreams said, so a greeting waits until each has been heard or given up, for a bounded time.
+
+use super::batch::{self, BatchKey};
+use super::client::ClientKey;
+use super::door::Effects;
+use super::timer::{Alarm, AlarmKey};
+use super::{Gateway, answer};
+use crate::base::{Key, Now};
+use crate::mcp::{Features, Version, meta};
+use crate::wire::text;
+
+pub type GreetKey = Key<Greet>;
+
+/// A greeting that waits.
+#[derive(Debug)]
+pub struct Greet {
+    client: ClientKey,
+    id: Box<str>,
+    batch: Option<BatchKey>,
+    /// The version to answer in.
+    version: Version,
+    alarm: AlarmKey,
+}
+
+/// `serverInfo` of the gateway itself.
+pub const SERVER_INFO: &str = concat!(
+    "{\"name\":\"ringgate\",\"title\":\"ringgate MCP gateway\",\"version\":\"",
+    env!("CARGO_PKG_VERSION"),
+    "\"}"
+);
+
+impl Gateway {
+    /// Answers a greeting, now or when the upstreams are known.
+    pub(super) fn greet(
+        &mut self,
+        now: Now,
+        client: ClientKey,
+        id: &str,
+        batch: Option<BatchKey>,
+        version: Version,
+        out: &mut Effects,
+    ) {
+        if self.upstreams.iter().all(|upstream| !upstream.is_starting()) {
+            self.write_greeting(client, id, batch, version, out);
+            return;
+        }
+        let wait = self.settings.limits.connect;
+        let wheel = &mut self.wheel;
+        self.greets.insert_with(|key| Greet {
+            client,
+            id: id.into(),
+            batch,
+            version,
+            alarm: wheel.set(now.at, wait, Alarm::Greet(key)),
+        });
+    }
+
+    /// An upstream has been heard or given up: greetings may be answered now.
+    pub(super) fn settle_greets(&mut self, out: &mut Effects) {
+        if self.upstreams.iter().any(super::upstream::Upstream::is_starting) {
+            return;
+        }
+        for key in self.greets.keys() {
+            self.end_greet(key, out);
+        }
+    }
+
+    /// Answers with what is known by now.
+    pub(super) fn end_greet(&mut self, key: GreetKey, out: &mut Effects) {
+        if let Some(greet) = self.greets.remove(key) {
+            self.wheel.cancel(greet.alarm);
+            self.write_greeting(greet.client, &greet.id, greet.batch, greet.version, out);
+        }
+    }
+
+    pub(super) fn is_greeting(&self, client: ClientKey) -> bool {
+        self.greets.iter().any(|(_, greet)| greet.client == client)
+    }
+
+    /// A client that is gone waits for nothing.
+    pub(super) fn drop_greets(&mut self, client: ClientKey) {
+        for key in self.greets.keys() {
+            if self.greets.get(key).is_some_and(|greet| greet.client == client)
+                && let Some(greet) = self.greets.remove(key)
+            {
+                self.wheel.cancel(greet.alarm);
+            }
+        }
+    }
+
+    fn write_greeting(
+        &mut self,
+        client: ClientKey,
+        id: &str,
+        batch: Option<BatchKey>,
+        version: Version,
+        out: &mut Effects,
+    ) {
+        let greeting = self.greeting(version);
+        batch::reply(&self.clients, &mut self.batches, client, batch, out, |out| {
+            answer::open(out, id);
+            out.extend_from_slice(greeting.as_bytes());
+            out.push(b'}');
+        });
+    }
+
+    /// The result object: `InitializeResult` or `DiscoverResult`.
+    fn greeting(&self, version: Version) -> String {
+        let mut capabilities = Vec::new();
+        self.features().write(&mut capabilities);
+        let capabilities = String::from_utf8(capabilities).unwrap_or_default();
+        let info = self.server_info();
+        let instructions =
+            self.instructions().map(|text| format!(",\"instructions\":{text}")).unwrap_or_default();
+        if version == Version::V2026_07_28 {
+            return format!(
+                "{{\"resultType\":\"complete\",\"supportedVersions\":[\"{}\"],\"capabilities\":{capabilities}{instructions},\
+                 \"ttlMs\":60000,\"cacheScope\":\"private\",\"_meta\":{{\"{}\":{info}}}}}",
+                Version::LATEST.as_str(),
+                meta::SERVER_INFO,
+            );
+        }
+        format!(
+            "{{\"protocolVersion\":\"{}\",\"capabilities\":{capabilities},\"serverInfo\":{info}{instructions}}}",
+            version.as_str()
+        )
+    }
+
+    /// What all upstreams offer together. Those that have not said yet may offer anything.
+    fn features(&self) -> Features {
+        self.upstreams.iter().fold(Features::default(), |all, upstream| all.or(upstream.features()))
+    }
+
+    /// One upstream's own; of several, the gateway's.
+    fn server_info(&self) -> &str {
+        match self.upstreams.as_slice() {
+            [only] => only.identity.as_ref().and_then(|identity| identity.server_info.as_deref()),
+            _ => None,
+        }
+        .unwrap_or(SERVER_INFO)
+    }
+
+    /// One upstream's own; of several, each under its name. A JSON string.
+    fn instructions(&self) -> Option<String> {
+        let said: Vec<(&str, &str)> = self
+            .upstreams
+            .iter()
+            .filter_map(|upstream| {
+                Some((&*upstream.name, &**upstream.identity.as_ref()?.instructions.as_ref()?))
+            })
+            .collect();
+        if let ([_], [(_, only)]) = (self.upstreams.as_slice(), said.as_slice()) {
+            return Some((*only).to_owned());
+        }
+        let mut merged = String::new();
+        for (name, instructions) in said {
+            if !merged.is_empty() {
+                merged.push_str("\n\n");
+            }
+            let plain = instructions
+                .strip_prefix('"')
+                .and_then(|text| text.strip_suffix('"'))
+                .unwrap_or_default();
+            merged.extend([
+                "# ",
+                name,
+                "
+",
+                &*text::unescape(plain),
+            ]);
+        }
+        (!merged.is_empty()).then(|| text::quoted(&merged))
+    }
+}

@@ -1,0 +1,291 @@
+//! Held calls: a legacy upstream asks something while a modern client waits for its call. The client
+//! is answered `input_required` with a sealed `requestState` that names the held call; its retry
+//! brings the answers, and the call goes on (2026-07-28 "Multi round-trip requests").
+
+use super::batch;
+use super::client::ClientKey;
+use super::door::Effects;
+use super::flight::{Asker, FlightKey, Held, HeldAsk, Stage};
+use super::inbound::Asked;
+use super::lane::{LaneKey, PENDING_ASKS_MAX};
+use super::timer::Alarm;
+use super::{Gateway, answer};
+use crate::base::{Key, LinkId, Moment, Now};
+use crate::mcp::{Code, Era, Method, error};
+use crate::wire::Json;
+
+impl Gateway {
+    /// A question for a modern client: put to a call of its that is under way, or kept for the next.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one question, handed on once")]
+    pub(super) fn hold_for(
+        &mut self,
+        now: Now,
+        client: ClientKey,
+        lane: LaneKey,
+        id: &str,
+        method: Method,
+        params: Json<'_>,
+        out: &mut Effects,
+    ) {
+        let Some(found) = self.lanes.get_mut(lane) else { return };
+        found.asks_made += 1;
+        let ask = HeldAsk {
+            key: format!("ask-{}", found.asks_made),
+            id: id.into(),
+            method,
+            params: params.text().into(),
+        };
+        // A call that is held already takes the question along; else the one that was made last.
+        let of_client =
+            self.clients.get(client).map(|client| client.flights.clone()).unwrap_or_default();
+        let mut fit: Option<(bool, FlightKey)> = None;
+        for key in of_client {
+            let Some(flight) = self.flights.get(key).filter(|flight| flight.lane == Some(lane))
+            else {
+                continue;
+            };
+            let is_modern = matches!(flight.asker, Asker::Client { era: Era::Modern, .. });
+            let is_held = matches!(flight.stage, Stage::Held(_));
+            if is_modern && flight.method.may_ask() && (is_held || flight.is_sent()) {
+                fit = fit.max(Some((is_held, key)));
+            }
+        }
+        match fit {
+            Some((true, key)) => {
+                if let Some(Stage::Held(held)) =
+                    self.flights.get_mut(key).map(|flight| &mut flight.stage)
+                {
+                    held.asks.push(ask);
+                }
+            }
+            Some((false, key)) => {
+                self.hold(key, vec![ask]);
+                self.say_input_required(now, key, out);
+            }
+            None => {
+                let Some(found) = self.lanes.get_mut(lane) else { return };
+                if found.asks.len() < PENDING_ASKS_MAX {
+                    found.asks.push(ask);
+                } else {
+                    self.frame_for(lane, out, |out| {
+                        error::write(
+                            out,
+                            &ask.id,
+                            Code::Internal.number(),
+                            "no call is under way that could ask the client",
+                            None,
+                        );
+                    });
+                }
+            }
+        }
+    }
+
+    /// A modern client's call has gone out on its own lane: its digest is kept, and what the upstream
+    /// asked before is put to it.
+    pub(super) fn put_pending_asks(
+        &mut self,
+        now: Now,
+        key: FlightKey,
+        lane: LaneKey,
+        params: Json<'_>,
+        out: &mut Effects,
+    ) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        if !flight.method.may_ask() || !matches!(flight.asker, Asker::Client { .. }) {
+            return;
+        }
+        flight.digest = digest(flight.method, params);
+        let asks =
+            self.lanes.get_mut(lane).map(|lane| std::mem::take(&mut lane.asks)).unwrap_or_default();
+        if !asks.is_empty() {
+            self.hold(key, asks);
+            self.say_input_required(now, key, out);
+        }
+    }
+
+    fn hold(&mut self, key: FlightKey, asks: Vec<HeldAsk>) {
+        if let Some(flight) = self.flights.get_mut(key) {
+            flight.stage = Stage::Held(Box::new(Held { asks, answer: None }));
+        }
+    }
+
+    /// Answers a held call with what its upstream wants to know.
+    fn say_input_required(&mut self, now: Now, key: FlightKey, out: &mut Effects) {
+        let form = self.settings.limits.form;
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        if let Some(alarm) = flight.alarm.take() {
+            self.wheel.cancel(alarm);
+        }
+        flight.alarm = Some(self.wheel.set(now.at, form, Alarm::Flight(key)));
+        let Stage::Held(held) = &flight.stage else { return };
+        let Asker::Client { client, id, batch, .. } = &mut flight.asker else { return };
+        let (client, id, batch) = (*client, std::mem::take(id), batch.take());
+        let mut questions = String::new();
+        for ask in &held.asks {
+            if !questions.is_empty() {
+                questions.push(',');
+            }
+            let method = ask.method.as_str();
+            questions.extend([
+                "\"",
+                &ask.key,
+                "\":{\"method\":\"",
+                method,
+                "\",\"params\":",
+                &ask.params,
+                "}",
+            ]);
+        }
+        let Some(link) = self.clients.get(client).map(|client| client.link) else { return };
+        let plain =
+            State { flight: key, expires: now.at.after(form), digest: flight.digest }.to_bytes();
+        let state = self.sealer.seal(&plain, &context(link));
+        batch::reply(&self.clients, &mut self.batches, client, batch, out, |out| {
+            answer::open(out, &id);
+            let text = format!(
+                "{{\"resultType\":\"input_required\",\"inputRequests\":{{{questions}}},\"requestState\":\"{state}\"}}}}"
+            );
+            let from = out.len();
+            out.extend_from_slice(text.as_bytes());
+            super::request::one_line(out, from);
+        });
+    }
+
+    /// A call comes back with our own `requestState`.
+    pub(super) fn retry_held(
+        &mut self,
+        now: Now,
+        asked: &Asked<'_>,
+        token: &str,
+        out: &mut Effects,
+    ) {
+        let invalid = Code::InvalidParams.number();
+        let Some(link) = self.clients.get(asked.client).map(|client| client.link) else { return };
+        let state =
+            self.sealer.open(token, &context(link)).and_then(|plain| State::from_bytes(&plain));
+        let Some(state) = state.filter(|state| state.digest == digest(asked.method, asked.params))
+        else {
+            let message = "params.requestState was changed, or belongs to another call or client; make the call anew";
+            return self.refuse(asked, invalid, message, None, out);
+        };
+        let held = self.flights.get(state.flight).is_some_and(|flight| {
+            flight.client() == Some(asked.client) && matches!(flight.stage, Stage::Held(_))
+        });
+        if !held || state.expires < now.at {
+            let message =
+                "the call that params.requestState belongs to has ended; make the call anew";
+            return self.refuse(asked, invalid, message, None, out);
+        }
+        self.resume(now, asked, state.flight, out);
+    }
+
+    /// The held call goes on, under the retry's id.
+    fn resume(&mut self, now: Now, asked: &Asked<'_>, key: FlightKey, out: &mut Effects) {
+        let request = self.settings.limits.request;
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        flight.asker = asked.asker();
+        flight.token = asked.parsed.meta.progress_token.map(|token| token.text().into());
+        let Some(lane) = flight.lane else { return };
+        let Stage::Held(held) = &mut flight.stage else { return };
+        let answers = asked.parsed.input_responses.unwrap_or(Json::EMPTY_OBJECT);
+        let (answered, missing): (Vec<HeldAsk>, Vec<HeldAsk>) = std::mem::take(&mut held.asks)
+            .into_iter()
+            .partition(|ask| answers.get(&ask.key).is_some());
+        let early = if missing.is_empty() { held.answer.take() } else { None };
+        let is_done = missing.is_empty();
+        held.asks = missing;
+        for ask in answered {
+            if let Some(result) = answers.get(&ask.key) {
+                self.answer_lane(lane, &ask.id, Ok(result), out);
+            }
+        }
+        if !is_done {
+            // Asked again for what is missing (MRTR, "Error handling").
+            return self.say_input_required(now, key, out);
+        }
+        if let Some(early) = early {
+            if let Ok(json) = Json::parse(&early.text) {
+                self.finish(
+                    key,
+                    Era::Legacy,
+                    if early.is_error { Err(json) } else { Ok(json) },
+                    out,
+                );
+            }
+            return;
+        }
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        flight.stage = Stage::Sent;
+        if let Some(alarm) = flight.alarm.take() {
+            self.wheel.cancel(alarm);
+        }
+        flight.alarm = Some(self.wheel.set(now.at, request, Alarm::Flight(key)));
+    }
+}
+
+/// What our `requestState` says.
+struct State {
+    flight: FlightKey,
+    expires: Moment,
+    digest: u64,
+}
+
+impl State {
+    fn to_bytes(&self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&self.flight.to_bits().to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.expires.as_micros().to_le_bytes());
+        bytes[16..].copy_from_slice(&self.digest.to_le_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let number = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+        Some(Self {
+            flight: Key::from_bits(number(0)?),
+            expires: Moment::from_micros(number(8)?),
+            digest: number(16)?,
+        })
+    }
+}
+
+/// Whose state it is: the link stands for the principal where there is no other.
+fn context(link: LinkId) -> [u8; 8] {
+    let mut context = [0; 8];
+    context[..2].copy_from_slice(&link.shard().0.to_le_bytes());
+    context[2..4].copy_from_slice(&link.generation().to_le_bytes());
+    context[4..].copy_from_slice(&link.slot().to_le_bytes());
+    context
+}
+
+/// A digest (FNV-1a) of what a retry must repeat: the method and the parameters but those that only a
+/// retry has. It guards against mistakes; against forgery the seal does.
+fn digest(method: Method, params: Json<'_>) -> u64 {
+    let mut digest = 0xCBF2_9CE4_8422_2325_u64;
+    let mut put = |bytes: &[u8]| {
+        for &byte in bytes {
+            digest = (digest ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3);
+        }
+    };
+    put(method.as_str().as_bytes());
+    for member in params.members() {
+        if matches!(&*member.name(), "name" | "arguments" | "uri") {
+            put(member.key.as_bytes());
+            // White space outside of strings may differ between the call and its retry.
+            let mut in_string = false;
+            let mut escaped = false;
+            for &byte in member.value.text().as_bytes() {
+                if in_string || !byte.is_ascii_whitespace() {
+                    put(&[byte]);
+                }
+                (in_string, escaped) = match byte {
+                    b'"' if !escaped => (!in_string, false),
+                    b'\\' => (in_string, !escaped),
+                    _ => (in_string, false),
+                };
+            }
+        }
+    }
+    digest
+}

@@ -1,0 +1,566 @@
+//! What clients send: which era it is of, whether it is legal there, and who takes it from here.
+
+use super::batch::{self, Batch, BatchKey};
+use super::client::{Client, ClientKey, Session};
+use super::door::{Effect, Effects, Transport};
+use super::flight::Asker;
+use super::report::Report;
+use super::{Gateway, Peer, answer};
+use crate::base::{LinkId, Now};
+use crate::mcp::{Askable, Code, Era, LogLevel, Method, Notice, Params, Version, era, error};
+use crate::wire::envelope::{self, Fault, Frame};
+use crate::wire::{Id, Json, Message, text};
+
+/// A request as it is handed on: who asks, under which id, in which revision.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    pub client: ClientKey,
+    pub id: &'a str,
+    pub batch: Option<BatchKey>,
+    pub version: Version,
+    pub method: Method,
+    pub params: Json<'a>,
+    pub parsed: &'a Params<'a>,
+}
+
+impl Asked<'_> {
+    pub(super) fn asker(&self) -> Asker {
+        Asker::Client {
+            client: self.client,
+            id: self.id.into(),
+            era: self.version.era(),
+            batch: self.batch,
+        }
+    }
+}
+
+impl Gateway {
+    pub(super) fn client_opened(&mut self, link: LinkId, transport: Transport, out: &mut Effects) {
+        let why = if self.drain.has_begun() {
+            "the gateway is draining"
+        } else if self.clients.len() >= self.settings.limits.clients_max {
+            "too many clients: limit clients_max"
+        } else {
+            let client = self.clients.insert(Client::new(link, transport));
+            self.links.put(link, Peer::Client(client));
+            return;
+        };
+        out.send(link, |out| error::write(out, "null", Code::Internal.number(), why, None));
+        out.push(Effect::Close { link, why });
+        out.report(Report::ClientClosed { link, why });
+    }
+
+    pub(super) fn client_frame(
+        &mut self,
+        now: Now,
+        client: ClientKey,
+        frame: &[u8],
+        out: &mut Effects,
+    ) {
+        match envelope::read(frame) {
+            Ok(Frame::One(message)) => self.client_message(now, client, message, None, out),
+            Ok(Frame::Batch(elements)) => self.client_batch(now, client, elements, out),
+            Err(fault) => self.client_fault(client, &fault, None, out),
+        }
+    }
+
+    /// A frame that is no message gets an error; the connection goes on with the next.
+    fn client_fault(
+        &mut self,
+        client: ClientKey,
+        fault: &Fault<'_>,
+        batch: Option<BatchKey>,
+        out: &mut Effects,
+    ) {
+        let id = fault.id.map_or("null", Id::text);
+        let message = format!("{} (byte {})", fault.what, fault.at);
+        self.reply_error(client, id, batch, fault.code, &message, None, out);
+        if let Some(client) = self.clients.get(client) {
+            out.report(Report::ClientFault { link: client.link, what: fault.what });
+        }
+    }
+
+    /// A line over the limit: what follows cannot be told from the rest of it, so the link ends.
+    pub(super) fn overlong(&mut self, now: Now, link: LinkId, out: &mut Effects) {
+        match self.links.get(link) {
+            Some(Peer::Client(_)) => {
+                let limit = self.settings.limits.frame_bytes_max;
+                let message = format!(
+                    "the line is longer than the limit frame_bytes_max ({limit}); the connection ends"
+                );
+                out.send(link, |out| {
+                    error::write(out, "null", Code::InvalidRequest.number(), &message, None);
+                });
+                let why = "a line over the limit frame_bytes_max";
+                out.push(Effect::Close { link, why });
+                out.report(Report::ClientClosed { link, why });
+            }
+            Some(Peer::Lane(lane)) => {
+                self.give_up(now, lane, "it sent a line over the limit frame_bytes_max", out);
+            }
+            None => {}
+        }
+    }
+
+    /// A batch: legal in sessions of 2025-03-26 only.
+    fn client_batch(&mut self, now: Now, client: ClientKey, elements: Json<'_>, out: &mut Effects) {
+        let is_legal = self
+            .clients
+            .get(client)
+            .and_then(|client| client.session.as_ref())
+            .is_some_and(|session| session.version.has_batches());
+        let what = if !is_legal {
+            Some("batches exist only in revision 2025-03-26; send one message a line")
+        } else if elements.elements().next().is_none() {
+            Some("an empty batch is no request")
+        } else if elements.elements().count() > self.settings.limits.batch_messages_max {
+            Some("the batch has more messages than the limit batch_messages_max")
+        } else {
+            None
+        };
+        if let Some(what) = what {
+            let fault = Fault { code: Code::InvalidRequest.number(), what, at: 0, id: None };
+            return self.client_fault(client, &fault, None, out);
+        }
+        let batch = self.batches.insert(Batch::reading(client));
+        for element in elements.elements() {
+            match envelope::read_element(element) {
+                Ok(Message::Request { method: "initialize", id, .. }) => {
+                    self.expect_answer(batch);
+                    let message = "initialize must not stand in a batch";
+                    self.reply_error(
+                        client,
+                        id.text(),
+                        Some(batch),
+                        Code::InvalidRequest.number(),
+                        message,
+                        None,
+                        out,
+                    );
+                }
+                Ok(message) => {
+                    if matches!(message, Message::Request { .. }) {
+                        self.expect_answer(batch);
+                    }
+                    self.client_message(now, client, message, Some(batch), out);
+                }
+                Err(fault) => {
+                    self.expect_answer(batch);
+                    self.client_fault(client, &fault, Some(batch), out);
+                }
+            }
+        }
+        batch::settle(&self.clients, &mut self.batches, Some(batch), out);
+    }
+
+    fn expect_answer(&mut self, batch: BatchKey) {
+        if let Some(batch) = self.batches.get_mut(batch) {
+            batch.left += 1;
+        }
+    }
+
+    fn client_message(
+        &mut self,
+        now: Now,
+        client: ClientKey,
+        message: Message<'_>,
+        batch: Option<BatchKey>,
+        out: &mut Effects,
+    ) {
+        match message {
+            Message::Request { id, method, params } => {
+                self.request(now, client, id.text(), method, params, batch, out);
+            }
+            Message::Notification { method, params } => {
+                self.client_notice(client, method, params, out);
+            }
+            Message::Response { id, result } => {
+                self.asked_answered(now, client, id.text(), Ok(result), out);
+            }
+            Message::Failure { id: Some(id), error } => {
+                self.asked_answered(now, client, id.text(), Err(error), out);
+            }
+            Message::Failure { id: None, .. } => {}
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one request; a struct would be built to be taken apart"
+    )]
+    fn request(
+        &mut self,
+        now: Now,
+        client: ClientKey,
+        id: &str,
+        method: &str,
+        params: Json<'_>,
+        batch: Option<BatchKey>,
+        out: &mut Effects,
+    ) {
+        let parsed = Params::read(params);
+        let judged = self.judge(client, method, &parsed);
+        match judged {
+            Ok((method, version)) => {
+                let asked = Asked { client, id, batch, version, method, params, parsed: &parsed };
+                self.dispatch(now, &asked, out);
+            }
+            Err(Refusal { code, message, data }) => {
+                self.reply_error(client, id, batch, code.number(), &message, data.as_deref(), out);
+            }
+        }
+    }
+
+    /// Whether a request is legal where it stands: its method, its era, its session, its `_meta`.
+    fn judge(
+        &self,
+        client: ClientKey,
+        method: &str,
+        parsed: &Params<'_>,
+    ) -> Result<(Method, Version), Refusal> {
+        let refuse = |code, message: String| Err(Refusal { code, message, data: None });
+        let name = text::unescape(method);
+        let Some(method) = Method::parse(&name) else {
+            return refuse(Code::MethodNotFound, format!("there is no method {name}"));
+        };
+        if parsed.meta.is_modern() {
+            return judge_modern(method, parsed).map(|version| (method, version));
+        }
+        let session = self.clients.get(client).and_then(|client| client.session.as_ref());
+        match (session, method) {
+            (_, Method::Discover | Method::Listen) => refuse(
+                Code::InvalidParams,
+                format!("{name} needs params._meta with the key {}", crate::mcp::meta::VERSION),
+            ),
+            (None, Method::Initialize | Method::Ping) => Ok((method, Version::LATEST_LEGACY)),
+            (Some(session), _) if era::client_may_send(session.version, method) => {
+                Ok((method, session.version))
+            }
+            (Some(session), _) => refuse(
+                Code::MethodNotFound,
+                format!("a client of {} may not send {name}", session.version.as_str()),
+            ),
+            (None, _) if !era::client_may_send(Version::LATEST_LEGACY, method) => {
+                refuse(Code::MethodNotFound, format!("a client may not send {name}"))
+            }
+            (None, _) => refuse(
+                Code::InvalidRequest,
+                format!(
+                    "{name} came before initialize; send initialize first, or (2026-07-28) params._meta with the key {}",
+                    crate::mcp::meta::VERSION
+                ),
+            ),
+        }
+    }
+
+    fn dispatch(&mut self, now: Now, asked: &Asked<'_>, out: &mut Effects) {
+        match asked.method {
+            Method::Initialize => self.initialize_session(now, asked, out),
+            Method::Discover => {
+                self.greet(now, asked.client, asked.id, asked.batch, asked.version, out);
+            }
+            Method::Ping => self.reply_empty(asked, out),
+            Method::SetLevel => self.set_level(asked, out),
+            Method::Subscribe => self.subscribe(now, asked, out),
+            Method::Unsubscribe => self.unsubscribe(asked, out),
+            Method::Listen => self.listen(now, asked, out),
+            Method::ToolsList
+            | Method::PromptsList
+            | Method::ResourcesList
+            | Method::TemplatesList => {
+                self.list(now, asked, out);
+            }
+            _ => self.route(now, asked, out),
+        }
+    }
+
+    pub(super) fn reply_empty(&mut self, asked: &Asked<'_>, out: &mut Effects) {
+        let text = match asked.version.era() {
+            Era::Legacy => "{}}",
+            Era::Modern => "{\"resultType\":\"complete\"}}",
+        };
+        batch::reply(&self.clients, &mut self.batches, asked.client, asked.batch, out, |out| {
+            answer::open(out, asked.id);
+            out.extend_from_slice(text.as_bytes());
+        });
+    }
+
+    pub(super) fn refuse(
+        &mut self,
+        asked: &Asked<'_>,
+        code: i32,
+        message: &str,
+        data: Option<&str>,
+        out: &mut Effects,
+    ) {
+        self.reply_error(asked.client, asked.id, asked.batch, code, message, data, out);
+    }
+
+    fn initialize_session(&mut self, now: Now, asked: &Asked<'_>, out: &mut Effects) {
+        let params = asked.params;
+        let wanted = params.get("protocolVersion").and_then(Json::as_str);
+        let capabilities = params.get("capabilities").filter(|json| json.is_object());
+        let (Some(wanted), Some(capabilities)) = (wanted, capabilities) else {
+            let message = "initialize needs params.protocolVersion (a string) and params.capabilities (an object)";
+            return self.refuse(asked, Code::InvalidParams.number(), message, None, out);
+        };
+        let info = params.get("clientInfo").filter(|json| json.is_object());
+        let version = Version::negotiate(&wanted);
+        let Some(client) = self.clients.get_mut(asked.client) else { return };
+        if client.session.is_some() {
+            let message =
+                "this connection is initialized already; open another for another session";
+            return self.refuse(asked, Code::InvalidRequest.number(), message, None, out);
+        }
+        client.session = Some(Box::new(Session {
+            version,
+            capabilities: capabilities.text().into(),
+            askable: Askable::read(capabilities),
+            info: info.map_or("{\"name\":\"unknown\",\"version\":\"\"}", Json::text).into(),
+            level: None,
+            initialized: false,
+            subscriptions: Vec::new(),
+        }));
+        self.greet(now, asked.client, asked.id, asked.batch, version, out);
+    }
+
+    fn set_level(&mut self, asked: &Asked<'_>, out: &mut Effects) {
+        let Some(level) = asked.parsed.level.and_then(LogLevel::read) else {
+            let message = "params.level must be one of debug, info, notice, warning, error, critical, alert, emergency";
+            return self.refuse(asked, Code::InvalidParams.number(), message, None, out);
+        };
+        let Some(client) = self.clients.get_mut(asked.client) else { return };
+        if let Some(session) = client.session.as_mut() {
+            session.level = Some(level);
+        }
+        for lane in client.lanes.iter().map(|own| own.lane).collect::<Vec<_>>() {
+            self.set_lane_level(lane, level, out);
+        }
+        self.reply_empty(asked, out);
+    }
+
+    /// Sends a call to the upstream that its name belongs to.
+    fn route(&mut self, now: Now, asked: &Asked<'_>, out: &mut Effects) {
+        let invalid = Code::InvalidParams.number();
+        let Some(name) = super::request::named(asked.method, asked.parsed).and_then(Json::as_str)
+        else {
+            let message = match asked.method {
+                Method::ResourcesRead => "params.uri must be a string",
+                Method::Complete => {
+                    "params.ref must be {\"type\":\"ref/prompt\",\"name\":…} or {\"type\":\"ref/resource\",\"uri\":…}"
+                }
+                Method::ToolsCall | Method::PromptsGet => "params.name must be a string",
+                _ => "params.taskId must be a string",
+            };
+            return self.refuse(asked, invalid, message, None, out);
+        };
+        if asked.parsed.arguments.is_some_and(|arguments| !arguments.is_object()) {
+            return self.refuse(asked, invalid, "params.arguments must be an object", None, out);
+        }
+        if asked.method == Method::Complete && !has_argument(asked.params) {
+            let message = "params.argument must be an object with the strings name and value";
+            return self.refuse(asked, invalid, message, None, out);
+        }
+        let is_uri = match asked.method {
+            Method::ResourcesRead => true,
+            Method::Complete => {
+                asked.parsed.reference.is_some_and(|reference| reference.get("name").is_none())
+            }
+            _ => false,
+        };
+        let found = if is_uri { self.routes.by_uri(&name) } else { self.routes.by_name(&name) };
+        let Some((upstream, own)) = found else {
+            return self.refuse_unknown(asked, &name, out);
+        };
+        // A call that we hold ourselves comes back with our own token.
+        if let Some(state) = asked.parsed.request_state.and_then(Json::as_str)
+            && super::seal::Sealer::is_token(&state)
+        {
+            return self.retry_held(now, asked, &state, out);
+        }
+        if self.upstreams[upstream].is_builtin {
+            return self.call_builtin(now, asked, upstream, own, out);
+        }
+        self.launch(now, asked.asker(), upstream, asked.method, asked.params, asked.parsed, out);
+    }
+
+    fn refuse_unknown(&mut self, asked: &Asked<'_>, name: &str, out: &mut Effects) {
+        let quoted = text::quoted(name);
+        match asked.method {
+            Method::ResourcesRead => {
+                let code = era::resource_not_found(asked.version.era());
+                let data = format!("{{\"uri\":{quoted}}}");
+                self.refuse(asked, code, &format!("there is no resource {name}"), Some(&data), out);
+            }
+            Method::ToolsCall => {
+                self.refuse(
+                    asked,
+                    Code::InvalidParams.number(),
+                    &format!("Unknown tool: {name}"),
+                    None,
+                    out,
+                );
+            }
+            Method::PromptsGet => {
+                self.refuse(
+                    asked,
+                    Code::InvalidParams.number(),
+                    &format!("Unknown prompt: {name}"),
+                    None,
+                    out,
+                );
+            }
+            _ => self.refuse(
+                asked,
+                Code::InvalidParams.number(),
+                &format!("there is no {name}"),
+                None,
+                out,
+            ),
+        }
+    }
+
+    fn client_notice(
+        &mut self,
+        client: ClientKey,
+        method: &str,
+        params: Json<'_>,
+        out: &mut Effects,
+    ) {
+        // Notifications get no answer, not even for what is wrong with them.
+        match Notice::parse(&text::unescape(method)) {
+            Some(Notice::Initialized) => {
+                if let Some(session) =
+                    self.clients.get_mut(client).and_then(|client| client.session.as_mut())
+                {
+                    session.initialized = true;
+                }
+            }
+            Some(Notice::Cancelled) => {
+                let Some(id) = params.get("requestId") else { return };
+                self.client_cancels(client, id.text(), out);
+            }
+            Some(notice @ (Notice::RootsChanged | Notice::Progress)) => {
+                // About what its own lanes asked it; on others nobody asked.
+                let Some(found) = self.clients.get(client) else { return };
+                for lane in found.lanes.iter().map(|own| own.lane).collect::<Vec<_>>() {
+                    if self
+                        .lanes
+                        .get(lane)
+                        .is_some_and(|lane| lane.is_ready() && lane.era() == Era::Legacy)
+                    {
+                        self.tell(lane, notice.as_str(), params.text(), out);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// `notifications/cancelled`, by the client's own id of the request.
+    fn client_cancels(&mut self, client: ClientKey, id: &str, out: &mut Effects) {
+        let Some(found) = self.clients.get_mut(client) else { return };
+        if let Some(at) = found.listens.iter().position(|listen| &*listen.id == id) {
+            let listen = found.listens.remove(at);
+            self.unwatch(&listen.uris, out);
+            return;
+        }
+        let of_client = found.flights.clone();
+        for key in of_client {
+            match self.flights.get(key).map(|flight| &flight.asker) {
+                Some(Asker::Client { id: own, .. }) if &**own == id => {
+                    return self.cancel(key, "the client cancelled", out);
+                }
+                Some(Asker::Gather { gather, .. }) if self.gather_is(*gather, id) => {
+                    let gather = *gather;
+                    return self.cancel_gather(gather, out);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The client's link is gone: nothing of it stays.
+    pub(super) fn client_gone(&mut self, _now: Now, key: ClientKey, out: &mut Effects) {
+        let Some(client) = self.clients.get(key) else { return };
+        for flight in client.flights.clone() {
+            self.cancel(flight, "the client is gone", out);
+        }
+        self.drop_gathers(key);
+        self.drop_greets(key);
+        self.drop_asks_of(key, out);
+        for batch in self.batches.keys() {
+            if self.batches.get(batch).is_some_and(|batch| batch.client == key) {
+                self.batches.remove(batch);
+            }
+        }
+        let Some(client) = self.clients.remove(key) else { return };
+        for own in client.lanes {
+            self.drop_lane(own.lane, "its client is gone", out);
+        }
+        for listen in &client.listens {
+            self.unwatch(&listen.uris, out);
+        }
+        if let Some(session) = client.session {
+            self.unwatch(&session.subscriptions, out);
+        }
+    }
+}
+
+/// Why a request is not even begun.
+struct Refusal {
+    code: Code,
+    message: String,
+    data: Option<String>,
+}
+
+/// The ladder of 2026-07-28: `_meta` whole, version spoken, method there.
+fn judge_modern(method: Method, parsed: &Params<'_>) -> Result<Version, Refusal> {
+    let refuse = |code, message: String, data| Err(Refusal { code, message, data });
+    let Some(asked) = parsed.meta.version.and_then(Json::as_str) else {
+        return refuse(
+            Code::InvalidParams,
+            format!("{} must be a string", crate::mcp::meta::VERSION),
+            None,
+        );
+    };
+    if !parsed.meta.capabilities.is_some_and(Json::is_object) {
+        let message =
+            format!("params._meta needs the key {} (an object)", crate::mcp::meta::CAPABILITIES);
+        return refuse(Code::InvalidParams, message, None);
+    }
+    let Some(version) = Version::parse(&asked).filter(|version| version.era() == Era::Modern)
+    else {
+        let supported: Vec<String> =
+            Version::ALL.iter().rev().map(|v| format!("\"{}\"", v.as_str())).collect();
+        let data = format!(
+            "{{\"supported\":[{}],\"requested\":{}}}",
+            supported.join(","),
+            text::quoted(&asked)
+        );
+        return refuse(
+            Code::UnsupportedVersion,
+            format!("protocol version {asked} is not spoken in _meta"),
+            Some(data),
+        );
+    };
+    if parsed.meta.log_level.is_some() && parsed.meta.level().is_none() {
+        return refuse(
+            Code::InvalidParams,
+            format!("{} is no log level", crate::mcp::meta::LOG_LEVEL),
+            None,
+        );
+    }
+    if !era::client_may_send(version, method) {
+        let message = format!("a client of {} may not send {}", version.as_str(), method.as_str());
+        return refuse(Code::MethodNotFound, message, None);
+    }
+    Ok(version)
+}
+
+fn has_argument(params: Json<'_>) -> bool {
+    params.get("argument").is_some_and(|argument| {
+        let is_string = |key| argument.get(key).is_some_and(|json| json.as_str().is_some());
+        is_string("name") && is_string("value")
+    })
+}

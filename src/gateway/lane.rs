@@ -1,0 +1,129 @@
+//! Lanes: single connections to upstreams, and how far each has come. Owns what belongs to the
+//! connection; what is known of the server is in `upstream`.
+//!
+//! ```text
+//!           era unknown
+//!  Dialing ───────────▶ Probing ── modern ──▶ Ready ──▶ gone
+//!     │                    └─ legacy: gone, and a new lane is dialled
+//!     ├─ legacy ─▶ Initializing ────────────▶ Ready
+//!     └─ modern ───────────────▶ Probing (to learn what it offers)
+//! ```
+//!
+//! A legacy server's questions name no caller. So a client that can be asked has lanes of its own to
+//! legacy upstreams, and clients that cannot share one.
+
+use std::collections::BTreeMap;
+
+use super::client::ClientKey;
+use super::flight::{FlightKey, HeldAsk};
+use super::timer::AlarmKey;
+use crate::base::{Key, LinkId, Moment, ShardId};
+use crate::mcp::{Era, LogLevel, Version};
+
+pub type LaneKey = Key<Lane>;
+
+/// Questions of an upstream that wait for a call they could be put to.
+pub const PENDING_ASKS_MAX: usize = 64;
+
+/// Whom a lane serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// All clients that need none of their own.
+    Shared,
+    /// As [`Role::Shared`], but it lives on another shard and is reached by mail.
+    Remote(ShardId),
+    /// One client.
+    Own(ClientKey),
+    /// Nobody: it finds out the era, and becomes the shared lane if that is modern.
+    Probe,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Dialing,
+    Probing,
+    Initializing,
+    Ready,
+    /// We have closed it; what still comes is not heard.
+    Closing,
+}
+
+/// What an upstream is told of the client whose own lane this is. JSON texts as the client wrote them.
+#[derive(Clone, Debug)]
+pub struct Hello {
+    /// How the client itself is spoken to.
+    pub era: Era,
+    pub version: Version,
+    pub capabilities: Box<str>,
+    pub info: Box<str>,
+}
+
+/// One connection to an upstream.
+#[derive(Debug)]
+pub struct Lane {
+    pub upstream: usize,
+    pub role: Role,
+    pub phase: Phase,
+    /// What to say of the client in `initialize`; `None` for the gateway itself.
+    pub hello: Option<Box<Hello>>,
+    /// From the dial's success on; never for a remote lane.
+    pub link: Option<LinkId>,
+    pub version: Version,
+    /// Flights that wait for it to become ready, in the order in which they came.
+    pub queue: Vec<FlightKey>,
+    /// The level of logs that was last set on it (legacy).
+    pub level: Option<LogLevel>,
+    /// Questions that wait for a call.
+    pub asks: Vec<HeldAsk>,
+    /// Our next key for a question.
+    pub asks_made: u64,
+    /// Its outbox is full: new flights are refused.
+    pub blocked: bool,
+    /// Resources that the client of an own lane watches, as the upstream calls them, each with the
+    /// number of its watchers. Those of shared lanes are the upstream's: they outlive the connection.
+    pub wants: BTreeMap<String, u32>,
+    /// The listen stream that watches them (modern).
+    pub listen: Option<FlightKey>,
+    /// What is watched upstream just now.
+    pub watched: Vec<String>,
+    pub alarm: Option<AlarmKey>,
+    pub ready_since: Option<Moment>,
+}
+
+impl Lane {
+    pub const fn new(upstream: usize, role: Role) -> Self {
+        Self {
+            upstream,
+            role,
+            phase: Phase::Dialing,
+            hello: None,
+            link: None,
+            version: Version::LATEST_LEGACY,
+            queue: Vec::new(),
+            level: None,
+            asks: Vec::new(),
+            asks_made: 0,
+            blocked: false,
+            wants: BTreeMap::new(),
+            listen: None,
+            watched: Vec::new(),
+            alarm: None,
+            ready_since: None,
+        }
+    }
+
+    pub fn era(&self) -> Era {
+        self.version.era()
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
+    pub const fn client(&self) -> Option<ClientKey> {
+        match self.role {
+            Role::Own(client) => Some(client),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Calls to the built-in upstream: most end at once, without a flight; those that wait, read or ask
+//! get one and go on by steps.
+
+use super::batch::{self, BatchKey};
+use super::builtin::{Context, Outcome};
+use super::client::ClientKey;
+use super::door::{Effect, Effects};
+use super::flight::{Asker, Asking, Flight, FlightKey, Stage};
+use super::inbound::Asked;
+use super::settings::Target;
+use super::timer::Alarm;
+use super::{Gateway, answer, outbound};
+use crate::base::{Key, Now};
+use crate::mcp::{Code, Era, Method, Notice, Params, era};
+use crate::wire::{Json, Splice, text};
+
+/// What a step of a built-in call is given beside its parameters.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step<'a> {
+    number: u32,
+    text: Option<Result<&'a str, &'a str>>,
+    answers: Option<Json<'a>>,
+    capabilities: Json<'a>,
+}
+
+impl<'a> Step<'a> {
+    /// The first step of a modern client's request, or of a legacy one's whose session matters not.
+    pub(super) fn first(parsed: &Params<'a>) -> Self {
+        Self {
+            number: 0,
+            text: None,
+            answers: parsed.input_responses,
+            capabilities: parsed.meta.capabilities.unwrap_or(Json::EMPTY_OBJECT),
+        }
+    }
+}
+
+/// Whom an ended step is answered to.
+struct Answered<'a> {
+    client: ClientKey,
+    id: &'a str,
+    batch: Option<BatchKey>,
+    era: Era,
+    method: Method,
+    upstream: usize,
+}
+
+impl Gateway {
+    /// One step, its text appended to `text`.
+    pub(super) fn serve_builtin(
+        &mut self,
+        now: Now,
+        method: Method,
+        params: Json<'_>,
+        step: &Step<'_>,
+        text: &mut Vec<u8>,
+    ) -> Outcome {
+        let random = self.roll();
+        let context = Context {
+            now,
+            step: step.number,
+            text: step.text,
+            answers: step.answers,
+            capabilities: step.capabilities,
+            random,
+        };
+        self.builtin.serve(method.as_str(), params, &context, text)
+    }
+
+    /// A client's request to the built-in upstream; `own` is what that calls the thing.
+    pub(super) fn call_builtin(
+        &mut self,
+        now: Now,
+        asked: &Asked<'_>,
+        upstream: usize,
+        own: &str,
+        out: &mut Effects,
+    ) {
+        let renamed = self.rename(asked.method, upstream, own, asked.params, asked.parsed);
+        let params =
+            renamed.as_deref().and_then(|text| Json::parse(text).ok()).unwrap_or(asked.params);
+        let remembered = if asked.parsed.meta.is_modern() {
+            None
+        } else {
+            let session =
+                self.clients.get(asked.client).and_then(|client| client.session.as_deref());
+            // Only what can be asked matters, and most clients cannot be asked anything.
+            session
+                .filter(|session| session.askable.any())
+                .map(|session| session.capabilities.clone())
+        };
+        let mut step = Step::first(asked.parsed);
+        if let Some(capabilities) = remembered.as_deref().and_then(|text| Json::parse(text).ok()) {
+            step.capabilities = capabilities;
+        }
+        let mut text = std::mem::take(&mut self.scratch);
+        text.clear();
+        let outcome = self.serve_builtin(now, asked.method, params, &step, &mut text);
+        let to = Answered {
+            client: asked.client,
+            id: asked.id,
+            batch: asked.batch,
+            era: asked.version.era(),
+            method: asked.method,
+            upstream,
+        };
+        if !self.end_step(&to, &outcome, &text, out) {
+            let era = asked.version.era();
+            let key = self.open_local(asked, upstream, params, out);
+            self.go_on(now, key, 0, era, outcome, &text, out);
+        }
+        text.clear();
+        self.scratch = text;
+    }
+
+    /// The parameters with the thing called as its upstream calls it; `None` where that is the same.
+    fn rename(
+        &self,
+        method: Method,
+        upstream: usize,
+        own: &str,
+        params: Json<'_>,
+        parsed: &Params<'_>,
+    ) -> Option<String> {
+        if !self.routes.renames(upstream) {
+            return None;
+        }
+        let place = super::request::named(method, parsed)?;
+        let mut splice = Splice::of(params.text());
+        splice.replace(place.text(), text::quoted(own));
+        let mut bytes = Vec::new();
+        splice.write(&mut bytes);
+        String::from_utf8(bytes).ok()
+    }
+
+    /// A flight for a call that does not end at once. Its time is its own; the built-in tools bound it.
+    fn open_local(
+        &mut self,
+        asked: &Asked<'_>,
+        upstream: usize,
+        params: Json<'_>,
+        _out: &mut Effects,
+    ) -> FlightKey {
+        let place = self.clients.get(asked.client).map_or(0, |client| client.flights.len());
+        let key = self.flights.insert(Flight {
+            asker: asked.asker(),
+            upstream,
+            lane: None,
+            method: asked.method,
+            stage: Stage::Stepping { step: 0 },
+            token: asked.parsed.meta.progress_token.map(|token| token.text().into()),
+            level: None,
+            params: Some(params.text().into()),
+            alarm: None,
+            digest: 0,
+            place,
+            rounds: 0,
+        });
+        if let Some(client) = self.clients.get_mut(asked.client) {
+            client.flights.push(key);
+        }
+        key
+    }
+
+    /// Answers, if the step was the last.
+    fn end_step(
+        &mut self,
+        to: &Answered<'_>,
+        outcome: &Outcome,
+        text: &[u8],
+        out: &mut Effects,
+    ) -> bool {
+        match outcome {
+            Outcome::Done => self.answer_local(to, text, out),
+            // A modern client is asked by the answer itself and makes the call anew: nothing is held.
+            Outcome::Ask if to.era == Era::Modern => {
+                batch::reply(&self.clients, &mut self.batches, to.client, to.batch, out, |out| {
+                    answer::open(out, to.id);
+                    out.extend_from_slice(b"{\"resultType\":\"input_required\",\"inputRequests\":");
+                    out.extend_from_slice(text);
+                    out.extend_from_slice(b"}}");
+                });
+            }
+            Outcome::Fault { code, message, data } => {
+                let missing = to.method == Method::ResourcesRead
+                    && data.as_ref().is_some_and(|data| data.contains("\"uri\""));
+                let code = if missing { era::resource_not_found(to.era) } else { *code };
+                self.reply_error(to.client, to.id, to.batch, code, message, data.as_deref(), out);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn answer_local(&mut self, to: &Answered<'_>, text: &[u8], out: &mut Effects) {
+        let renames = self.routes.renames(to.upstream);
+        if to.era == Era::Legacy && !renames {
+            // The hot path: what the tool wrote is the answer.
+            batch::reply(&self.clients, &mut self.batches, to.client, to.batch, out, |out| {
+                answer::open(out, to.id);
+                out.extend_from_slice(text);
+                out.push(b'}');
+            });
+            return;
+        }
+        let Ok(result) = Json::from_bytes(text) else { return };
+        let translation = answer::Translation {
+            method: to.method,
+            from: Era::Legacy,
+            to: to.era,
+            upstream: to.upstream,
+            routes: &self.routes,
+        };
+        batch::reply(&self.clients, &mut self.batches, to.client, to.batch, out, |out| {
+            answer::write_result(out, to.id, result, &translation);
+        });
+    }
+
+    /// What a step waits for.
+    #[expect(clippy::too_many_arguments, reason = "how one step ended, handed on once")]
+    fn go_on(
+        &mut self,
+        now: Now,
+        key: FlightKey,
+        step: u32,
+        era: Era,
+        outcome: Outcome,
+        text: &[u8],
+        out: &mut Effects,
+    ) {
+        match outcome {
+            Outcome::Wait { after, progress } => {
+                let alarm = self.wheel.set(now.at, after, Alarm::Flight(key));
+                if let Some(flight) = self.flights.get_mut(key) {
+                    flight.alarm = Some(alarm);
+                    flight.stage = Stage::Stepping { step: step + 1 };
+                }
+                if let Some((done, total)) = progress {
+                    self.local_progress(key, done, total, out);
+                }
+            }
+            Outcome::Read { path } => {
+                if let Some(flight) = self.flights.get_mut(key) {
+                    flight.stage = Stage::Stepping { step: step + 1 };
+                }
+                let upstream = self.flights.get(key).map_or(0, |flight| flight.upstream);
+                let folder = match &self.settings.upstreams[upstream].target {
+                    Target::Builtin { folder: Some(folder) } => folder.join(path),
+                    _ => path.into(),
+                };
+                let path = folder.to_string_lossy().into_owned();
+                out.push(Effect::ReadText { ticket: key.to_bits(), path });
+            }
+            Outcome::Ask if era == Era::Legacy => self.ask_for_builtin(now, key, text, out),
+            Outcome::Ask | Outcome::Done | Outcome::Fault { .. } => {}
+        }
+    }
+
+    /// The built-in upstream asks a legacy client: request by request, as for any modern upstream.
+    fn ask_for_builtin(&mut self, now: Now, key: FlightKey, questions: &[u8], out: &mut Effects) {
+        let Ok(questions) = Json::from_bytes(questions) else { return };
+        let (form, rounds_max) = (self.settings.limits.form, self.settings.limits.ask_rounds_max);
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        flight.rounds += 1;
+        if flight.rounds > rounds_max {
+            let message =
+                format!("the tool asked back more than {rounds_max} times: limit ask_rounds_max");
+            return self.fail(key, Code::Internal, &message, out);
+        }
+        let left = questions.members().count();
+        flight.stage = Stage::Asking(Box::new(Asking { state: None, left, answers: Vec::new() }));
+        flight.alarm = Some(self.wheel.set(now.at, form, Alarm::Flight(key)));
+        for question in questions.members() {
+            if let Err(why) = self.ask_client_for(key, question.key, question.value, out) {
+                return self.fail(key, Code::Internal, &why, out);
+            }
+        }
+    }
+
+    fn local_progress(&self, key: FlightKey, done: f64, total: f64, out: &mut Effects) {
+        let Some(flight) = self.flights.get(key) else { return };
+        let (Some(token), Some(client)) = (&flight.token, flight.client()) else { return };
+        let Some(client) = self.clients.get(client) else { return };
+        let params = format!("{{\"progressToken\":{token},\"progress\":{done},\"total\":{total}}}");
+        out.send(client.link, |out| {
+            outbound::write_notice(out, Notice::Progress.as_str(), Splice::of(&params));
+        });
+    }
+
+    /// The next step of a call: its time has come, or what it waited for is there.
+    pub(super) fn step(
+        &mut self,
+        now: Now,
+        key: FlightKey,
+        given: Option<Given<'_>>,
+        out: &mut Effects,
+    ) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        let number = match flight.stage {
+            Stage::Stepping { step } => step,
+            Stage::Asking(_) => flight.rounds,
+            _ => return,
+        };
+        if let Some(alarm) = flight.alarm.take() {
+            self.wheel.cancel(alarm);
+        }
+        flight.stage = Stage::Stepping { step: number };
+        let (upstream, method) = (flight.upstream, flight.method);
+        let Some(params) = flight.params.clone() else { return };
+        let Asker::Client { client, id, era, batch } = &flight.asker else { return };
+        let (client, id, era, batch) = (*client, id.clone(), *era, *batch);
+        let Ok(json) = Json::parse(&params) else { return };
+        let parsed = Params::read(json);
+        let session = self.clients.get(client).and_then(|client| client.session.as_deref());
+        let remembered =
+            session.filter(|_| era == Era::Legacy).map(|session| session.capabilities.clone());
+        let mut step = Step { number, ..Step::first(&parsed) };
+        if let Some(capabilities) = remembered.as_deref().and_then(|text| Json::parse(text).ok()) {
+            step.capabilities = capabilities;
+        }
+        match given {
+            Some(Given::Text(text)) => step.text = Some(text),
+            Some(Given::Answers(answers)) => step.answers = Some(answers),
+            None => {}
+        }
+        let mut text = Vec::new();
+        let outcome = self.serve_builtin(now, method, json, &step, &mut text);
+        let to = Answered { client, id: &id, batch, era, method, upstream };
+        if self.end_step(&to, &outcome, &text, out) {
+            self.close(key, out);
+        } else {
+            self.go_on(now, key, number, era, outcome, &text, out);
+        }
+    }
+
+    /// A file that a step waited for has been read, or could not be.
+    pub(super) fn text_read(
+        &mut self,
+        now: Now,
+        ticket: u64,
+        text: Result<&str, &str>,
+        out: &mut Effects,
+    ) {
+        let key: FlightKey = Key::from_bits(ticket);
+        if key.to_bits() == ticket {
+            self.step(now, key, Some(Given::Text(text)), out);
+        }
+    }
+}
+
+/// What a step waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Given<'a> {
+    Text(Result<&'a str, &'a str>),
+    Answers(Json<'a>),
+}

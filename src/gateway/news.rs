@@ -1,0 +1,212 @@
+//! News: what upstreams say unasked (lists and resources that changed, logs), and who hears it. A
+//! client with a lane of its own hears that lane; all others hear the shared one.
+
+use super::Gateway;
+use super::client::{Client, ClientKey, Watched};
+use super::door::Effects;
+use super::lane::{LaneKey, Role};
+use crate::mcp::{Features, LogLevel, Notice, meta};
+use crate::wire::{Json, Splice};
+
+impl Gateway {
+    /// A notification from a lane that concerns no single request.
+    pub(super) fn news(
+        &mut self,
+        key: LaneKey,
+        notice: Notice,
+        params: Json<'_>,
+        frame: &[u8],
+        out: &mut Effects,
+    ) {
+        let Some(lane) = self.lanes.get(key) else { return };
+        let (upstream, role) = (lane.upstream, lane.role);
+        match notice {
+            Notice::ToolsChanged
+            | Notice::PromptsChanged
+            | Notice::ResourcesChanged
+            | Notice::ResourceUpdated => match role {
+                Role::Own(client) => {
+                    self.tell_client(client, upstream, Some(key), notice, params, out);
+                }
+                Role::Shared | Role::Remote(_) => {
+                    self.tell_all(upstream, notice, params, out);
+                    self.tell_shards(key, frame, out);
+                }
+                Role::Probe => {}
+            },
+            Notice::Message => {
+                if let Role::Own(client) = role {
+                    self.log_message(client, key, params, out);
+                }
+            }
+            Notice::Cancelled => {
+                if let Some(id) = params.get("requestId") {
+                    self.upstream_cancels(key, id.text(), out);
+                }
+            }
+            Notice::ElicitationComplete | Notice::TaskStatus => {
+                if let Role::Own(client) = role
+                    && let Some(client) = self.clients.get(client)
+                    && client.session.as_ref().is_some_and(|session| session.initialized)
+                {
+                    out.send(client.link, |out| {
+                        super::outbound::write_notice(
+                            out,
+                            notice.as_str(),
+                            Splice::of(params.text()),
+                        );
+                    });
+                }
+            }
+            Notice::Acknowledged
+            | Notice::Tasks
+            | Notice::Initialized
+            | Notice::Progress
+            | Notice::RootsChanged => {}
+        }
+    }
+
+    /// What a shared child said concerns the clients of every shard.
+    fn tell_shards(&self, key: LaneKey, frame: &[u8], out: &mut Effects) {
+        let Some(lane) = self.lanes.get(key).filter(|lane| lane.role == Role::Shared) else {
+            return;
+        };
+        for shard in self.other_shards(lane.upstream) {
+            self.forward_mail(key, shard, frame, out);
+        }
+    }
+
+    /// Everyone who hears the shared lane of an upstream.
+    fn tell_all(&self, upstream: usize, notice: Notice, params: Json<'_>, out: &mut Effects) {
+        let prefix = self.routes.uri_prefix(upstream);
+        for (_, client) in self.clients.iter() {
+            if client.lanes.iter().any(|own| own.upstream == upstream) {
+                continue;
+            }
+            write_news(client, upstream, None, notice, params, prefix, out);
+        }
+    }
+
+    fn tell_client(
+        &self,
+        client: ClientKey,
+        upstream: usize,
+        own: Option<LaneKey>,
+        notice: Notice,
+        params: Json<'_>,
+        out: &mut Effects,
+    ) {
+        if let Some(client) = self.clients.get(client) {
+            write_news(
+                client,
+                upstream,
+                own,
+                notice,
+                params,
+                self.routes.uri_prefix(upstream),
+                out,
+            );
+        }
+    }
+
+    /// An upstream has come back: what it offers may have changed.
+    pub(super) fn lists_changed(&self, upstream: usize, features: Features, out: &mut Effects) {
+        for (offered, notice) in [
+            (features.tools, Notice::ToolsChanged),
+            (features.prompts, Notice::PromptsChanged),
+            (features.resources, Notice::ResourcesChanged),
+        ] {
+            if offered {
+                self.tell_all(upstream, notice, Json::EMPTY_OBJECT, out);
+            }
+        }
+    }
+
+    /// A log message on a client's own lane: to a legacy client by its session's level, to a modern one
+    /// while a request that asked for logs is under way.
+    fn log_message(&self, key: ClientKey, lane: LaneKey, params: Json<'_>, out: &mut Effects) {
+        let Some(client) = self.clients.get(key) else { return };
+        let level = params.get("level").and_then(LogLevel::read).unwrap_or(LogLevel::Emergency);
+        let hears = match &client.session {
+            Some(session) => {
+                session.initialized && session.level.is_none_or(|least| level >= least)
+            }
+            None => {
+                client.flights.iter().filter_map(|&flight| self.flights.get(flight)).any(|flight| {
+                    flight.lane == Some(lane) && flight.level.is_some_and(|least| level >= least)
+                })
+            }
+        };
+        if hears {
+            out.send(client.link, |out| {
+                super::outbound::write_notice(
+                    out,
+                    Notice::Message.as_str(),
+                    Splice::of(params.text()),
+                );
+            });
+        }
+    }
+}
+
+/// Tells one client, if it wants to know: a legacy one by its session, a modern one on each listen.
+fn write_news(
+    client: &Client,
+    upstream: usize,
+    own: Option<LaneKey>,
+    notice: Notice,
+    params: Json<'_>,
+    prefix: &str,
+    out: &mut Effects,
+) {
+    let uri = params.get("uri").and_then(Json::as_str).map(|uri| format!("{prefix}{uri}"));
+    let watches = |watched: &[Watched]| {
+        watched.iter().any(|watched| {
+            watched.upstream == upstream && watched.own == own && Some(&watched.uri) == uri.as_ref()
+        })
+    };
+    if let Some(session) = client.session.as_ref().filter(|session| session.initialized)
+        && (notice != Notice::ResourceUpdated || watches(&session.subscriptions))
+    {
+        out.send(client.link, |out| write_one(out, notice, params, prefix, None));
+    }
+    for listen in &client.listens {
+        let wanted = match notice {
+            Notice::ToolsChanged => listen.tools,
+            Notice::PromptsChanged => listen.prompts,
+            Notice::ResourcesChanged => listen.resources,
+            _ => watches(&listen.uris),
+        };
+        if wanted {
+            out.send(client.link, |out| write_one(out, notice, params, prefix, Some(&listen.id)));
+        }
+    }
+}
+
+/// One notification: its URI as the client calls it, its subscription the client's.
+fn write_one(
+    out: &mut Vec<u8>,
+    notice: Notice,
+    params: Json<'_>,
+    prefix: &str,
+    subscription: Option<&str>,
+) {
+    let mut splice = Splice::of(params.text());
+    if let Some(uri) = params.get("uri") {
+        super::answer::prefix_string(&mut splice, uri, prefix);
+    }
+    let theirs = params.get("_meta").and_then(|meta| meta.get(meta::SUBSCRIPTION));
+    match (subscription, theirs, params.get("_meta")) {
+        (Some(ours), Some(theirs), _) => splice.replace(theirs.text(), ours.to_owned()),
+        (Some(ours), None, Some(holder)) => {
+            splice.insert_member(holder, &format!("\"{}\":{ours}", meta::SUBSCRIPTION));
+        }
+        (Some(ours), None, None) => {
+            splice
+                .insert_member(params, &format!("\"_meta\":{{\"{}\":{ours}}}", meta::SUBSCRIPTION));
+        }
+        (None, Some(_), Some(holder)) => splice.remove_members(holder, &[meta::SUBSCRIPTION]),
+        _ => {}
+    }
+    super::outbound::write_notice(out, notice.as_str(), splice);
+}

@@ -1,0 +1,127 @@
+//! Answers to clients' own flights: delivered in the client's era, or turned into questions first.
+
+use super::batch;
+use super::door::Effects;
+use super::flight::{Asker, Asking, Early, FlightKey, Stage};
+use super::lane::LaneKey;
+use super::local::Given;
+use super::timer::Alarm;
+use super::{Gateway, answer};
+use crate::base::Now;
+use crate::mcp::{Code, Era};
+use crate::wire::Json;
+
+impl Gateway {
+    /// The upstream has answered a client's request.
+    pub(super) fn deliver(
+        &mut self,
+        now: Now,
+        lane: LaneKey,
+        key: FlightKey,
+        answer: Result<Json<'_>, Json<'_>>,
+        out: &mut Effects,
+    ) {
+        let Some(lane_era) = self.lanes.get(lane).map(super::lane::Lane::era) else { return };
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        if let Stage::Held(held) = &mut flight.stage {
+            // The client was told to come back; it gets the answer when it does.
+            let (is_error, json) = match answer {
+                Ok(json) => (false, json),
+                Err(json) => (true, json),
+            };
+            held.answer = Some(Early { is_error, text: json.text().into() });
+            return;
+        }
+        let Asker::Client { era, .. } = &flight.asker else { return };
+        let era = *era;
+        if let Ok(result) = answer
+            && lane_era == Era::Modern
+            && era == Era::Legacy
+            && result.get("resultType").and_then(Json::as_str).as_deref() == Some("input_required")
+        {
+            return self.ask_for_upstream(now, key, result, out);
+        }
+        self.finish(key, lane_era, answer, out);
+    }
+
+    /// Hands the answer over; the flight ends.
+    pub(super) fn finish(
+        &mut self,
+        key: FlightKey,
+        from: Era,
+        answer: Result<Json<'_>, Json<'_>>,
+        out: &mut Effects,
+    ) {
+        self.withdraw_questions(key, out);
+        let Some(flight) = self.close(key, out) else { return };
+        let Asker::Client { client, id, era, batch } = flight.asker else { return };
+        let translation = answer::Translation {
+            method: flight.method,
+            from,
+            to: era,
+            upstream: flight.upstream,
+            routes: &self.routes,
+        };
+        batch::reply(&self.clients, &mut self.batches, client, batch, out, |out| match answer {
+            Ok(result) => answer::write_result(out, &id, result, &translation),
+            Err(error) => answer::write_error(out, &id, error, &translation),
+        });
+    }
+
+    /// A modern upstream said `input_required` to a legacy client's call: the client is asked.
+    fn ask_for_upstream(&mut self, now: Now, key: FlightKey, result: Json<'_>, out: &mut Effects) {
+        let rounds_max = self.settings.limits.ask_rounds_max;
+        let form = self.settings.limits.form;
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        flight.rounds += 1;
+        if flight.rounds > rounds_max {
+            let message = format!(
+                "the upstream asked back more than {rounds_max} times: limit ask_rounds_max"
+            );
+            return self.fail(key, Code::Internal, &message, out);
+        }
+        let state = result.get("requestState").map(|state| Box::<str>::from(state.text()));
+        let questions: Vec<(String, Json<'_>)> = result
+            .get("inputRequests")
+            .into_iter()
+            .flat_map(Json::members)
+            .map(|member| (member.key.to_owned(), member.value))
+            .collect();
+        flight.stage =
+            Stage::Asking(Box::new(Asking { state, left: questions.len(), answers: Vec::new() }));
+        if let Some(alarm) = flight.alarm.take() {
+            self.wheel.cancel(alarm);
+        }
+        flight.alarm = Some(self.wheel.set(now.at, form, Alarm::Flight(key)));
+        if questions.is_empty() {
+            return self.asked_enough(now, key, out);
+        }
+        for (name, question) in questions {
+            if let Err(why) = self.ask_client_for(key, &name, question, out) {
+                return self.fail(key, Code::Internal, &why, out);
+            }
+        }
+    }
+
+    /// All questions of a call are answered: the upstream gets the call again.
+    pub(super) fn asked_enough(&mut self, now: Now, key: FlightKey, out: &mut Effects) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        let Stage::Asking(asking) = &mut flight.stage else { return };
+        let mut answers = String::from("{");
+        for (name, result) in &asking.answers {
+            if answers.len() > 1 {
+                answers.push(',');
+            }
+            answers.extend(["\"", name, "\":", result]);
+        }
+        answers.push('}');
+        let state = asking.state.take();
+        if self.upstreams[flight.upstream].is_builtin {
+            if let Ok(answers) = Json::parse(&answers) {
+                self.step(now, key, Some(Given::Answers(answers)), out);
+            }
+            return;
+        }
+        self.resend(now, key, &answers, state.as_deref(), out);
+    }
+}

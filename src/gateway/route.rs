@@ -1,0 +1,131 @@
+//! Names: which upstream a tool, prompt, resource or completion belongs to, and what the upstream
+//! itself calls it. One upstream: names pass unchanged. Several: `<prefix><separator><name>` and
+//! `<scheme>+<uri>` (a URI must stay a URI, and `+` is legal in a scheme: RFC 3986 section 3.1).
+
+use super::settings::Settings;
+
+#[derive(Debug)]
+struct Entry {
+    /// With its separator; empty for an only upstream.
+    name: String,
+    /// With its plus; empty for an only upstream.
+    uri: String,
+}
+
+/// See the module. Fixed for a configuration.
+#[derive(Debug)]
+pub struct Routes {
+    entries: Vec<Entry>,
+}
+
+impl Routes {
+    pub fn new(settings: &Settings) -> Self {
+        let entries = settings
+            .upstreams
+            .iter()
+            .map(|upstream| {
+                if upstream.prefix.is_empty() {
+                    Entry { name: String::new(), uri: String::new() }
+                } else {
+                    Entry {
+                        name: format!("{}{}", upstream.prefix, settings.separator),
+                        uri: format!("{}+", scheme(&upstream.prefix)),
+                    }
+                }
+            })
+            .collect();
+        Self { entries }
+    }
+
+    /// Whether names of this upstream differ from what clients call them.
+    pub fn renames(&self, upstream: usize) -> bool {
+        self.entries.get(upstream).is_some_and(|entry| !entry.name.is_empty())
+    }
+
+    /// The upstream of a tool or prompt, and its own name for it.
+    pub fn by_name<'n>(&self, name: &'n str) -> Option<(usize, &'n str)> {
+        self.longest(name, |entry| &entry.name)
+    }
+
+    /// The upstream of a resource or template, and its own URI for it.
+    pub fn by_uri<'n>(&self, uri: &'n str) -> Option<(usize, &'n str)> {
+        self.longest(uri, |entry| &entry.uri)
+    }
+
+    /// What to put before a name of this upstream.
+    pub fn name_prefix(&self, upstream: usize) -> &str {
+        self.entries.get(upstream).map_or("", |entry| &entry.name)
+    }
+
+    /// What to put before a URI of this upstream.
+    pub fn uri_prefix(&self, upstream: usize) -> &str {
+        self.entries.get(upstream).map_or("", |entry| &entry.uri)
+    }
+
+    /// `a` and `a__b` may both be upstreams: the longest prefix is meant.
+    fn longest<'n>(
+        &self,
+        name: &'n str,
+        prefix: impl Fn(&Entry) -> &String,
+    ) -> Option<(usize, &'n str)> {
+        if self.entries.len() == 1 {
+            return name.strip_prefix(prefix(&self.entries[0]).as_str()).map(|rest| (0, rest));
+        }
+        self.entries
+            .iter()
+            .enumerate()
+            .filter_map(|(index, entry)| Some((index, name.strip_prefix(prefix(entry).as_str())?)))
+            .min_by_key(|(_, rest)| rest.len())
+    }
+}
+
+/// A prefix as a URI scheme: lower case, `-` for what a scheme cannot hold.
+pub fn scheme(prefix: &str) -> String {
+    prefix
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::settings::{EraPin, Share, Target, Upstream};
+
+    fn routes(prefixes: &[&str]) -> Routes {
+        let upstreams = prefixes
+            .iter()
+            .map(|prefix| Upstream {
+                name: (*prefix).to_owned(),
+                prefix: (*prefix).to_owned(),
+                target: Target::Builtin { folder: None },
+                era: EraPin::Auto,
+                share: Share::Auto,
+            })
+            .collect();
+        Routes::new(&Settings { upstreams, separator: "__".to_owned(), ..Settings::default() })
+    }
+
+    #[test]
+    fn an_only_upstream_keeps_its_names() {
+        let routes = routes(&[""]);
+        assert_eq!(routes.by_name("a__b"), Some((0, "a__b")));
+        assert_eq!(routes.by_uri("file:///x"), Some((0, "file:///x")));
+    }
+
+    #[test]
+    fn several_are_told_apart_by_the_longest_prefix() {
+        let routes = routes(&["git", "git__hub", "My_Time"]);
+        assert_eq!(routes.by_name("git__log"), Some((0, "log")));
+        assert_eq!(routes.by_name("git__hub__log"), Some((1, "log")));
+        assert_eq!(routes.by_name("log"), None);
+        assert_eq!(routes.by_uri("my-time+clock://now"), Some((2, "clock://now")));
+        assert_eq!(routes.uri_prefix(2), "my-time+");
+    }
+}

@@ -1,0 +1,331 @@
+//! Subscriptions: `resources/subscribe` of legacy clients and `subscriptions/listen` of modern ones,
+//! carried by whichever of the two the upstream speaks.
+
+use std::collections::BTreeMap;
+
+use super::client::{ClientKey, Listen, Watched};
+use super::connect::gateway_itself;
+use super::door::{Effect, Effects, Mail};
+use super::flight::{Errand, wire_id};
+use super::inbound::Asked;
+use super::lane::{LaneKey, Role};
+use super::{Gateway, request};
+use crate::base::{Now, ShardId};
+use crate::mcp::{Code, Era, LogLevel, Method, Params, meta};
+use crate::wire::{Json, text};
+
+impl Gateway {
+    /// `resources/subscribe` (legacy).
+    pub(super) fn subscribe(&mut self, now: Now, asked: &Asked<'_>, out: &mut Effects) {
+        let Some(uri) = self.subscription_uri(asked, out) else { return };
+        let held = |client: &super::Client| {
+            client.session.as_ref().map_or(0, |session| session.subscriptions.len())
+        };
+        if self.clients.get(asked.client).map_or(0, held) >= self.settings.limits.subscriptions_max
+        {
+            let message =
+                "the session has as many subscriptions as the limit subscriptions_max allows";
+            return self.refuse(asked, Code::InvalidRequest.number(), message, None, out);
+        }
+        let Some((upstream, _)) = self.routes.by_uri(&uri) else {
+            let data = format!("{{\"uri\":{}}}", text::quoted(&uri));
+            let code = crate::mcp::era::resource_not_found(Era::Legacy);
+            return self.refuse(
+                asked,
+                code,
+                &format!("there is no resource {uri}"),
+                Some(&data),
+                out,
+            );
+        };
+        if self.upstreams[upstream].identity.is_some()
+            && !self.upstreams[upstream].features().subscribe
+        {
+            let message =
+                format!("upstream {} offers no subscriptions", self.upstreams[upstream].name);
+            return self.refuse(asked, Code::MethodNotFound.number(), &message, None, out);
+        }
+        let own = self.own_lane_for(now, asked.client, upstream, asked.parsed, out);
+        let watched = Watched { uri, upstream, own };
+        let session = self.clients.get_mut(asked.client).and_then(|client| client.session.as_mut());
+        if let Some(session) = session
+            && !session.subscriptions.contains(&watched)
+        {
+            session.subscriptions.push(watched.clone());
+            self.want(&watched, out);
+        }
+        self.reply_empty(asked, out);
+    }
+
+    /// `resources/unsubscribe` (legacy).
+    pub(super) fn unsubscribe(&mut self, asked: &Asked<'_>, out: &mut Effects) {
+        let Some(uri) = self.subscription_uri(asked, out) else { return };
+        let session = self.clients.get_mut(asked.client).and_then(|client| client.session.as_mut());
+        let mut gone = Vec::new();
+        if let Some(session) = session {
+            session.subscriptions.retain(|watched| {
+                let stays = watched.uri != uri;
+                if !stays {
+                    gone.push(watched.clone());
+                }
+                stays
+            });
+        }
+        self.unwatch(&gone, out);
+        self.reply_empty(asked, out);
+    }
+
+    fn subscription_uri(&mut self, asked: &Asked<'_>, out: &mut Effects) -> Option<String> {
+        let uri = asked.parsed.uri.and_then(Json::as_str);
+        if uri.is_none() {
+            self.refuse(
+                asked,
+                Code::InvalidParams.number(),
+                "params.uri must be a string",
+                None,
+                out,
+            );
+        }
+        uri.map(std::borrow::Cow::into_owned)
+    }
+
+    /// `subscriptions/listen` (modern): acknowledged with what can be honoured, open until cancelled.
+    pub(super) fn listen(&mut self, now: Now, asked: &Asked<'_>, out: &mut Effects) {
+        let Some(wanted) = asked.parsed.notifications.filter(|json| json.is_object()) else {
+            let message = "params.notifications must be an object";
+            return self.refuse(asked, Code::InvalidParams.number(), message, None, out);
+        };
+        let is_wanted = |key| wanted.get(key).and_then(Json::as_bool).unwrap_or(false);
+        let uris: Vec<String> = wanted
+            .get("resourceSubscriptions")
+            .into_iter()
+            .flat_map(Json::elements)
+            .filter_map(|uri| uri.as_str().map(std::borrow::Cow::into_owned))
+            .collect();
+        let Some(client) = self.clients.get(asked.client) else { return };
+        let held: usize = client.listens.iter().map(|listen| 1 + listen.uris.len()).sum();
+        if held + uris.len() >= self.settings.limits.subscriptions_max {
+            let message = "more subscriptions than the limit subscriptions_max allows";
+            return self.refuse(asked, Code::InvalidRequest.number(), message, None, out);
+        }
+        if client.listens.iter().any(|listen| &*listen.id == asked.id) {
+            let message = "a subscription with this id is open already";
+            return self.refuse(asked, Code::InvalidRequest.number(), message, None, out);
+        }
+        let mut watched = Vec::new();
+        for uri in uris {
+            let Some((upstream, _)) = self.routes.by_uri(&uri) else { continue };
+            if self.upstreams[upstream].identity.is_some()
+                && !self.upstreams[upstream].features().subscribe
+            {
+                continue;
+            }
+            let own = self.own_lane_for(now, asked.client, upstream, asked.parsed, out);
+            watched.push(Watched { uri, upstream, own });
+        }
+        let listen = Listen {
+            id: asked.id.into(),
+            tools: is_wanted("toolsListChanged"),
+            prompts: is_wanted("promptsListChanged"),
+            resources: is_wanted("resourcesListChanged"),
+            uris: watched.clone(),
+        };
+        let honoured = honoured(&listen);
+        let Some(client) = self.clients.get_mut(asked.client) else { return };
+        client.listens.push(listen);
+        let (link, id) = (client.link, asked.id);
+        out.send(link, |out| {
+            let text = format!(
+                "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/subscriptions/acknowledged\",\
+                 \"params\":{{\"_meta\":{{\"{}\":{id}}},\"notifications\":{honoured}}}}}",
+                meta::SUBSCRIPTION
+            );
+            out.extend_from_slice(text.as_bytes());
+        });
+        for watched in &watched {
+            self.want(watched, out);
+        }
+    }
+
+    /// The lane that a client's subscription hangs on, if it is one of its own.
+    fn own_lane_for(
+        &mut self,
+        now: Now,
+        client: ClientKey,
+        upstream: usize,
+        parsed: &Params<'_>,
+        out: &mut Effects,
+    ) -> Option<LaneKey> {
+        let era = self.upstreams[upstream].era()?;
+        let hello = self.needs_own(client, upstream, era, parsed)?;
+        self.own_lane_key(now, client, upstream, hello, out)
+    }
+
+    /// One watcher more.
+    fn want(&mut self, watched: &Watched, out: &mut Effects) {
+        let Some((_, own_uri)) = self.routes.by_uri(&watched.uri) else { return };
+        let own_uri = own_uri.to_owned();
+        if let Some(wants) = self.wants(watched) {
+            *wants.entry(own_uri).or_insert(0) += 1;
+        }
+        self.watch_for(watched, out);
+    }
+
+    /// One watcher fewer, for each.
+    pub(super) fn unwatch(&mut self, gone: &[Watched], out: &mut Effects) {
+        for watched in gone {
+            let Some((_, own_uri)) = self.routes.by_uri(&watched.uri) else { continue };
+            let own_uri = own_uri.to_owned();
+            let Some(wants) = self.wants(watched) else { continue };
+            if let Some(count) = wants.get_mut(&own_uri) {
+                *count -= 1;
+                if *count == 0 {
+                    wants.remove(&own_uri);
+                }
+            }
+            self.watch_for(watched, out);
+        }
+    }
+
+    fn wants(&mut self, watched: &Watched) -> Option<&mut BTreeMap<String, u32>> {
+        match watched.own {
+            Some(lane) => self.lanes.get_mut(lane).map(|lane| &mut lane.wants),
+            None => self.upstreams.get_mut(watched.upstream).map(|upstream| &mut upstream.wants),
+        }
+    }
+
+    fn watch_for(&mut self, watched: &Watched, out: &mut Effects) {
+        if let Some(lane) = watched.own.or(self.upstreams[watched.upstream].shared) {
+            self.watch(lane, out);
+        }
+    }
+
+    /// Another shard's clients watch these, and no others, over the shared lane that lives here.
+    pub(super) fn remote_want(
+        &mut self,
+        from: ShardId,
+        upstream: usize,
+        uris: Vec<String>,
+        out: &mut Effects,
+    ) {
+        let Some(found) = self.upstreams.get_mut(upstream) else { return };
+        found.remote_wants.insert(from, uris);
+        if let Some(lane) = found.shared {
+            self.watch(lane, out);
+        }
+    }
+
+    /// Makes what is watched upstream what is wanted here.
+    pub(super) fn watch(&mut self, key: LaneKey, out: &mut Effects) {
+        let Some(lane) = self.lanes.get(key).filter(|lane| lane.is_ready()) else { return };
+        let (index, role, era) = (lane.upstream, lane.role, lane.era());
+        let upstream = &self.upstreams[index];
+        let mut wanted: Vec<String> = match role {
+            Role::Own(_) => lane.wants.keys().cloned().collect(),
+            _ => upstream
+                .wants
+                .keys()
+                .chain(upstream.remote_wants.values().flatten())
+                .cloned()
+                .collect(),
+        };
+        wanted.sort_unstable();
+        wanted.dedup();
+        let is_new = wanted != lane.watched;
+        if let Role::Remote(home) = role {
+            if is_new {
+                out.push(Effect::Mail {
+                    to: home,
+                    mail: Mail::Want { upstream: index, uris: wanted.clone() },
+                });
+            }
+        } else if era == Era::Legacy {
+            let (has, wants) = (lane.watched.clone(), &wanted);
+            for uri in wants.iter().filter(|uri| !has.contains(uri)) {
+                self.errand(
+                    key,
+                    Errand::Tell,
+                    Method::Subscribe,
+                    &format!("{{\"uri\":{}}}", text::quoted(uri)),
+                    out,
+                );
+            }
+            for uri in has.iter().filter(|uri| !wants.contains(uri)) {
+                self.errand(
+                    key,
+                    Errand::Tell,
+                    Method::Unsubscribe,
+                    &format!("{{\"uri\":{}}}", text::quoted(uri)),
+                    out,
+                );
+            }
+        } else {
+            let relays = upstream.features().list_changed || !wanted.is_empty();
+            if relays && (is_new || lane.listen.is_none()) {
+                self.listen_upstream(key, &wanted, out);
+            }
+        }
+        if let Some(lane) = self.lanes.get_mut(key) {
+            lane.watched = wanted;
+        }
+    }
+
+    /// Opens the listen stream of a modern upstream, and then ends the one before.
+    fn listen_upstream(&mut self, key: LaneKey, uris: &[String], out: &mut Effects) {
+        let quoted: Vec<String> = uris.iter().map(|uri| text::quoted(uri)).collect();
+        let params = format!(
+            "{{\"_meta\":{{{}}},\"notifications\":{{\"toolsListChanged\":true,\"promptsListChanged\":true,\
+             \"resourcesListChanged\":true,\"resourceSubscriptions\":[{}]}}}}",
+            request::of_the_connection(&gateway_itself()),
+            quoted.join(",")
+        );
+        let new = self.errand(key, Errand::Listen, Method::Listen, &params, out);
+        let old = self.lanes.get_mut(key).and_then(|lane| std::mem::replace(&mut lane.listen, new));
+        if let Some(old) = old.filter(|&old| self.flights.contains(old)) {
+            self.flights.remove(old);
+            let params =
+                format!("{{\"requestId\":{},\"reason\":\"replaced\"}}", wire_id(self.shard, old));
+            self.tell(key, "notifications/cancelled", &params, out);
+        }
+    }
+
+    /// Sets the level of logs on a legacy lane.
+    pub(super) fn set_lane_level(&mut self, key: LaneKey, level: LogLevel, out: &mut Effects) {
+        let Some(lane) =
+            self.lanes.get_mut(key).filter(|lane| lane.is_ready() && lane.era() == Era::Legacy)
+        else {
+            return;
+        };
+        if !self.upstreams[lane.upstream].features().logging {
+            return;
+        }
+        lane.level = Some(level);
+        self.errand(
+            key,
+            Errand::Tell,
+            Method::SetLevel,
+            &format!("{{\"level\":\"{}\"}}", level.as_str()),
+            out,
+        );
+    }
+}
+
+/// The subset of a listen that is honoured, as the acknowledgement says it.
+fn honoured(listen: &Listen) -> String {
+    let mut parts = Vec::new();
+    for (is_wanted, key) in [
+        (listen.tools, "toolsListChanged"),
+        (listen.prompts, "promptsListChanged"),
+        (listen.resources, "resourcesListChanged"),
+    ] {
+        if is_wanted {
+            parts.push(format!("\"{key}\":true"));
+        }
+    }
+    if !listen.uris.is_empty() {
+        let uris: Vec<String> =
+            listen.uris.iter().map(|watched| text::quoted(&watched.uri)).collect();
+        parts.push(format!("\"resourceSubscriptions\":[{}]", uris.join(",")));
+    }
+    format!("{{{}}}", parts.join(","))
+}

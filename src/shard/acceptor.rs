@@ -1,0 +1,96 @@
+//! Takes new clients from a listening socket and gives each its task. Not here: binding, which is the
+//! floor above's.
+
+use std::future::{Future, poll_fn};
+use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::Shard;
+use super::core::{Core, Phase};
+use super::domain::Domain;
+use super::rt::{self, Listener};
+use crate::gateway::Transport;
+
+/// Accepted in one go, before links get their turn.
+const BATCH: usize = 64;
+/// Between two goes while more may be waiting: the timer lets every other task run once.
+const BREATH: Duration = Duration::from_millis(1);
+/// After a failed accept: most often no file descriptor is left, and asking again at once would spin.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Accepts until the shard drains.
+pub(super) async fn accept<D: Domain>(
+    shard: Rc<Shard<D>>,
+    listener: Listener,
+    transport: Transport,
+) {
+    let mut failing = false;
+    while until_drain(&shard, listener.ready()).await.is_some() {
+        for taken in 0.. {
+            if taken == BATCH {
+                rt::sleep(BREATH).await;
+                break;
+            }
+            match listener.accept() {
+                Ok(Some(socket)) => {
+                    failing = false;
+                    let core = &mut *shard.core.borrow_mut();
+                    admit(&shard, core, socket, transport);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    shard.core.borrow().meter.accept_failures.add(1);
+                    if !failing {
+                        failing = true;
+                        tracing::warn!(%error, "a connection could not be accepted; raise nofile (ulimit -n) if file descriptors ran out");
+                    }
+                    rt::sleep(PAUSE).await;
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Opens a link for a connected socket, or closes it where there are enough.
+pub(super) fn admit<D: Domain>(
+    shard: &Rc<Shard<D>>,
+    core: &mut Core<D>,
+    socket: OwnedFd,
+    transport: Transport,
+) {
+    if transport == Transport::Tcp {
+        // Fails only on a socket that is gone already; the first read will tell.
+        let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
+    }
+    match rt::adopt(socket) {
+        Ok(halves) => {
+            if let Some(link) = core.open_client(transport) {
+                rt::spawn(super::carrier::carry(Rc::clone(shard), link, halves));
+            }
+        }
+        Err(error) => tracing::warn!(%error, "a connection could not be taken in"),
+    }
+}
+
+/// Awaits `wait`, or `None` when the shard drains first; the wait is then given up, and its socket
+/// with it.
+async fn until_drain<D: Domain, T>(shard: &Shard<D>, wait: impl Future<Output = T>) -> Option<T> {
+    let mut wait = pin!(wait);
+    let mut met = false;
+    poll_fn(|cx| {
+        let core = &mut *shard.core.borrow_mut();
+        if core.phase >= Phase::Draining {
+            return Poll::Ready(None);
+        }
+        if !met {
+            met = true;
+            core.on_phase.push(cx.waker().clone());
+        }
+        wait.as_mut().poll(cx).map(Some)
+    })
+    .await
+}

@@ -1,0 +1,176 @@
+//! The one task of a link: reads, hands lines on, writes what waits, and ends. Reading and writing run
+//! side by side in it, so that an answer is written by the very poll that delivered its question. Not
+//! here: what lines mean, and the bounds, which are [`super::core`]'s.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::Shard;
+use super::core::{Outgoing, Phase, Verdict};
+use super::domain::Domain;
+use super::inbox::Inbox;
+use super::links::Life;
+use super::rt::{self, Reader, Writer};
+use crate::base::LinkId;
+
+/// After the last byte was written the peer may take this long to close: a socket closed with unread
+/// bytes in it is reset, and a reset destroys what the peer has not read yet.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+/// Bytes thrown away meanwhile, at most.
+const LINGER_BYTES_MAX: usize = 16 << 20;
+
+/// Carries a link from its opening to its end.
+pub(super) async fn carry<D: Domain>(
+    shard: Rc<Shard<D>>,
+    id: LinkId,
+    (mut reader, mut writer): (Reader, Writer),
+) {
+    // Also when this task panics: the domain must hear that the link is gone.
+    let leaving = Leaving { shard: &shard, id };
+    let mut reading = pin!(read_on(&shard, id, &mut reader));
+    let mut writing = pin!(write_on(&shard, id, &mut writer));
+    let mut met = false;
+    let mut read_all = false;
+    poll_fn(|cx| {
+        if !met {
+            met = true;
+            shard.core.borrow_mut().meet(id, cx);
+        }
+        if !read_all {
+            read_all = reading.as_mut().poll(cx).is_ready();
+        }
+        // What a dead link still holds is dropped with its socket, reads and writes under way too.
+        if shard.core.borrow().is_dead(id) {
+            read_all = true;
+            return Poll::Ready(());
+        }
+        writing.as_mut().poll(cx)
+    })
+    .await;
+    drop(leaving);
+    if !read_all && shard.core.borrow().phase < Phase::Stopping {
+        let mut late = Box::pin(rt::sleep(LINGER_MAX));
+        poll_fn(|cx| reading.as_mut().poll(cx).map(drop).or_late(late.as_mut(), cx)).await;
+    }
+}
+
+struct Leaving<'a, D: Domain> {
+    shard: &'a Shard<D>,
+    id: LinkId,
+}
+
+impl<D: Domain> Drop for Leaving<'_, D> {
+    fn drop(&mut self) {
+        self.shard.core.borrow_mut().leave(self.id);
+    }
+}
+
+trait OrLate {
+    fn or_late(self, late: Pin<&mut impl Future<Output = ()>>, cx: &mut Context<'_>) -> Self;
+}
+
+impl OrLate for Poll<()> {
+    fn or_late(self, late: Pin<&mut impl Future<Output = ()>>, cx: &mut Context<'_>) -> Self {
+        if self.is_ready() { self } else { late.poll(cx) }
+    }
+}
+
+/// Reads until the peer's end, an error, or enough was thrown away.
+async fn read_on<D: Domain>(shard: &Shard<D>, id: LinkId, reader: &mut Reader) {
+    let mut inbox = Inbox::default();
+    let mut discarded = 0;
+    let mut verdict = Verdict::Read;
+    loop {
+        if verdict == Verdict::Wait {
+            poll_fn(|_| shard.core.borrow().may_go_on(id)).await;
+            verdict = shard.core.borrow_mut().deliver(id, &mut inbox);
+            continue;
+        }
+        let buffer = inbox.lend(&mut shard.core.borrow_mut().pool);
+        let (read, buffer) = reader.read(buffer).await;
+        match read {
+            Ok(0) => {
+                shard.core.borrow_mut().ended(id);
+                return;
+            }
+            Ok(n) => {
+                inbox.take_back(buffer, n);
+                let core = &mut *shard.core.borrow_mut();
+                if verdict == Verdict::Discard {
+                    discarded += n;
+                    if discarded > LINGER_BYTES_MAX {
+                        return;
+                    }
+                    inbox.discard(&mut core.pool);
+                } else {
+                    core.meter.reads.add(1);
+                    core.meter.bytes_in.add(n as u64);
+                    verdict = core.deliver(id, &mut inbox);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                inbox.take_back(buffer, 0);
+            }
+            Err(error) => {
+                shard.core.borrow_mut().broke(id, &error);
+                return;
+            }
+        }
+    }
+}
+
+/// Writes the outbox whenever there is something in it, until the link closes and all is written.
+async fn write_on<D: Domain>(shard: &Shard<D>, id: LinkId, writer: &mut Writer) {
+    loop {
+        let next = poll_fn(|_| match shard.core.borrow_mut().take_outbox(id) {
+            Outgoing::Bytes(bytes) => Poll::Ready(Some(bytes)),
+            Outgoing::End => Poll::Ready(None),
+            Outgoing::Nothing => Poll::Pending,
+        });
+        let Some(mut bytes) = next.await else { break };
+        let mut done = 0;
+        while done < bytes.len() {
+            let (written, back) = writer.write(bytes, done).await;
+            bytes = back;
+            match written {
+                Ok(n) if n > 0 => {
+                    done += n;
+                    shard.core.borrow_mut().wrote(id, n, bytes.len() - done);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                failed => {
+                    let error = failed.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into());
+                    shard.core.borrow_mut().deafened(id, &error);
+                    done = bytes.len();
+                }
+            }
+        }
+        shard.core.borrow_mut().pool.give(bytes);
+    }
+    writer.shutdown().await;
+}
+
+impl<D: Domain> super::core::Core<D> {
+    /// The link's task is there, and can be woken.
+    fn meet(&mut self, id: LinkId, cx: &Context<'_>) {
+        if let Some(link) = self.links.get_mut(id) {
+            link.waker = Some(cx.waker().clone());
+        }
+    }
+
+    fn is_dead(&self, id: LinkId) -> bool {
+        self.links.get(id).is_none_or(|link| link.life == Life::Dead)
+    }
+
+    /// Whether a reader that was told to wait may look again.
+    fn may_go_on(&self, id: LinkId) -> Poll<()> {
+        match self.links.get(id) {
+            Some(link) if link.life < Life::Closing && !link.reads() => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
+    }
+}

@@ -1,0 +1,701 @@
+//! A shard's state and its one loop: an event goes into the domain, the effects come out and are
+//! applied, at once, until nothing follows. No await and no I/O here; the tasks that do I/O
+//! ([`super::carrier`], [`super::heart`]) borrow this for the length of one plain call.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::rc::Weak;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use super::clock::Clock;
+use super::domain::{Dialer, Domain};
+use super::errand::Errands;
+use super::inbox::Inbox;
+use super::links::{Due, Life, Link, Links, Side};
+use super::mail::Mailbox;
+use super::meter::Meter;
+use super::pool::Pool;
+use super::post::{Dialed, Post};
+use super::{Muster, Shard, rt};
+use crate::base::limits::Limits;
+use crate::base::wheel::Wheel;
+use crate::base::{LinkId, Now, ShardId};
+use crate::gateway::lane::LaneKey;
+use crate::gateway::{Effect, Effects, Event, Mail, Report, Transport};
+
+/// Effects are applied before this many bytes of answers have gathered, so that a burst of small
+/// questions with large answers meets the outbox's bound before it is far over it.
+const EFFECT_BYTES: usize = 32 << 10;
+/// A link that closes may take this long to write what waits.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
+/// How often an ended link is asked about besides after each send.
+const OWES_EVERY: Duration = Duration::from_millis(250);
+/// How long the end of a child's output waits to be told why.
+const EPITAPH_MAX: Duration = Duration::from_millis(250);
+/// A blocked link is free again below this share of its bound, in percent: not at the bound itself,
+/// or it would stop and go with every write.
+const UNBLOCK_PERCENT: usize = 30;
+
+/// What the shard is doing as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    Serving,
+    /// No new clients.
+    Draining,
+    /// Ends as soon as its links are closed.
+    Stopping,
+}
+
+/// What a link's reader does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Read on.
+    Read,
+    /// Not now; its task is woken when that changes.
+    Wait,
+    /// Nothing is wanted from it any more.
+    Discard,
+}
+
+/// What follows from effects; handled after they are applied, in order.
+enum Follow {
+    Blocked(LinkId),
+    Unblocked(LinkId),
+    Letter(Mail),
+}
+
+struct Dialing {
+    lane: LaneKey,
+    link: Option<LinkId>,
+}
+
+/// See the module.
+pub(super) struct Core<D: Domain> {
+    pub(super) me: Weak<Shard<D>>,
+    pub(super) id: ShardId,
+    pub(super) domain: D,
+    pub(super) clock: Clock,
+    /// The time of this turn: events of one turn share it.
+    pub(super) now: Now,
+    /// The link whose task is delivering: it needs no wake, its writer comes next.
+    running: Option<LinkId>,
+    /// Something has happened since the heart last beat.
+    pub(super) turn_open: bool,
+    pub(super) heart: Option<Waker>,
+    pub(super) out: Effects,
+    pub(super) links: Links,
+    follow: VecDeque<Follow>,
+    pub(super) wheel: Wheel<Due>,
+    pub(super) pool: Pool,
+    pub(super) meter: Arc<Meter>,
+    pub(super) mailbox: Mailbox,
+    pub(super) post: Post,
+    dialer: Box<dyn Dialer>,
+    errands: Errands,
+    limits: Arc<Limits>,
+    dials: BTreeMap<u64, Dialing>,
+    next_ticket: u64,
+    pub(super) phase: Phase,
+    /// The domain has said that it is drained, or ran out of time for it.
+    pub(super) drained: bool,
+    pub(super) drained_told: bool,
+    pub(super) muster: Arc<Muster>,
+    /// The bell was heard: there may be commands.
+    pub(super) rung: bool,
+    /// Tasks to wake when the phase changes: acceptors, and those that wait for the end.
+    pub(super) on_phase: Vec<Waker>,
+}
+
+/// What a core is made of.
+pub(super) struct Parts<D: Domain> {
+    pub(super) me: Weak<Shard<D>>,
+    pub(super) id: ShardId,
+    pub(super) domain: D,
+    pub(super) clock: Clock,
+    pub(super) meter: Arc<Meter>,
+    pub(super) mailbox: Mailbox,
+    pub(super) post: Post,
+    pub(super) dialer: Box<dyn Dialer>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) muster: Arc<Muster>,
+}
+
+impl<D: Domain> Core<D> {
+    pub(super) fn new(parts: Parts<D>) -> Self {
+        let Parts { me, id, domain, mut clock, meter, mailbox, post, dialer, limits, muster } =
+            parts;
+        Self {
+            me,
+            id,
+            domain,
+            now: clock.now(),
+            clock,
+            running: None,
+            turn_open: false,
+            heart: None,
+            out: Effects::default(),
+            links: Links::new(id),
+            follow: VecDeque::new(),
+            wheel: Wheel::default(),
+            pool: Pool::default(),
+            meter,
+            mailbox,
+            errands: Errands::new(id, post.clone(), limits.frame_bytes_max),
+            post,
+            dialer,
+            limits,
+            dials: BTreeMap::new(),
+            next_ticket: 0,
+            phase: Phase::Serving,
+            drained: false,
+            drained_told: false,
+            muster,
+            rung: false,
+            on_phase: Vec::new(),
+        }
+    }
+
+    /// The first thing that happens in a turn reads the clock and wakes the heart, which then runs
+    /// after all tasks that are awake now.
+    #[inline]
+    pub(super) fn open_turn(&mut self) {
+        if !self.turn_open {
+            self.begin_turn();
+            if let Some(heart) = &self.heart {
+                heart.wake_by_ref();
+            }
+        }
+    }
+
+    /// As [`Core::open_turn`], for the heart itself, which is awake.
+    pub(super) fn begin_turn(&mut self) {
+        if !self.turn_open {
+            self.turn_open = true;
+            self.now = self.clock.now();
+        }
+    }
+
+    /// One event that has nothing borrowed from the core, to its end.
+    pub(super) fn handle(&mut self, event: Event<'_>) {
+        self.domain.handle(self.now, event, &mut self.out);
+        self.settle();
+    }
+
+    // ── what the tasks say ──────────────────────────────────────────────────────────────────────
+
+    /// Takes a connected client in; `None` when there are enough.
+    pub(super) fn open_client(&mut self, transport: Transport) -> Option<LinkId> {
+        if self.links.clients() >= self.limits.clients_max || self.phase >= Phase::Draining {
+            self.meter.refused.add(1);
+            return None;
+        }
+        self.open_turn();
+        let link = self.insert(Side::Client(transport));
+        self.meter.accepted.add(1);
+        self.handle(Event::ClientOpened { link, transport });
+        Some(link)
+    }
+
+    fn insert(&mut self, side: Side) -> LinkId {
+        let link = self.links.insert(Link::new(side));
+        self.meter.links_open.set(self.links.len() as u64);
+        link
+    }
+
+    /// Hands on every line that a link has read.
+    pub(super) fn deliver(&mut self, id: LinkId, inbox: &mut Inbox) -> Verdict {
+        self.open_turn();
+        self.running = Some(id);
+        let verdict = self.deliver_all(id, inbox);
+        self.running = None;
+        verdict
+    }
+
+    #[inline]
+    fn deliver_all(&mut self, id: LinkId, inbox: &mut Inbox) -> Verdict {
+        loop {
+            match self.links.get(id) {
+                None => return self.discard(inbox),
+                Some(link) if link.life >= Life::Closing => return self.discard(inbox),
+                Some(link) if !link.reads() => return Verdict::Wait,
+                Some(_) => {}
+            }
+            let mut frames = 0;
+            let mut looked = 0;
+            let mut dry = true;
+            while let Some(frame) = inbox.next() {
+                self.domain.handle(self.now, Event::Frame { link: id, frame }, &mut self.out);
+                frames += 1;
+                if self.out.bytes.len() > EFFECT_BYTES || stops(&self.out, id, &mut looked) {
+                    dry = false;
+                    break;
+                }
+            }
+            self.meter.frames_in.add(frames);
+            self.settle();
+            if !dry {
+                continue;
+            }
+            if inbox.unfinished() > self.limits.frame_bytes_max {
+                if let Some(link) = self.links.get_mut(id) {
+                    link.overlong = true;
+                }
+                inbox.discard(&mut self.pool);
+                self.handle(Event::Overlong { link: id });
+            }
+            return match self.links.get(id) {
+                Some(link) if link.life < Life::Closing => {
+                    if link.reads() {
+                        Verdict::Read
+                    } else {
+                        Verdict::Wait
+                    }
+                }
+                _ => self.discard(inbox),
+            };
+        }
+    }
+
+    fn discard(&mut self, inbox: &mut Inbox) -> Verdict {
+        inbox.discard(&mut self.pool);
+        Verdict::Discard
+    }
+
+    /// The peer has said that it sends no more.
+    pub(super) fn ended(&mut self, id: LinkId) {
+        self.open_turn();
+        let Some(link) = self.links.get_mut(id) else { return };
+        if link.life != Life::Open {
+            return;
+        }
+        link.life = Life::Ended;
+        match link.side {
+            Side::Client(_) => self.close_unless_owed(id),
+            Side::Upstream { .. } => self.mourn(id, Cow::Borrowed("the peer closed it")),
+        }
+    }
+
+    /// Reading has failed.
+    pub(super) fn broke(&mut self, id: LinkId, error: &std::io::Error) {
+        self.open_turn();
+        let why = Cow::Owned(error.to_string());
+        match self.links.get(id).map(|link| link.side) {
+            Some(Side::Upstream { .. }) => self.mourn(id, why),
+            Some(Side::Client(_)) => self.kill(id, why),
+            None => {}
+        }
+    }
+
+    /// Writing has failed. An upstream's last words may still lie in the socket and are read first; a
+    /// client's are of no use.
+    pub(super) fn deafened(&mut self, id: LinkId, error: &std::io::Error) {
+        self.open_turn();
+        let Some(link) = self.links.get_mut(id) else { return };
+        link.deaf = true;
+        link.in_flight = 0;
+        if link.is_client() || link.life >= Life::Closing {
+            self.kill(id, Cow::Owned(error.to_string()));
+        } else if link.life == Life::Open {
+            self.set_timer(id, EPITAPH_MAX, Due::Epitaph(id));
+        }
+    }
+
+    /// Ends an upstream's link, after having waited a little for a better reason than `why`.
+    fn mourn(&mut self, id: LinkId, why: Cow<'static, str>) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let Side::Upstream { tells_its_end, .. } = link.side else { return };
+        if tells_its_end && link.why.is_none() && self.phase < Phase::Stopping {
+            self.set_timer(id, EPITAPH_MAX, Due::Epitaph(id));
+            if let Some(link) = self.links.get_mut(id) {
+                link.life = Life::Ended;
+            }
+        } else {
+            self.kill(id, why);
+        }
+    }
+
+    /// What to write next on a link: the whole outbox.
+    pub(super) fn take_outbox(&mut self, id: LinkId) -> Outgoing {
+        let Some(link) = self.links.get_mut(id) else { return Outgoing::End };
+        if link.deaf {
+            link.outbox = Vec::new();
+        }
+        if !link.outbox.is_empty() {
+            let bytes = std::mem::take(&mut link.outbox);
+            link.in_flight = bytes.len();
+            return Outgoing::Bytes(bytes);
+        }
+        if link.life >= Life::Closing { Outgoing::End } else { Outgoing::Nothing }
+    }
+
+    /// `n` bytes were written; `rest` are still under way.
+    pub(super) fn wrote(&mut self, id: LinkId, n: usize, rest: usize) {
+        self.meter.writes.add(1);
+        self.meter.bytes_out.add(n as u64);
+        let Some(link) = self.links.get_mut(id) else { return };
+        link.in_flight = rest;
+        if link.blocked {
+            let bound = bound(&self.limits, link);
+            if link.waiting() * 100 < bound * UNBLOCK_PERCENT {
+                link.blocked = false;
+                link.wake();
+                if link.life < Life::Closing
+                    && let Some(timer) = link.timer.take()
+                {
+                    self.wheel.cancel(timer);
+                }
+                self.open_turn();
+                self.follow.push_back(Follow::Unblocked(id));
+                self.settle();
+            }
+        }
+    }
+
+    /// The link's task is done with it.
+    pub(super) fn leave(&mut self, id: LinkId) {
+        let Some(mut link) = self.links.remove(id) else { return };
+        self.open_turn();
+        self.meter.links_open.set(self.links.len() as u64);
+        if let Some(timer) = link.timer.take() {
+            self.wheel.cancel(timer);
+        }
+        self.pool.give(std::mem::take(&mut link.outbox));
+        if let Side::Upstream { ticket, .. } = link.side {
+            self.dials.remove(&ticket);
+            self.dialer.released(ticket);
+        }
+        let why = link.why.unwrap_or(Cow::Borrowed("its task ended"));
+        self.handle(Event::Closed { link: id, why: &why });
+    }
+
+    // ── what others say ─────────────────────────────────────────────────────────────────────────
+
+    pub(super) fn dialed(&mut self, ticket: u64, outcome: Result<Dialed, String>) {
+        let Some(dialing) = self.dials.get_mut(&ticket) else { return };
+        let lane = dialing.lane;
+        let reached = outcome.and_then(|dialed| {
+            let tells_its_end = dialed.tells_its_end;
+            let halves = rt::adopt(dialed.socket).map_err(|error| error.to_string())?;
+            Ok((halves, tells_its_end))
+        });
+        match reached {
+            Ok((halves, tells_its_end)) if self.phase < Phase::Stopping => {
+                let link = self.insert(Side::Upstream { ticket, tells_its_end });
+                if let Some(dialing) = self.dials.get_mut(&ticket) {
+                    dialing.link = Some(link);
+                }
+                self.handle(Event::Dialed { lane, link });
+                if let Some(shard) = self.me.upgrade() {
+                    rt::spawn(super::carrier::carry(shard, link, halves));
+                }
+            }
+            Ok(_) => self.dial_failed(ticket, lane, "the gateway is stopping"),
+            Err(why) => self.dial_failed(ticket, lane, &why),
+        }
+    }
+
+    fn dial_failed(&mut self, ticket: u64, lane: LaneKey, why: &str) {
+        self.dials.remove(&ticket);
+        self.dialer.released(ticket);
+        self.handle(Event::DialFailed { lane, why });
+    }
+
+    /// What was dialled has told how it ended.
+    pub(super) fn epitaph(&mut self, ticket: u64, why: String) {
+        let Some(id) = self.dials.get(&ticket).and_then(|dialing| dialing.link) else { return };
+        let Some(link) = self.links.get_mut(id) else { return };
+        if link.life == Life::Open {
+            // Its last words may still be in the socket; the end of the stream follows them, unless
+            // a grandchild holds the other end.
+            link.why = Some(Cow::Owned(why));
+            self.set_timer(id, EPITAPH_MAX, Due::Epitaph(id));
+        } else {
+            self.kill(id, Cow::Owned(why));
+        }
+    }
+
+    pub(super) fn drain(&mut self) {
+        if self.phase < Phase::Draining {
+            self.phase = Phase::Draining;
+            self.wake_on_phase();
+            self.wheel.set(self.now.at, self.limits.drain, Due::Drain);
+            self.handle(Event::Drain);
+        }
+    }
+
+    /// Closes every link, with time to write what waits.
+    pub(super) fn stop(&mut self) {
+        if self.phase < Phase::Stopping {
+            self.phase = Phase::Stopping;
+            self.wake_on_phase();
+            for id in self.links.ids() {
+                self.close(id, Cow::Borrowed("the gateway is stopping"));
+            }
+        }
+    }
+
+    fn wake_on_phase(&mut self) {
+        for waker in self.on_phase.drain(..) {
+            waker.wake();
+        }
+    }
+
+    /// Everything whose time has come.
+    pub(super) fn tick(&mut self) {
+        let mut due = Vec::new();
+        self.wheel.expire(self.now.at, |one| due.push(one));
+        for one in due {
+            match one {
+                Due::Blocked(id) => {
+                    self.forget_timer(id);
+                    self.meter.closed_slow.add(1);
+                    tracing::info!(link = %id, "limits.blocked: the client reads too slowly");
+                    self.kill(id, Cow::Borrowed("blocked for longer than limits.blocked"));
+                }
+                Due::Flush(id) => {
+                    self.forget_timer(id);
+                    self.kill(id, Cow::Borrowed("its last bytes were not read in time"));
+                }
+                Due::Owes(id) => {
+                    self.forget_timer(id);
+                    self.close_unless_owed(id);
+                }
+                Due::Epitaph(id) => {
+                    self.forget_timer(id);
+                    self.kill(id, Cow::Borrowed("the upstream closed its output"));
+                }
+                Due::Drain => self.drained = true,
+            }
+        }
+        if self.domain.deadline().is_some_and(|deadline| deadline <= self.now.at) {
+            self.handle(Event::Tick);
+        }
+    }
+
+    pub(super) fn text_read(&mut self, ticket: u64, text: Result<String, String>) {
+        let text = text.as_ref().map(String::as_str).map_err(String::as_str);
+        self.handle(Event::TextRead { ticket, text });
+    }
+
+    /// Mail, without settling: the caller settles after a batch.
+    pub(super) fn letter(&mut self, from: ShardId, mail: Mail) {
+        self.meter.mail_in.add(1);
+        self.domain.handle(self.now, Event::Mail { from, mail }, &mut self.out);
+        if self.out.bytes.len() > EFFECT_BYTES {
+            self.settle();
+        }
+    }
+
+    // ── effects ─────────────────────────────────────────────────────────────────────────────────
+
+    /// Applies effects, and handles what follows from them, until nothing does.
+    pub(super) fn settle(&mut self) {
+        loop {
+            self.apply();
+            let event = match self.follow.pop_front() {
+                None => return,
+                Some(Follow::Blocked(link)) => Event::Blocked { link },
+                Some(Follow::Unblocked(link)) => Event::Unblocked { link },
+                Some(Follow::Letter(mail)) => Event::Mail { from: self.id, mail },
+            };
+            self.domain.handle(self.now, event, &mut self.out);
+        }
+    }
+
+    #[inline]
+    fn apply(&mut self) {
+        if self.out.list.is_empty() {
+            self.out.bytes.clear();
+            return;
+        }
+        let mut list = std::mem::take(&mut self.out.list);
+        let mut bytes = std::mem::take(&mut self.out.bytes);
+        // The common case: everything that was written goes to one link. An empty outbox then takes
+        // the buffer itself, and nothing is copied.
+        if let [Effect::Send { link, bytes: range }] = &list[..]
+            && *range == (0..bytes.len())
+            && let Some(target) = self.links.get_mut(*link)
+            && target.outbox.capacity() == 0
+            && target.life < Life::Closing
+        {
+            let id = *link;
+            target.outbox = bytes;
+            self.filled(id);
+            bytes = self.pool.take();
+            list.clear();
+        }
+        for effect in list.drain(..) {
+            self.apply_one(effect, &bytes);
+        }
+        bytes.clear();
+        self.out.list = list;
+        self.out.bytes = bytes;
+    }
+
+    fn apply_one(&mut self, effect: Effect, bytes: &[u8]) {
+        match effect {
+            Effect::Send { link, bytes: range } => self.send(link, bytes, range),
+            Effect::Close { link, why } => self.close(link, Cow::Borrowed(why)),
+            Effect::Pause { link } => {
+                if let Some(link) = self.links.get_mut(link) {
+                    link.paused = true;
+                }
+            }
+            Effect::Resume { link } => {
+                if let Some(link) = self.links.get_mut(link)
+                    && link.paused
+                {
+                    link.paused = false;
+                    link.wake();
+                }
+            }
+            Effect::Dial { lane, upstream } => {
+                let ticket = self.next_ticket;
+                self.next_ticket += 1;
+                self.dials.insert(ticket, Dialing { lane, link: None });
+                self.dialer.dial(upstream, ticket, &self.post);
+            }
+            Effect::Mail { to, mail } => {
+                if to == self.id {
+                    self.follow.push_back(Follow::Letter(mail));
+                } else if !self.mailbox.send(to, mail, &self.meter) {
+                    tracing::error!(?to, "mail for a shard that does not exist");
+                }
+            }
+            Effect::ReadText { ticket, path } => self.errands.read_text(ticket, path),
+            Effect::Report(report) => self.report(&report),
+        }
+    }
+
+    fn send(&mut self, id: LinkId, bytes: &[u8], range: Range<usize>) {
+        debug_assert_eq!(id.shard(), self.id, "frames for other shards go by mail");
+        let Some(frame) = bytes.get(range) else { return };
+        let Some(link) = self.links.get_mut(id) else { return };
+        if link.life >= Life::Closing {
+            return;
+        }
+        if link.outbox.capacity() == 0 {
+            link.outbox = self.pool.take();
+        }
+        link.outbox.extend_from_slice(frame);
+        self.filled(id);
+    }
+
+    /// A link's outbox has got more: wakes its writer, and holds its bounds.
+    #[inline]
+    fn filled(&mut self, id: LinkId) {
+        let running = self.running == Some(id);
+        let Some(link) = self.links.get_mut(id) else { return };
+        if link.in_flight == 0 && !running {
+            link.wake();
+        }
+        if link.life == Life::Ended {
+            // Perhaps that was the last answer it was owed.
+            self.set_timer(id, Duration::ZERO, Due::Owes(id));
+            return;
+        }
+        let waiting = link.waiting();
+        if link.is_client() && waiting > self.limits.outbox_bytes_hard_max {
+            self.meter.closed_slow.add(1);
+            tracing::info!(link = %id, "outbox_bytes_hard_max: the client reads too slowly");
+            self.kill(id, Cow::Borrowed("its outbox was over outbox_bytes_hard_max"));
+        } else if !link.blocked && waiting > bound(&self.limits, link) {
+            link.blocked = true;
+            if link.is_client() {
+                self.set_timer(id, self.limits.blocked, Due::Blocked(id));
+            }
+            self.follow.push_back(Follow::Blocked(id));
+        }
+    }
+
+    /// Writes out what waits, then closes; for at most [`FLUSH_MAX`].
+    fn close(&mut self, id: LinkId, why: Cow<'static, str>) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        if link.life >= Life::Closing {
+            return;
+        }
+        link.life = Life::Closing;
+        link.why.get_or_insert(why);
+        link.wake();
+        self.set_timer(id, FLUSH_MAX, Due::Flush(id));
+    }
+
+    /// Ends a link's task at once; what waits is lost.
+    fn kill(&mut self, id: LinkId, why: Cow<'static, str>) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        link.life = Life::Dead;
+        link.why.get_or_insert(why);
+        link.wake();
+    }
+
+    fn close_unless_owed(&mut self, id: LinkId) {
+        if self.links.get(id).is_none_or(|link| link.life != Life::Ended) {
+            return;
+        }
+        if self.domain.owes(id) {
+            self.set_timer(id, OWES_EVERY, Due::Owes(id));
+        } else {
+            self.close(id, Cow::Borrowed("the peer closed it"));
+        }
+    }
+
+    /// A link has one timer: what it waits for most.
+    fn set_timer(&mut self, id: LinkId, after: Duration, due: Due) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        if let Some(old) = link.timer.take() {
+            self.wheel.cancel(old);
+        }
+        link.timer = Some(self.wheel.set(self.now.at, after, due));
+    }
+
+    fn forget_timer(&mut self, id: LinkId) {
+        if let Some(link) = self.links.get_mut(id) {
+            link.timer = None;
+        }
+    }
+
+    fn report(&mut self, report: &Report) {
+        self.meter.reports.add(1);
+        match report {
+            Report::Drained => self.drained = true,
+            Report::UpstreamDown { upstream, why, retry_ms } => {
+                tracing::warn!(upstream, why, retry_ms, "an upstream is down");
+            }
+            Report::UpstreamOddity { upstream, what } => {
+                tracing::warn!(upstream, what, "an upstream sent something odd");
+            }
+            // Strangers cause these; at a higher level they could fill a disk.
+            Report::ClientClosed { link, why } => tracing::debug!(%link, why, "client closed"),
+            Report::ClientFault { link, what } => tracing::debug!(%link, what, "client fault"),
+            other => tracing::info!(report = ?other),
+        }
+    }
+}
+
+/// What a link's writer does next.
+pub(super) enum Outgoing {
+    Bytes(Vec<u8>),
+    /// Nothing waits; its task is woken when something does.
+    Nothing,
+    /// Nothing waits and nothing will.
+    End,
+}
+
+fn bound(limits: &Limits, link: &Link) -> usize {
+    if link.is_client() { limits.outbox_bytes_max } else { limits.upstream_outbox_bytes_max }
+}
+
+/// Whether one of the effects since the last look ends the reading of this link for now.
+#[inline]
+fn stops(out: &Effects, id: LinkId, looked: &mut usize) -> bool {
+    let new = out.list.get(*looked..).unwrap_or(&[]);
+    // The last one may still grow, if it is a send; it is looked at again, which does no harm.
+    *looked = out.list.len();
+    new.iter().any(|effect| match effect {
+        Effect::Pause { link } | Effect::Close { link, .. } => *link == id,
+        _ => false,
+    })
+}

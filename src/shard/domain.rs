@@ -1,0 +1,56 @@
+//! What a shard runs, and what reaches upstreams for it: the two doors that a shard knows. The
+//! gateway is the domain; tests put smaller ones in its place. The floor above is the dialer.
+
+use super::post::Post;
+use crate::base::{LinkId, Moment, Now};
+use crate::gateway::{Effects, Event, Gateway};
+
+/// A machine without sockets and clock: an event in, effects out, at once.
+pub trait Domain: 'static {
+    /// Runs one event to its end.
+    fn handle(&mut self, now: Now, event: Event<'_>, out: &mut Effects);
+
+    /// When [`Event::Tick`] is wanted next.
+    fn deadline(&self) -> Option<Moment>;
+
+    /// Whether answers are still under way to a client that has said that it sends no more. Such a
+    /// link stays open for them; it is asked again after each send to it, and now and then.
+    fn owes(&self, _link: LinkId) -> bool {
+        false
+    }
+}
+
+impl Domain for Gateway {
+    fn handle(&mut self, now: Now, event: Event<'_>, out: &mut Effects) {
+        Self::handle(self, now, event, out);
+    }
+
+    fn deadline(&self) -> Option<Moment> {
+        Self::deadline(self)
+    }
+
+    fn owes(&self, link: LinkId) -> bool {
+        Self::owes(self, link)
+    }
+}
+
+/// Reaches upstreams: the floor above connects and spawns.
+pub trait Dialer: 'static {
+    /// Begins to reach the upstream with this index of the settings, and answers with
+    /// [`Post::dialed`] under the same ticket, exactly once, from any thread. Called on the shard's
+    /// thread, with its runtime running: must not block.
+    fn dial(&mut self, upstream: usize, ticket: u64, post: &Post);
+
+    /// The link of this ticket is gone, or came too late: what was started for it may end.
+    fn released(&mut self, _ticket: u64) {}
+}
+
+/// Reaches nothing: for domains without upstreams.
+#[derive(Debug)]
+pub struct NoDialer;
+
+impl Dialer for NoDialer {
+    fn dial(&mut self, _upstream: usize, ticket: u64, post: &Post) {
+        post.dialed(ticket, Err("nothing is dialled here".to_owned()));
+    }
+}

@@ -1,0 +1,152 @@
+//! The end of each turn of a shard's loop: mail and commands are taken, due timers fire, receivers of
+//! mail are woken, the turn is timed. One task and one timer for all deadlines of the shard.
+//!
+//! monoio does not let us into its loop. But the first thing that happens in a turn wakes this task,
+//! and the queue is first in, first out: so it runs after everything that was awake with it.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::mpsc::Receiver;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::Shard;
+use super::core::{Core, Phase};
+use super::domain::Domain;
+use super::post::Command;
+use super::rt::{self, Alarm, Reader};
+
+/// A turn longer than this keeps every other link of the shard waiting too long, and is told.
+const TURN_MICROS_MAX: u64 = 25_000;
+/// How long a stopping shard waits for its tasks.
+const STOP_MAX: Duration = Duration::from_secs(4);
+/// How often it looks.
+const STOP_LOOK: Duration = Duration::from_millis(5);
+
+/// Beats until the shard has stopped.
+pub(super) async fn beat<D: Domain>(shard: Rc<Shard<D>>, commands: Receiver<Command>) {
+    let mut alarm = Alarm::new();
+    let mut met = false;
+    let mut stopping_since = None;
+    poll_fn(|cx| {
+        let core = &mut *shard.core.borrow_mut();
+        if !met {
+            met = true;
+            core.heart = Some(cx.waker().clone());
+        }
+        // Whether it was the alarm, the bell or a link that woke us makes no difference.
+        let _ = alarm.poll(cx);
+        core.begin_turn();
+        core.end_turn(&commands);
+        core.meter.panics.set(rt::panics());
+        if let Some(deadline) = core.next_deadline() {
+            alarm.set_no_later(deadline.since(core.now.at));
+        }
+        if core.phase == Phase::Stopping {
+            let since = *stopping_since.get_or_insert(core.now.at);
+            // This task itself is the last.
+            if core.links.len() == 0 && rt::tasks() <= 1 || core.now.at.since(since) > STOP_MAX {
+                return Poll::Ready(());
+            }
+            alarm.set_no_later(STOP_LOOK);
+        }
+        // Polled until it is set: an alarm that nobody polls wakes nobody.
+        while alarm.poll(cx).is_ready() {
+            alarm.set_no_later(STOP_LOOK);
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Hears the bell: the byte itself says nothing, the wake does. Ends with the shard.
+pub(super) async fn hear<D: Domain>(shard: Rc<Shard<D>>, mut bell: Reader) {
+    let mut buffer = Vec::with_capacity(64);
+    loop {
+        let (heard, back) = bell.read(buffer).await;
+        buffer = back;
+        buffer.clear();
+        let core = &mut *shard.core.borrow_mut();
+        core.open_turn();
+        core.rung = true;
+        if heard.is_err() || core.phase == Phase::Stopping {
+            return;
+        }
+    }
+}
+
+impl<D: Domain> Core<D> {
+    fn end_turn(&mut self, commands: &Receiver<Command>) {
+        self.mailbox.bell.is_awake();
+        if std::mem::take(&mut self.rung) {
+            while let Ok(command) = commands.try_recv() {
+                self.obey(command);
+            }
+        }
+        self.take_mail();
+        self.tick();
+        if self.drained && !self.drained_told {
+            self.drained_told = true;
+            self.muster.arrived();
+        }
+        let meter = std::sync::Arc::clone(&self.meter);
+        self.mailbox.flush(&meter);
+        self.turn_open = false;
+        let began = self.now.at;
+        let took = self.clock.now().at.since(began);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.meter.turns.add(1);
+        if micros > self.meter.turn_micros_max.get() {
+            self.meter.turn_micros_max.set(micros);
+        }
+        if micros > TURN_MICROS_MAX {
+            self.meter.turns_slow.add(1);
+            tracing::warn!(shard = self.id.0, micros, "a turn of the loop took too long");
+        }
+        // From here on senders ring; what they left before is seen now.
+        self.mailbox.bell.falls_asleep();
+        if !self.mailbox.is_empty() {
+            self.mailbox.bell.is_awake();
+            // A turn by way of the bell, so that links get theirs: a task that woke itself would not
+            // let them.
+            self.mailbox.bell.ring();
+        }
+    }
+
+    fn take_mail(&mut self) {
+        for n in 0..self.mailbox.senders() {
+            let count = self.mailbox.waiting_from(n);
+            if count == 0 {
+                continue;
+            }
+            for _ in 0..count {
+                let Some((from, mail)) = self.mailbox.take_from(n) else { break };
+                self.letter(from, mail);
+            }
+            self.mailbox.room_from(n);
+        }
+        self.settle();
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Dialed { ticket, outcome } => self.dialed(ticket, outcome),
+            Command::Ended { ticket, why } => self.epitaph(ticket, why),
+            Command::TextRead { ticket, text } => self.text_read(ticket, text),
+            Command::Client { socket, transport } => {
+                if let Some(shard) = self.me.upgrade() {
+                    super::acceptor::admit(&shard, self, socket, transport);
+                }
+            }
+            Command::Drain => self.drain(),
+            Command::Stop => self.stop(),
+        }
+    }
+
+    fn next_deadline(&self) -> Option<crate::base::Moment> {
+        match (self.domain.deadline(), self.wheel.next_deadline()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The links of a shard: what waits to be written on each, whether it may read, how it ends. A table
+//! of slots with generations, so that a late event of a closed link finds nothing. Does no I/O.
+//!
+//! ```text
+//!          peer sends no more            answers are out
+//!   open ───────────────────► ended ───────────────────────┐
+//!    │  Close, or over a bound                             ▼
+//!    └────────────────────────────────────────────────► closing ──flushed, or late──► gone
+//!    └──────────────── broken: nothing can be written ──► dead ─────────────────────► gone
+//! ```
+
+use std::borrow::Cow;
+use std::task::Waker;
+
+use crate::base::wheel::TimerKey;
+use crate::base::{LinkId, ShardId};
+use crate::gateway::Transport;
+
+/// What the shard's wheel holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Due {
+    /// The link has been blocked for too long.
+    Blocked(LinkId),
+    /// The link's last bytes could not be written in time.
+    Flush(LinkId),
+    /// Time to ask again whether an ended link is owed anything.
+    Owes(LinkId),
+    /// How a child ended has not been told in time.
+    Epitaph(LinkId),
+    /// The drain has taken too long.
+    Drain,
+}
+
+/// Whom a link leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Client(Transport),
+    Upstream { ticket: u64, tells_its_end: bool },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Life {
+    Open,
+    /// The peer sends no more; answers still reach it.
+    Ended,
+    /// Nothing more is taken from it; what waits is written, then it is closed.
+    Closing,
+    /// What waits is lost; its task must end at once.
+    Dead,
+}
+
+/// See the module.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, not a state machine: that is `life`"
+)]
+pub(super) struct Link {
+    /// Frames that wait, the writer's share excepted.
+    pub(super) outbox: Vec<u8>,
+    /// Bytes that the writer has taken and not yet written.
+    pub(super) in_flight: usize,
+    /// Wakes the link's task.
+    pub(super) waker: Option<Waker>,
+    /// Set once; the first reason is the one that counts.
+    pub(super) why: Option<Cow<'static, str>>,
+    pub(super) timer: Option<TimerKey<Due>>,
+    pub(super) side: Side,
+    pub(super) life: Life,
+    /// The domain wants nothing from it for now.
+    pub(super) paused: bool,
+    /// Its outbox is over the bound.
+    pub(super) blocked: bool,
+    /// A line was too long: what follows is not read.
+    pub(super) overlong: bool,
+    /// Nothing can be written to it any more; its last words may still be read.
+    pub(super) deaf: bool,
+}
+
+impl Link {
+    pub(super) const fn new(side: Side) -> Self {
+        Self {
+            outbox: Vec::new(),
+            in_flight: 0,
+            waker: None,
+            why: None,
+            timer: None,
+            side,
+            life: Life::Open,
+            paused: false,
+            blocked: false,
+            overlong: false,
+            deaf: false,
+        }
+    }
+
+    /// Bytes that wait to be written.
+    #[inline]
+    pub(super) const fn waiting(&self) -> usize {
+        self.outbox.len() + self.in_flight
+    }
+
+    /// Whether lines may be taken from it. An upstream is read even while its own outbox is full:
+    /// its answers are what others wait for.
+    #[inline]
+    pub(super) fn reads(&self) -> bool {
+        self.life == Life::Open
+            && !self.paused
+            && !self.overlong
+            && (!self.blocked || !self.is_client())
+    }
+
+    #[inline]
+    pub(super) const fn is_client(&self) -> bool {
+        matches!(self.side, Side::Client(_))
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+struct Slot {
+    generation: u16,
+    link: Option<Link>,
+}
+
+/// See the module.
+pub(super) struct Links {
+    shard: ShardId,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    clients: usize,
+}
+
+impl Links {
+    pub(super) const fn new(shard: ShardId) -> Self {
+        Self { shard, slots: Vec::new(), free: Vec::new(), clients: 0 }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    pub(super) const fn clients(&self) -> usize {
+        self.clients
+    }
+
+    pub(super) fn insert(&mut self, link: Link) -> LinkId {
+        self.clients += usize::from(link.is_client());
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, link: None });
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        let entry = &mut self.slots[slot as usize];
+        debug_assert!(entry.link.is_none(), "a free slot holds no link");
+        entry.link = Some(link);
+        LinkId::new(self.shard, slot, entry.generation)
+    }
+
+    #[inline]
+    pub(super) fn get(&self, id: LinkId) -> Option<&Link> {
+        let slot = self.slots.get(id.slot() as usize)?;
+        if slot.generation != id.generation() || id.shard() != self.shard {
+            return None;
+        }
+        slot.link.as_ref()
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+        let slot = self.slots.get_mut(id.slot() as usize)?;
+        if slot.generation != id.generation() || id.shard() != self.shard {
+            return None;
+        }
+        slot.link.as_mut()
+    }
+
+    pub(super) fn remove(&mut self, id: LinkId) -> Option<Link> {
+        self.get(id)?;
+        let slot = self.slots.get_mut(id.slot() as usize)?;
+        let link = slot.link.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(id.slot());
+        self.clients -= usize::from(link.is_client());
+        Some(link)
+    }
+
+    /// All links, by slot.
+    pub(super) fn ids(&self) -> Vec<LinkId> {
+        let live = self.slots.iter().enumerate().filter(|(_, slot)| slot.link.is_some());
+        live.map(|(n, slot)| {
+            LinkId::new(self.shard, u32::try_from(n).unwrap_or(u32::MAX), slot.generation)
+        })
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_link_is_not_found_even_when_its_slot_is_taken_again() {
+        let mut links = Links::new(ShardId(3));
+        let a = links.insert(Link::new(Side::Client(Transport::Tcp)));
+        assert_eq!((a.shard(), links.len(), links.clients()), (ShardId(3), 1, 1));
+        assert!(links.remove(a).is_some());
+        let b = links.insert(Link::new(Side::Upstream { ticket: 0, tells_its_end: false }));
+        assert_eq!(a.slot(), b.slot());
+        assert!(links.get(a).is_none() && links.remove(a).is_none());
+        assert!(links.get(b).is_some());
+        assert_eq!((links.len(), links.clients()), (1, 0));
+        assert_eq!(links.ids(), [b]);
+        let elsewhere = LinkId::new(ShardId(0), b.slot(), b.generation());
+        assert!(links.get(elsewhere).is_none(), "a link of another shard is not ours");
+    }
+
+    #[test]
+    fn a_link_of_ten_thousand_costs_little() {
+        assert!(size_of::<Slot>() <= 144, "{} bytes a link", size_of::<Slot>());
+    }
+}

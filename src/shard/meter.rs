@@ -1,0 +1,76 @@
+//! What a shard counts. Written by its thread, read by any: one writer, so a relaxed load and store
+//! do where an atomic addition would cost ten times as much.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that one thread writes.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! meter {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// One shard's counters.
+        #[derive(Debug, Default)]
+        pub struct Meter {
+            $($(#[$doc])* pub $name: Count,)*
+        }
+
+        impl Meter {
+            /// Every counter with its name, in the order they are declared.
+            pub fn read(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.get()),)*]
+            }
+        }
+    };
+}
+
+meter! {
+    /// Links that are open now, of clients and to upstreams.
+    links_open,
+    /// Connections accepted.
+    accepted,
+    /// Connections refused because `clients_max` were open.
+    refused,
+    /// Failed accepts: no file descriptor left, most often.
+    accept_failures,
+    /// Lines that came in.
+    frames_in,
+    bytes_in,
+    bytes_out,
+    /// Reads that brought something, and writes that took something: frames divided by these is the
+    /// batching.
+    reads,
+    writes,
+    /// Turns of the loop, and those over 25 ms.
+    turns,
+    turns_slow,
+    /// Longest turn, in microseconds.
+    turn_micros_max,
+    mail_in,
+    mail_out,
+    /// Mail that found the ring full and waited at the sender.
+    mail_waited,
+    /// Bytes written to wake another shard.
+    wakes,
+    /// Links closed because their outbox passed its hard bound, or stayed over its bound too long.
+    closed_slow,
+    /// Panics caught in tasks.
+    panics,
+    /// Reports of the domain.
+    reports,
+}

@@ -1,0 +1,198 @@
+//! One thread, one ring, and all it owns: clock, timers, links with their outboxes, mail to and from
+//! other shards. Drives a [`Domain`]; nothing is shared with other shards but the rings of mail and
+//! the counters. Knows no kind of socket: those come from the floor above, connected or listening.
+
+mod acceptor;
+mod carrier;
+mod clock;
+mod core;
+pub mod cores;
+mod domain;
+mod errand;
+mod heart;
+mod inbox;
+mod links;
+mod mail;
+mod meter;
+mod pool;
+mod post;
+pub mod rt;
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, OnceLock};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+pub use clock::Origin;
+pub use domain::{Dialer, Domain, NoDialer};
+pub use meter::{Count, Meter};
+pub use post::{Dialed, Post};
+
+use self::core::{Core, Parts};
+use crate::base::ShardId;
+use crate::base::limits::Limits;
+use crate::gateway::Transport;
+
+/// A running shard, as its tasks see it.
+struct Shard<D: Domain> {
+    core: RefCell<Core<D>>,
+}
+
+/// What a shard grows from: made for all shards at once, because they are tied to each other; then
+/// each goes to its thread.
+pub struct Seed {
+    id: ShardId,
+    mailbox: mail::Mailbox,
+    heard: OwnedFd,
+    post: Post,
+    commands: Receiver<post::Command>,
+    meter: Arc<Meter>,
+    muster: Arc<Muster>,
+    origin: Origin,
+}
+
+impl Seed {
+    pub const fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// Leads to the shard from any thread.
+    pub fn post(&self) -> Post {
+        self.post.clone()
+    }
+
+    pub fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter)
+    }
+}
+
+/// Seeds of `shards` shards.
+pub fn seeds(shards: u16) -> io::Result<Vec<Seed>> {
+    let muster = Arc::new(Muster::default());
+    let origin = Origin::now();
+    let mut seeds = Vec::new();
+    for (id, (mailbox, heard)) in (0..).zip(mail::mailboxes(shards)?) {
+        let (post, commands) = Post::new(Arc::clone(&mailbox.bell));
+        let (meter, muster) = (Arc::default(), Arc::clone(&muster));
+        seeds.push(Seed { id: ShardId(id), mailbox, heard, post, commands, meter, muster, origin });
+    }
+    // Set once, here.
+    drop(muster.posts.set(seeds.iter().map(Seed::post).collect()));
+    Ok(seeds)
+}
+
+/// Where drained shards gather: the last to arrive sends all of them home. Until then a drained shard
+/// still serves the others, whose flights may go through it.
+#[derive(Default)]
+struct Muster {
+    arrived: AtomicUsize,
+    posts: OnceLock<Vec<Post>>,
+}
+
+impl Muster {
+    fn arrived(&self) {
+        let posts = self.posts.get().map_or(&[][..], Vec::as_slice);
+        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == posts.len() {
+            for post in posts {
+                post.stop();
+            }
+        }
+    }
+}
+
+/// What a shard is told besides its seed.
+pub struct Plan {
+    pub driver: rt::DriverChoice,
+    /// Entries of the ring, see [`rt::RING_ENTRIES_DEFAULT`].
+    pub ring_entries: u32,
+    pub limits: Arc<Limits>,
+    /// Listening sockets.
+    pub listeners: Vec<(OwnedFd, Transport)>,
+}
+
+/// Runs a shard on this thread until it has stopped. `started` hears which driver it got, once it
+/// listens.
+pub fn run<D: Domain>(
+    seed: Seed,
+    plan: Plan,
+    domain: D,
+    dialer: Box<dyn Dialer>,
+    started: impl FnOnce(&rt::Driver),
+) -> io::Result<()> {
+    let mut runtime = rt::Runtime::build(plan.driver, plan.ring_entries)?;
+    let driver = runtime.driver().clone();
+    runtime.run(async move {
+        let Seed { id, mailbox, heard, post, commands, meter, muster, origin } = seed;
+        let (bell, _unused) = rt::adopt(heard)?;
+        let mut listeners = Vec::new();
+        for (socket, transport) in plan.listeners {
+            listeners.push((rt::Listener::adopt(socket)?, transport));
+        }
+        let shard = Rc::new_cyclic(|me| Shard {
+            core: RefCell::new(Core::new(Parts {
+                me: me.clone(),
+                id,
+                domain,
+                clock: clock::Clock::new(origin),
+                meter,
+                mailbox,
+                post,
+                dialer,
+                limits: plan.limits,
+                muster,
+            })),
+        });
+        for (listener, transport) in listeners {
+            rt::spawn(acceptor::accept(Rc::clone(&shard), listener, transport));
+        }
+        rt::spawn(heart::hear(Rc::clone(&shard), bell));
+        let done = Rc::new(Done::default());
+        let beating = Beating(Rc::clone(&done));
+        rt::spawn(async move {
+            heart::beat(shard, commands).await;
+            drop(beating);
+        });
+        started(&driver);
+        done.wait().await;
+        // Reads that were given up with their sockets are cancelled in the ring's own time; their
+        // buffers must not go before.
+        rt::sleep(Duration::from_millis(2)).await;
+        Ok(())
+    })
+}
+
+#[derive(Default)]
+struct Done(RefCell<(bool, Option<Waker>)>);
+
+impl Done {
+    async fn wait(&self) {
+        poll_fn(|cx| {
+            let mut state = self.0.borrow_mut();
+            if state.0 {
+                return Poll::Ready(());
+            }
+            state.1 = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// Says that the heart has stopped, also when it panicked.
+struct Beating(Rc<Done>);
+
+impl Drop for Beating {
+    fn drop(&mut self) {
+        let mut state = self.0.0.borrow_mut();
+        state.0 = true;
+        if let Some(waker) = state.1.take() {
+            waker.wake();
+        }
+    }
+}

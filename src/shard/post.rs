@@ -1,0 +1,150 @@
+//! How other threads reach a shard: a few commands, and a bell that wakes it. Rare by design; what
+//! shards tell each other goes by [`super::mail`].
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::mpsc;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
+
+use crate::gateway::Transport;
+
+/// What other threads may ask of a shard.
+pub(super) enum Command {
+    /// The answer to a dial.
+    Dialed {
+        ticket: u64,
+        outcome: Result<Dialed, String>,
+    },
+    /// What was dialled has ended by itself: a child's exit.
+    Ended {
+        ticket: u64,
+        why: String,
+    },
+    /// The answer to an errand.
+    TextRead {
+        ticket: u64,
+        text: Result<String, String>,
+    },
+    /// A client that was accepted elsewhere.
+    Client {
+        socket: OwnedFd,
+        transport: Transport,
+    },
+    Drain,
+    Stop,
+}
+
+/// What a dial brought.
+#[derive(Debug)]
+pub struct Dialed {
+    /// A connected stream socket.
+    pub socket: OwnedFd,
+    /// Whether [`Post::ended`] will tell how it ended; the link's end then waits for it a little.
+    pub tells_its_end: bool,
+}
+
+/// Leads to one shard from any thread.
+#[derive(Clone)]
+pub struct Post {
+    commands: mpsc::Sender<Command>,
+    bell: Arc<Bell>,
+}
+
+impl Post {
+    pub(super) fn new(bell: Arc<Bell>) -> (Self, mpsc::Receiver<Command>) {
+        let (commands, receiver) = mpsc::channel();
+        (Self { commands, bell }, receiver)
+    }
+
+    /// The answer to a dial: a connected stream socket, or why there is none.
+    pub fn dialed(&self, ticket: u64, outcome: Result<Dialed, String>) {
+        self.send(Command::Dialed { ticket, outcome });
+    }
+
+    /// What was dialled under this ticket has ended, and how.
+    pub fn ended(&self, ticket: u64, why: String) {
+        self.send(Command::Ended { ticket, why });
+    }
+
+    /// Hands over a connected client.
+    pub fn client(&self, socket: OwnedFd, transport: Transport) {
+        self.send(Command::Client { socket, transport });
+    }
+
+    /// Asks for a drain: no new clients, flights may finish, then the shard waits for the others.
+    pub fn drain(&self) {
+        self.send(Command::Drain);
+    }
+
+    /// Ends the shard: links are flushed and closed, for at most two seconds.
+    pub fn stop(&self) {
+        self.send(Command::Stop);
+    }
+
+    pub(super) fn text_read(&self, ticket: u64, text: Result<String, String>) {
+        self.send(Command::TextRead { ticket, text });
+    }
+
+    fn send(&self, command: Command) {
+        // A shard that has ended wants nothing any more.
+        if self.commands.send(command).is_ok() {
+            self.bell.ring();
+        }
+    }
+}
+
+/// Wakes a shard out of its wait for I/O, by a byte on a socketpair: that works alike with io_uring and
+/// with epoll.
+pub(super) struct Bell {
+    /// Set by the shard before it looks at its mail for the last time; whoever clears it must ring.
+    asleep: AtomicBool,
+    socket: OwnedFd,
+}
+
+impl Bell {
+    /// A bell, and the end that the shard listens on.
+    pub(super) fn new() -> io::Result<(Arc<Self>, OwnedFd)> {
+        let (socket, heard) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        Ok((Arc::new(Self { asleep: AtomicBool::new(false), socket }), heard))
+    }
+
+    /// Wakes the shard whether or not it sleeps.
+    pub(super) fn ring(&self) {
+        match rustix::net::send(&self.socket, b"!", SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            // A full socket holds a wake already; a closed one leads to a shard that has ended.
+            Ok(_) | Err(Errno::AGAIN | Errno::PIPE | Errno::CONNRESET) => {}
+            Err(error) => tracing::error!(%error, "a shard cannot be woken"),
+        }
+    }
+
+    /// Wakes the shard if it sleeps, after something was left for it; says whether it did. The fence
+    /// pairs with the one in [`Bell::falls_asleep`]: either the shard sees what was left, or we see
+    /// that it sleeps.
+    pub(super) fn ring_if_asleep(&self) -> bool {
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
+            self.ring();
+            return true;
+        }
+        false
+    }
+
+    /// The shard is about to sleep; it must look at its mail once more after this.
+    pub(super) fn falls_asleep(&self) {
+        self.asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    pub(super) fn is_awake(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,141 @@
+//! Streams, listeners and connects. One type of each for TCP, Unix and socketpairs: to the runtime a
+//! stream socket is a stream socket. Not here: framing, buffers, addresses as operators write them.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::pin::pin;
+use std::time::Duration;
+
+use monoio::buf::{IoBuf, IoBufMut};
+use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable as _};
+use monoio::net::{UnixListener, UnixStream};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+
+use super::is_epoll;
+
+/// The half that reads. A read must be awaited to its end, or given up together with the socket: a
+/// read that is dropped and asked for anew loses bytes.
+pub struct Reader(OwnedReadHalf<UnixStream>);
+
+impl Reader {
+    /// Appends to `buffer` what comes, at most its spare capacity; 0 is the end of the stream.
+    pub async fn read(&mut self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+        let (from, to) = (buffer.len(), buffer.capacity());
+        let (result, slice) = self.0.read(buffer.slice_mut(from..to)).await;
+        (result, slice.into_inner())
+    }
+}
+
+/// The half that writes. Dropping it shuts the socket's writing side.
+pub struct Writer(OwnedWriteHalf<UnixStream>);
+
+impl Writer {
+    /// Writes some of `buffer` from `from` on; short writes are normal.
+    pub async fn write(&mut self, buffer: Vec<u8>, from: usize) -> (io::Result<usize>, Vec<u8>) {
+        let (result, slice) = self.0.write(buffer.slice(from..)).await;
+        (result, slice.into_inner())
+    }
+
+    /// Tells the peer that nothing more comes.
+    pub async fn shutdown(&mut self) {
+        // It can fail only where the peer has gone already.
+        drop(self.0.shutdown().await);
+    }
+}
+
+/// Takes a connected stream socket into this thread's runtime.
+pub fn adopt(fd: OwnedFd) -> io::Result<(Reader, Writer)> {
+    // io_uring waits by itself on a blocking socket and returns EAGAIN on the other kind; epoll needs
+    // the other kind.
+    rustix::io::ioctl_fionbio(&fd, is_epoll())?;
+    wrap(fd)
+}
+
+fn wrap(fd: OwnedFd) -> io::Result<(Reader, Writer)> {
+    let stream = UnixStream::from_std(std::os::unix::net::UnixStream::from(fd))?;
+    let (reader, writer) = stream.into_split();
+    Ok((Reader(reader), Writer(writer)))
+}
+
+/// A listening socket. Waits by the runtime and accepts by accept4 until nothing is left: one accept
+/// a turn lets new connections starve for a second under load, and monoio's accept leaves sockets
+/// open to children.
+pub struct Listener {
+    socket: OwnedFd,
+    waiter: UnixListener,
+}
+
+impl Listener {
+    pub fn adopt(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        let twin = socket.try_clone()?;
+        let waiter = UnixListener::from_std(std::os::unix::net::UnixListener::from(twin))?;
+        Ok(Self { socket, waiter })
+    }
+
+    /// Comes back when there is something to accept.
+    pub async fn ready(&self) -> io::Result<()> {
+        self.waiter.readable(false).await
+    }
+
+    /// The next connection, or `None` when no other waits.
+    pub fn accept(&self) -> io::Result<Option<OwnedFd>> {
+        let mode = if is_epoll() { SocketFlags::NONBLOCK } else { SocketFlags::empty() };
+        loop {
+            match rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC | mode) {
+                Ok(fd) => return Ok(Some(fd)),
+                Err(Errno::AGAIN) => return Ok(None),
+                // The peer of a waiting connection has gone; the next may live.
+                Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Where a stream socket connects to. Numeric only: looking up a name blocks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// Connects, or gives up after `within`.
+pub async fn connect(address: &Address, within: Duration) -> io::Result<OwnedFd> {
+    let family = match address {
+        Address::Tcp(SocketAddr::V4(_)) => AddressFamily::INET,
+        Address::Tcp(SocketAddr::V6(_)) => AddressFamily::INET6,
+        Address::Unix(_) => AddressFamily::UNIX,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    let begun = match address {
+        Address::Tcp(address) => {
+            sockopt::set_tcp_nodelay(&socket, true)?;
+            rustix::net::connect(&socket, address)
+        }
+        Address::Unix(path) => rustix::net::connect(&socket, &SocketAddrUnix::new(path.as_path())?),
+    };
+    match begun {
+        Ok(()) => return Ok(socket),
+        Err(Errno::INPROGRESS) => {}
+        Err(error) => return Err(error.into()),
+    }
+    // The wait is for a twin, so that the socket itself stays ours whatever becomes of the wait.
+    let twin = UnixStream::from_std(std::os::unix::net::UnixStream::from(socket.try_clone()?))?;
+    let mut connected = pin!(twin.writable(false));
+    let mut late = pin!(super::sleep(within));
+    std::future::poll_fn(|cx| {
+        if let std::task::Poll::Ready(done) = connected.as_mut().poll(cx) {
+            return std::task::Poll::Ready(done);
+        }
+        late.as_mut().poll(cx).map(|()| Err(io::Error::from(io::ErrorKind::TimedOut)))
+    })
+    .await?;
+    sockopt::socket_error(socket.as_fd())??;
+    Ok(socket)
+}

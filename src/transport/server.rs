@@ -1,0 +1,268 @@
+//! The server: binds, starts a thread for each shard, and ends them. Not here: signals and
+//! configuration files, which are the edge's.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use super::dial::Upstreams;
+use super::unix::SocketFile;
+use super::{tcp, unix};
+use crate::base::ShardId;
+use crate::base::limits::Limits;
+use crate::gateway::Transport;
+use crate::gateway::settings::Target;
+use crate::shard::rt::{Driver, DriverChoice, RING_ENTRIES_DEFAULT};
+use crate::shard::{Domain, Meter, Plan, Post, cores, run, seeds};
+
+/// Where clients come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// Port 0 takes a free one.
+    Tcp(SocketAddr),
+    /// `mode` of the socket's file.
+    Unix { path: PathBuf, mode: u32 },
+}
+
+/// What a server is told.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    pub listens: Vec<Listen>,
+    /// Threads; `None`: one for each core that this process may use.
+    pub shards: Option<u16>,
+    /// Whether shards are bound to cores.
+    pub pin: bool,
+    pub driver: DriverChoice,
+    /// Entries of each shard's ring.
+    pub ring_entries: u32,
+    pub limits: Arc<Limits>,
+    /// What the domain may dial, by the index it dials.
+    pub upstreams: Arc<[Target]>,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listens: Vec::new(),
+            shards: None,
+            pin: true,
+            driver: DriverChoice::Auto,
+            ring_entries: RING_ENTRIES_DEFAULT,
+            limits: Arc::new(Limits::DEFAULT),
+            upstreams: Arc::from([]),
+        }
+    }
+}
+
+impl ServerConfig {
+    /// How many shards a server with this configuration has.
+    pub fn shard_count(&self) -> u16 {
+        let cores = u16::try_from(cores::allowed().len()).unwrap_or(u16::MAX);
+        self.shards.unwrap_or(cores).clamp(1, ShardId::MAX + 1)
+    }
+}
+
+/// Where the server listens, as it turned out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bound {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+        }
+    }
+}
+
+/// A running server. Dropping it does not end it; [`Server::drain`] or [`Server::stop`] do, and
+/// [`Server::join`] waits.
+pub struct Server {
+    bound: Vec<Bound>,
+    drivers: Vec<Driver>,
+    meters: Vec<Arc<Meter>>,
+    posts: Vec<Post>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    files: Vec<SocketFile>,
+}
+
+impl Server {
+    /// Binds every listener, then starts the shards; `domain` makes each shard's, on its thread.
+    /// Comes back when all of them serve, or with the first error.
+    pub fn start<D: Domain>(
+        config: &ServerConfig,
+        domain: impl Fn(ShardId) -> D + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let shards = config.shard_count();
+        let (bound, files, mut listeners) = bind(&config.listens, usize::from(shards))?;
+        let cores = cores::allowed();
+        let domain = Arc::new(domain);
+        let (started, reports) = mpsc::channel();
+        let mut server = Self {
+            bound,
+            drivers: Vec::new(),
+            meters: Vec::new(),
+            posts: Vec::new(),
+            threads: Vec::new(),
+            files,
+        };
+        for seed in seeds(shards)? {
+            let id = seed.id();
+            server.posts.push(seed.post());
+            server.meters.push(seed.meter());
+            let plan = Plan {
+                driver: config.driver,
+                ring_entries: config.ring_entries,
+                limits: Arc::clone(&config.limits),
+                listeners: listeners.pop().unwrap_or_default(),
+            };
+            let core = config.pin.then(|| cores[usize::from(id.0) % cores.len()]);
+            let dialer = Upstreams::new(Arc::clone(&config.upstreams), config.limits.connect);
+            let (domain, started) = (Arc::clone(&domain), started.clone());
+            let thread =
+                std::thread::Builder::new().name(format!("shard-{}", id.0)).spawn(move || {
+                    if let Some(core) = core
+                        && !core.pin()
+                    {
+                        tracing::warn!(shard = id.0, core = core.number(), "cannot pin");
+                    }
+                    let tell = started.clone();
+                    let ended = run(seed, plan, domain(id), Box::new(dialer), |driver| {
+                        let _ = tell.send(Ok((id, driver.clone())));
+                    });
+                    if let Err(error) = &ended {
+                        let told = io::Error::new(error.kind(), error.to_string());
+                        let _ = started.send(Err(told));
+                    }
+                    ended
+                })?;
+            server.threads.push(thread);
+        }
+        drop(started);
+        let mut drivers = Vec::new();
+        while drivers.len() < usize::from(shards) {
+            match reports.recv() {
+                Ok(Ok(driver)) => drivers.push(driver),
+                failed => {
+                    server.stop();
+                    let error = failed.ok().and_then(Result::err);
+                    return Err(error.unwrap_or_else(|| io::Error::other("a shard ended early")));
+                }
+            }
+        }
+        drivers.sort_by_key(|(id, _)| *id);
+        server.drivers = drivers.into_iter().map(|(_, driver)| driver).collect();
+        if let Some(Driver::Epoll { why: Some(why) }) = server.drivers.first() {
+            tracing::warn!(why, "io_uring cannot be used; serving by epoll, at a lower speed");
+        }
+        Ok(server)
+    }
+
+    /// In the order of the configuration.
+    pub fn bound(&self) -> &[Bound] {
+        &self.bound
+    }
+
+    /// What each shard runs on.
+    pub fn drivers(&self) -> &[Driver] {
+        &self.drivers
+    }
+
+    /// Each shard's counters.
+    pub fn meters(&self) -> &[Arc<Meter>] {
+        &self.meters
+    }
+
+    /// Leads to each shard.
+    pub fn posts(&self) -> &[Post] {
+        &self.posts
+    }
+
+    /// No new clients; flights may finish, for at most `limits.drain`; then everything is closed.
+    pub fn drain(&self) {
+        self.posts.iter().for_each(Post::drain);
+    }
+
+    /// Closes everything now; what waits on links is written first, for at most two seconds.
+    pub fn stop(&self) {
+        self.posts.iter().for_each(Post::stop);
+    }
+
+    /// Ends the server from another thread.
+    pub fn ends(&self) -> Ends {
+        Ends { posts: self.posts.clone() }
+    }
+
+    /// Waits until all shards have ended.
+    pub fn join(mut self) -> io::Result<()> {
+        let mut result = Ok(());
+        for thread in self.threads.drain(..) {
+            let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("a shard panicked")));
+            result = result.and(ended);
+        }
+        drop(self.files);
+        result
+    }
+}
+
+/// See [`Server::ends`].
+#[derive(Clone)]
+pub struct Ends {
+    posts: Vec<Post>,
+}
+
+impl Ends {
+    /// See [`Server::drain`].
+    pub fn drain(&self) {
+        self.posts.iter().for_each(Post::drain);
+    }
+
+    /// See [`Server::stop`].
+    pub fn stop(&self) {
+        self.posts.iter().for_each(Post::stop);
+    }
+}
+
+type Sockets = Vec<(OwnedFd, Transport)>;
+
+/// Binds everything; the sockets by shard.
+fn bind(
+    listens: &[Listen],
+    shards: usize,
+) -> io::Result<(Vec<Bound>, Vec<SocketFile>, Vec<Sockets>)> {
+    let (mut bound, mut files) = (Vec::new(), Vec::new());
+    let mut by_shard: Vec<Sockets> = (0..shards).map(|_| Vec::new()).collect();
+    for listen in listens {
+        let (transport, sockets) = match listen {
+            Listen::Tcp(address) => {
+                let (address, sockets) =
+                    tcp::listen(*address, shards).map_err(|error| at(&error, address))?;
+                bound.push(Bound::Tcp(address));
+                (Transport::Tcp, sockets)
+            }
+            Listen::Unix { path, mode } => {
+                let (file, sockets) = unix::listen(path, *mode, shards)
+                    .map_err(|error| at(&error, &path.display()))?;
+                bound.push(Bound::Unix(path.clone()));
+                files.push(file);
+                (Transport::Unix, sockets)
+            }
+        };
+        for (shard, socket) in by_shard.iter_mut().zip(sockets) {
+            shard.push((socket, transport));
+        }
+    }
+    Ok((bound, files, by_shard))
+}
+
+fn at(error: &io::Error, place: &dyn fmt::Display) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot listen on {place}: {error}"))
+}

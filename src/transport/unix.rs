@@ -1,0 +1,96 @@
+//! Unix socket listeners: the socket's file, its mode, and what an earlier process left behind.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// Only the owner may connect, unless the operator says otherwise.
+pub const MODE_DEFAULT: u32 = 0o600;
+
+/// A socket file that is ours; removed when this is dropped.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    inode: u64,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Another process may have taken the path meanwhile; its file stays.
+        if fs::symlink_metadata(&self.path).is_ok_and(|data| data.ino() == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Listens on `path` with one socket that `shards` share. A socket file that nobody listens on any
+/// more is replaced; anything else at that path is an error.
+pub fn listen(path: &Path, mode: u32, shards: usize) -> io::Result<(SocketFile, Vec<OwnedFd>)> {
+    make_room(path)?;
+    // Made beside it and moved: the path never shows a socket with a mode that is not the wanted one.
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
+    let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let _ = fs::remove_file(&beside);
+    let socket = UnixListener::bind(&beside)?;
+    fs::set_permissions(&beside, fs::Permissions::from_mode(mode))?;
+    fs::rename(&beside, path)?;
+    let file = SocketFile { path: path.to_owned(), inode: fs::symlink_metadata(path)?.ino() };
+    let first = OwnedFd::from(socket);
+    let mut sockets = Vec::with_capacity(shards);
+    for _ in 1..shards {
+        sockets.push(first.try_clone()?);
+    }
+    sockets.push(first);
+    Ok((file, sockets))
+}
+
+fn make_room(path: &Path) -> io::Result<()> {
+    let Ok(data) = fs::symlink_metadata(path) else { return Ok(()) };
+    if !data.file_type().is_socket() {
+        let what = format!("{} exists and is no socket", path.display());
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+    }
+    if UnixStream::connect(path).is_ok() {
+        let what = format!("another process listens on {}", path.display());
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, what));
+    }
+    fs::remove_file(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("ringgate-{name}-{}.sock", std::process::id()))
+    }
+
+    #[test]
+    fn a_socket_file_has_its_mode_and_goes_with_its_owner() {
+        let path = scratch("mode");
+        let (file, sockets) = listen(&path, MODE_DEFAULT, 2).expect("a socket");
+        assert_eq!(sockets.len(), 2);
+        assert_eq!(fs::metadata(&path).expect("it is there").mode() & 0o777, MODE_DEFAULT);
+        let busy = listen(&path, MODE_DEFAULT, 1).expect_err("somebody listens");
+        assert_eq!(busy.kind(), io::ErrorKind::AddrInUse);
+        drop((file, sockets));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_anything_else_is_not() {
+        let path = scratch("stale");
+        drop(UnixListener::bind(&path).expect("a socket"));
+        assert!(path.exists(), "it is stale now");
+        let (file, _sockets) = listen(&path, MODE_DEFAULT, 1).expect("replaced");
+        drop(file);
+        fs::write(&path, "precious").expect("a file");
+        let kept = listen(&path, MODE_DEFAULT, 1).expect_err("no socket");
+        assert_eq!(kept.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).expect("kept"), b"precious");
+        fs::remove_file(&path).expect("cleaned up");
+    }
+}
