@@ -1,12 +1,15 @@
 //! The command line, and what it becomes. Not what it does: see `main` and each command's own file.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::idle::Idle;
 use crate::plan::Plan;
-use crate::request::{Era, Mix, Tool};
+use crate::request::{Era, Kind, Mix, Tool};
+use crate::suite::Suite;
 use crate::target::Target;
 
 /// Load generator and floors for ringgate. Every answer is checked; one wrong answer makes the exit code 1.
@@ -25,6 +28,12 @@ pub enum Command {
     Load(Box<LoadArgs>),
     /// Be the floor: an `io_uring` echo that parses nothing.
     Raw(RawArgs),
+    /// Hold connections that do nothing, and see what they cost.
+    Idle(IdleArgs),
+    /// Measure the rows of the design for TCP, Unix sockets and stdio beside the floor.
+    Suite(Box<SuiteArgs>),
+    /// What the load generator itself could do if sockets cost nothing.
+    Ceiling(CeilingArgs),
 }
 
 /// `load`.
@@ -86,9 +95,9 @@ pub struct LoadArgs {
 /// `raw`.
 #[derive(Debug, clap::Args)]
 pub struct RawArgs {
-    /// `tcp://HOST:PORT` or `unix:///PATH`.
-    #[arg(long)]
-    pub listen: Target,
+    /// `tcp://HOST:PORT` or `unix:///PATH`; may stand several times.
+    #[arg(long, required = true)]
+    pub listen: Vec<Target>,
     /// Core to pin to.
     #[arg(long)]
     pub core: Option<usize>,
@@ -102,6 +111,190 @@ pub struct RawArgs {
 pub enum RawMode {
     /// Writes back what it reads.
     Echo,
+}
+
+/// `idle`.
+#[derive(Debug, clap::Args)]
+pub struct IdleArgs {
+    /// `tcp://HOST:PORT` or `unix:///PATH`.
+    #[arg(long)]
+    pub target: Target,
+    /// Idle connections.
+    #[arg(long, default_value_t = 10_000)]
+    pub connections: u32,
+    /// The server's process.
+    #[arg(long)]
+    pub server_pid: u32,
+    /// Begin a legacy session on each before it falls silent.
+    #[arg(long)]
+    pub introduce: bool,
+    /// Load this many connections without and with the idle ones, and compare p99.
+    #[arg(long)]
+    pub busy: Option<u32>,
+    /// Requests outstanding on each busy connection.
+    #[arg(long, default_value_t = 1)]
+    pub outstanding: u32,
+    /// Time measured of each busy run.
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    pub duration: Duration,
+    /// Cores to load from.
+    #[arg(long, value_delimiter = ',')]
+    pub core: Vec<usize>,
+    /// Busy connections expect their bytes back, as from `ringgate-bench raw`.
+    #[arg(long)]
+    pub raw: bool,
+    /// Write the report as JSON.
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+}
+
+/// `suite`.
+#[derive(Debug, clap::Args)]
+pub struct SuiteArgs {
+    /// The gateway's program.
+    #[arg(long, default_value = "target/release/ringgate")]
+    pub gateway: PathBuf,
+    /// Its configuration; the suite sets the listeners by the environment.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// More environment for it, as KEY=VALUE; may stand several times.
+    #[arg(long, value_parser = environment)]
+    pub env: Vec<(String, OsString)>,
+    /// Core of the servers.
+    #[arg(long, default_value_t = 0)]
+    pub server_core: usize,
+    /// Core of the load.
+    #[arg(long, default_value_t = 1)]
+    pub load_core: usize,
+    /// Runs of each load; the median counts.
+    #[arg(long, default_value_t = 3)]
+    pub repeats: usize,
+    /// Time measured in each run.
+    #[arg(long, default_value = "3s", value_parser = duration)]
+    pub duration: Duration,
+    /// Time before measuring.
+    #[arg(long, default_value = "1s", value_parser = duration)]
+    pub warmup: Duration,
+    /// Idle connections.
+    #[arg(long, default_value_t = 10_000)]
+    pub idle: u32,
+    /// Only rows whose name contains this: tcp, unix, stdio, idle, calm, ….
+    #[arg(long)]
+    pub only: Option<String>,
+    /// Length of the echoed message, at least 16.
+    #[arg(long, default_value_t = 16)]
+    pub message_bytes: usize,
+    /// Keep the result as bench/record/DATE-COMMIT.json.
+    #[arg(long)]
+    pub record: bool,
+    /// Write the result as JSON.
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+    /// Write the result as one HTML page with plots.
+    #[arg(long)]
+    pub html: Option<PathBuf>,
+}
+
+/// `ceiling`.
+#[derive(Debug, clap::Args)]
+pub struct CeilingArgs {
+    /// Lanes, as `load` has connections.
+    #[arg(long, default_value_t = 1000)]
+    pub connections: u32,
+    /// Requests outstanding on each.
+    #[arg(long, default_value_t = 16)]
+    pub outstanding: u32,
+    /// Time measured.
+    #[arg(long, default_value = "2s", value_parser = duration)]
+    pub duration: Duration,
+    /// Length of the echoed message, at least 16.
+    #[arg(long, default_value_t = 16)]
+    pub message_bytes: usize,
+    /// Core to run on.
+    #[arg(long)]
+    pub core: Option<usize>,
+}
+
+impl IdleArgs {
+    /// What they describe.
+    pub fn idle(&self) -> Idle {
+        let busy = self.busy.map(|connections| Plan {
+            connections,
+            outstanding: self.outstanding,
+            duration: self.duration,
+            cores: self.core.clone(),
+            raw: self.raw,
+            server_pid: Some(self.server_pid),
+            ..plain(self.target.clone(), 16)
+        });
+        Idle {
+            target: self.target.clone(),
+            connections: self.connections,
+            introduced: self.introduce,
+            server_pid: self.server_pid,
+            busy,
+        }
+    }
+}
+
+impl SuiteArgs {
+    /// What they describe.
+    pub fn suite(&self) -> Suite {
+        Suite {
+            gateway: self.gateway.clone(),
+            config: self.config.clone(),
+            environment: self.env.clone(),
+            server_core: self.server_core,
+            load_core: self.load_core,
+            repeats: self.repeats,
+            duration: self.duration,
+            warmup: self.warmup,
+            idle: self.idle,
+            only: self.only.clone(),
+            tool: echo(self.message_bytes),
+        }
+    }
+}
+
+impl CeilingArgs {
+    /// What they describe; the target is never opened.
+    pub fn plan(&self) -> Plan {
+        Plan {
+            connections: self.connections,
+            outstanding: self.outstanding,
+            duration: self.duration,
+            ..plain(Target::Stdio(vec!["nobody".to_owned()]), self.message_bytes)
+        }
+    }
+}
+
+/// One connection that echoes, in the legacy era.
+fn plain(target: Target, message_bytes: usize) -> Plan {
+    Plan {
+        target,
+        connections: 1,
+        outstanding: 1,
+        duration: Duration::from_secs(5),
+        warmup: Duration::from_secs(1),
+        grace: Duration::from_secs(5),
+        mix: Mix(vec![(Kind::ToolsCall, 1)]),
+        rate: None,
+        era: Era::Legacy,
+        tool: echo(message_bytes),
+        cores: Vec::new(),
+        raw: false,
+        server_pid: None,
+    }
+}
+
+fn echo(message_bytes: usize) -> Tool {
+    Tool { name: "echo".to_owned(), argument: "message".to_owned(), message_bytes }
+}
+
+/// Reads `KEY=VALUE`.
+fn environment(text: &str) -> Result<(String, OsString), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not KEY=VALUE"))?;
+    Ok((key.to_owned(), OsString::from(value)))
 }
 
 impl LoadArgs {

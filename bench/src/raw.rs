@@ -7,11 +7,13 @@
     reason = "the floor has no shard::rt to stand on; this file is where it meets the runtime"
 )]
 
+use std::io;
 use std::rc::Rc;
 
 use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
 use monoio::net::{TcpListener, UnixListener};
+use monoio::task::JoinHandle;
 
 use crate::failure::Failure;
 use crate::ring;
@@ -49,45 +51,52 @@ pub fn bind(listen: &Target) -> Result<Bound, Failure> {
     }
 }
 
-/// Serves for ever on this thread, pinned to `core`.
-pub fn serve(bound: Bound, core: Option<usize>) -> Result<(), Failure> {
+/// Serves all of `bound` for ever on this thread, pinned to `core`.
+pub fn serve(bound: Vec<Bound>, core: Option<usize>) -> Result<(), Failure> {
     if let Some(core) = core {
         ring::pin(core)?;
     }
-    let failed = || Failure::io("listen");
     ring::runtime()?.block_on(async {
         let mut accepts = Vec::new();
-        match bound {
-            Bound::Tcp(listener) => {
-                let listener = Rc::new(TcpListener::from_std(listener).map_err(failed())?);
-                for _ in 0..ACCEPTS {
-                    let listener = Rc::clone(&listener);
-                    accepts.push(monoio::spawn(async move {
-                        while let Ok((stream, _)) = listener.accept().await {
-                            if stream.set_nodelay(true).is_ok() {
-                                monoio::spawn(echo(stream));
-                            }
-                        }
-                    }));
-                }
-            }
-            Bound::Unix(listener) => {
-                let listener = Rc::new(UnixListener::from_std(listener).map_err(failed())?);
-                for _ in 0..ACCEPTS {
-                    let listener = Rc::clone(&listener);
-                    accepts.push(monoio::spawn(async move {
-                        while let Ok((stream, _)) = listener.accept().await {
-                            monoio::spawn(echo(stream));
-                        }
-                    }));
-                }
-            }
+        for bound in bound {
+            accepts.extend(accept(bound).map_err(Failure::io("listen"))?);
         }
         for accept in accepts {
             accept.await;
         }
         Err(Failure::Server("accepting failed; are there descriptors left?".to_owned()))
     })
+}
+
+fn accept(bound: Bound) -> io::Result<Vec<JoinHandle<()>>> {
+    let mut accepts = Vec::new();
+    match bound {
+        Bound::Tcp(listener) => {
+            let listener = Rc::new(TcpListener::from_std(listener)?);
+            for _ in 0..ACCEPTS {
+                let listener = Rc::clone(&listener);
+                accepts.push(monoio::spawn(async move {
+                    while let Ok((stream, _)) = listener.accept().await {
+                        if stream.set_nodelay(true).is_ok() {
+                            monoio::spawn(echo(stream));
+                        }
+                    }
+                }));
+            }
+        }
+        Bound::Unix(listener) => {
+            let listener = Rc::new(UnixListener::from_std(listener)?);
+            for _ in 0..ACCEPTS {
+                let listener = Rc::clone(&listener);
+                accepts.push(monoio::spawn(async move {
+                    while let Ok((stream, _)) = listener.accept().await {
+                        monoio::spawn(echo(stream));
+                    }
+                }));
+            }
+        }
+    }
+    Ok(accepts)
 }
 
 async fn echo<S: AsyncReadRent + AsyncWriteRent>(mut stream: S) {

@@ -1,5 +1,6 @@
 //! Reports as lines for a terminal: columns that align. Not printing: see `terminal`.
 
+use crate::idle::IdleReport;
 use crate::report::Report;
 
 /// Rows of cells under a head, each column as wide as its widest cell; the first column stands left, others right.
@@ -102,6 +103,36 @@ pub fn report(report: &Report) -> String {
     rows.push(row("faults", if faults.is_empty() { "none".to_owned() } else { faults.join(", ") }));
     rows.extend(report.samples.iter().map(|sample| row("", sample.clone())));
     let lines: Vec<String> = rows.iter().map(|row| format!("{:<14} {}", row[0], row[1])).collect();
+    lines.join("\n") + "\n"
+}
+
+/// What idle connections cost, a line for each thing.
+pub fn idle(report: &IdleReport) -> String {
+    let began = if report.introduced { ", each with a session" } else { "" };
+    let mut lines = vec![
+        format!(
+            "{:<14} {} idle connections to {}{began}",
+            "load", report.connections, report.target
+        ),
+        format!(
+            "{:<14} {:.0} B for each ({} KiB before, {} KiB with them)",
+            "server memory",
+            report.rss_bytes_per_connection,
+            report.rss_before_bytes / 1024,
+            report.rss_bytes / 1024
+        ),
+    ];
+    for (name, busy) in [("without them", &report.without), ("beside them", &report.with)] {
+        if let Some(busy) = busy {
+            lines.push(format!(
+                "{name:<14} {} msg/s, p50 {}, p99 {}, faults {}",
+                count(busy.messages_per_s),
+                micros(busy.latency_us.p50),
+                micros(busy.latency_us.p99),
+                busy.faults_sum()
+            ));
+        }
+    }
     lines.join("\n") + "\n"
 }
 
