@@ -268,8 +268,8 @@ impl CeilingArgs {
     }
 }
 
-/// One connection that echoes, in the legacy era.
-fn plain(target: Target, message_bytes: usize) -> Plan {
+/// One connection that echoes, in the legacy era: what commands without these options load with.
+pub fn plain(target: Target, message_bytes: usize) -> Plan {
     Plan {
         target,
         connections: 1,

@@ -2,13 +2,14 @@
 //! says more about the generator than about the server.
 
 use crate::check::Checker;
-use crate::clock::{Clock, Window};
+use crate::clock::{Clock, Window, seconds};
 use crate::failure::Failure;
 use crate::lane::{Desk, Lane};
 use crate::plan::Plan;
+use crate::process::usage;
 use crate::tally::Tally;
 
-/// Messages a second that one core builds, sends to nobody and checks. The answers are the requests (raw), so each is
+/// Messages a second of CPU time that one core builds, sends to nobody and checks. The answers are the requests (raw), so each is
 /// compared in full, as an answer of that length would be.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
 pub fn measure(plan: &Plan) -> Result<f64, Failure> {
@@ -23,13 +24,14 @@ pub fn measure(plan: &Plan) -> Result<f64, Failure> {
         paced: false,
     };
     let mut lanes: Vec<Lane> = (0..plan.connections)
-        .map(|number| Lane::new(number, u64::from(number), plan.outstanding))
+        .map(|number| Lane::new(number, u64::from(number), plan.outstanding, desk.round.len()))
         .collect();
     let clock = Clock::start();
     for lane in &mut lanes {
         lane.fill(&desk, clock.now_ns());
     }
     let mut bytes = Vec::new();
+    let before = usage(std::process::id())?;
     while clock.now_ns() < window.close_ns {
         for lane in &mut lanes {
             std::mem::swap(&mut bytes, &mut lane.out);
@@ -37,5 +39,6 @@ pub fn measure(plan: &Plan) -> Result<f64, Failure> {
             bytes.clear();
         }
     }
-    Ok(desk.tally.answers as f64 / window.seconds())
+    let after = usage(std::process::id())?;
+    Ok(desk.tally.answers_ever as f64 / seconds(after.cpu_ns - before.cpu_ns))
 }

@@ -30,7 +30,7 @@ pub struct Lane {
     number: u32,
     salt: u64,
     slots: Slots,
-    /// Where in the round of the mix this lane is.
+    /// Where in the round of the mix this lane is; the round's length is its start again.
     turn: usize,
     /// Bytes that wait to be written.
     pub out: Vec<u8>,
@@ -42,13 +42,13 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// Lane `number` with room for `outstanding` requests; tokens depend on `salt`.
-    pub fn new(number: u32, salt: u64, outstanding: u32) -> Self {
+    /// Lane `number` with room for `outstanding` requests of a round of `round` requests; tokens depend on `salt`.
+    pub fn new(number: u32, salt: u64, outstanding: u32, round: usize) -> Self {
         Self {
             number,
             salt,
             slots: Slots::new(outstanding),
-            turn: number as usize,
+            turn: number as usize % round.max(1),
             out: Vec::new(),
             late: VecDeque::new(),
             answers: 0,
@@ -136,7 +136,11 @@ impl Lane {
     }
 
     fn send(&mut self, desk: &Desk, at_ns: u64) -> bool {
-        let request = desk.round[self.turn % desk.round.len()];
+        // A comparison, not a division: this is the hot path.
+        if self.turn >= desk.round.len() {
+            self.turn = 0;
+        }
+        let request = desk.round[self.turn];
         let Some(id) = self.slots.open(Waiting { at_ns, request }) else { return false };
         self.turn += 1;
         desk.checker.render(request, id, self.salt, &mut self.out);

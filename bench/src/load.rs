@@ -13,8 +13,8 @@ use crate::clock::{Clock, Window, nanos};
 use crate::failure::Failure;
 use crate::handshake::introduce;
 use crate::plan::Plan;
-use crate::process::{Usage, usage};
-use crate::report::{Measured, Report};
+use crate::process::{machine_ns, usage};
+use crate::report::{Look, Measured, Report};
 use crate::request::Era;
 use crate::tally::Tally;
 use crate::worker::{self, Ready};
@@ -75,8 +75,12 @@ pub fn run(plan: &Plan, tell: &mut dyn FnMut(Progress)) -> Result<Report, Failur
             });
         }
     };
-    let look = || -> Result<(Option<Usage>, Usage), Failure> {
-        Ok((server_pid.map(usage).transpose()?, usage(us)?))
+    let look = || -> Result<Look, Failure> {
+        Ok(Look {
+            server: server_pid.map(usage).transpose()?,
+            own: usage(us)?,
+            machine_ns: machine_ns()?,
+        })
     };
     wait(window.open_ns);
     let open = look()?;

@@ -39,6 +39,9 @@ pub struct Report {
     pub server: Option<Server>,
     /// Part of its threads' time that the load generator worked, 0 to 1: near 1 it was the limit itself.
     pub generator_busy: f64,
+    /// Cores that neither server nor load generator used but somebody did: near 0, or the figures are not to be trusted.
+    /// Absent when no server process was named.
+    pub foreign_cores: Option<f64>,
     /// Answers that were parsed, because they equalled none seen before.
     pub parsed: u64,
     /// Notifications received.
@@ -100,15 +103,26 @@ pub struct Server {
     pub rss_bytes_per_connection: Option<f64>,
 }
 
-/// The server before the first connection, and server and load generator at both ends of the window.
+/// Everybody's use of the machine at a moment.
+#[derive(Debug)]
+pub struct Look {
+    /// The server's.
+    pub server: Option<Usage>,
+    /// The load generator's.
+    pub own: Usage,
+    /// All processes' together, in nanoseconds.
+    pub machine_ns: u64,
+}
+
+/// What was measured from outside.
 #[derive(Debug)]
 pub struct Measured {
     /// The server before the first connection.
     pub before: Option<Usage>,
-    /// Both when measuring began.
-    pub open: (Option<Usage>, Usage),
-    /// Both when it ended.
-    pub close: (Option<Usage>, Usage),
+    /// When measuring began.
+    pub open: Look,
+    /// When it ended.
+    pub close: Look,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a report shows three digits")]
@@ -117,7 +131,7 @@ impl Report {
     pub fn new(plan: &Plan, tally: &Tally, window: Window, measured: &Measured) -> Self {
         let seconds = window.seconds();
         let at = |percent: f64| tally.latency.value_at_percentile(percent) as f64 / 1e3;
-        let server = measured.open.0.zip(measured.close.0).map(|(open, close)| {
+        let server = measured.open.server.zip(measured.close.server).map(|(open, close)| {
             let cpu_ns = close.cpu_ns.saturating_sub(open.cpu_ns) as f64;
             let growth = |before: Usage| {
                 (close.rss_bytes as f64 - before.rss_bytes as f64) / f64::from(plan.connections)
@@ -130,7 +144,9 @@ impl Report {
                 rss_bytes_per_connection: measured.before.map(growth),
             }
         });
-        let own_ns = measured.close.1.cpu_ns.saturating_sub(measured.open.1.cpu_ns) as f64;
+        let own_ns = measured.close.own.cpu_ns.saturating_sub(measured.open.own.cpu_ns) as f64;
+        let foreign_ns =
+            measured.close.machine_ns.saturating_sub(measured.open.machine_ns) as f64 - own_ns;
         let mean = tally.answers as f64 / f64::from(plan.connections);
         let slowest = tally.by_connection.iter().copied().min().unwrap_or(0);
         Self {
@@ -164,6 +180,9 @@ impl Report {
             },
             server,
             generator_busy: own_ns / 1e9 / seconds / (plan.cores.len().max(1) as f64),
+            foreign_cores: server
+                .map(|server| foreign_ns / 1e9 / seconds - server.cores)
+                .map(|cores| cores.max(0.0)),
             parsed: tally.parsed,
             notifications: tally.notifications,
             unsent: tally.unsent,

@@ -94,6 +94,9 @@ pub fn report(report: &Report) -> String {
             report.parsed
         ),
     ));
+    if let Some(cores) = report.foreign_cores {
+        rows.push(row("others", format!("used {cores:.2} cores of this machine meanwhile")));
+    }
     let faults: Vec<String> = report
         .faults
         .iter()

@@ -7,6 +7,8 @@ use crate::table::{align, count, micros};
 
 /// A floor that leaves its core idle for more than this was held up by the load: then CPU a message decides.
 const SATURATED_CORES: f64 = 0.85;
+/// Others that use more of the machine than this spoil a figure.
+const FOREIGN_CORES: f64 = 0.10;
 /// The slowest connection gets at least this part of the mean.
 const FAIR: f64 = 0.5;
 /// p99.9 stays under this many times p50.
@@ -45,8 +47,15 @@ impl Verdict {
             servers.map(|(floor, gateway)| floor.cpu_ns_per_message / gateway.cpu_ns_per_message);
         let held_up = servers.filter(|(floor, _)| floor.cores < SATURATED_CORES).and(cpu_ratio);
         let mut note = notes(gateway);
+        let foreign = floor.foreign_cores.unwrap_or(0.0).max(gateway.foreign_cores.unwrap_or(0.0));
+        if foreign > FOREIGN_CORES {
+            note.push(format!("others used {foreign:.2} cores: not to be trusted"));
+        }
         if held_up.is_some() {
-            note.push("floor held up by the load: judged by CPU".to_owned());
+            note.push(format!(
+                "floor held up by the load{}",
+                if bar.is_some() { ": judged by CPU" } else { "" }
+            ));
         }
         let figure = |report: &Report| {
             let cpu = report

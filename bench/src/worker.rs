@@ -8,7 +8,7 @@
 )]
 
 use std::cell::RefCell;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -56,13 +56,14 @@ pub fn run(
         paced: rate.is_some(),
     }));
     let outstanding = plan.outstanding;
+    let round = desk.borrow().round.len();
     ring::runtime()?.block_on(async {
         let mut connections = Vec::new();
         let mut tasks = Vec::new();
         for (number, socket, carry) in sockets {
             let failed = || Failure::io("register a connection");
             let stream = socket.try_clone().and_then(TcpStream::from_std).map_err(failed())?;
-            let lane = Lane::new(number, scatter(salt ^ u64::from(number)), outstanding);
+            let lane = Lane::new(number, scatter(salt ^ u64::from(number)), outstanding, round);
             let connection = Rc::new(Connection::new(lane, socket));
             connections.push(Rc::clone(&connection));
             tasks.push(monoio::spawn(connection.serve(
@@ -73,13 +74,21 @@ pub fn run(
                 outstanding as usize * request_bytes,
             )));
         }
-        monoio::spawn(watch(connections.clone(), Rc::clone(&desk), clock, window, progress));
+        monoio::spawn(watch(
+            connections.iter().map(Rc::downgrade).collect(),
+            Rc::clone(&desk),
+            clock,
+            window,
+            progress,
+        ));
         if let Some(rate) = rate {
             pace(&connections, &desk, clock, rate).await?;
         }
         for task in tasks {
             task.await;
         }
+        // A socket's close is an operation of the ring: without one more turn it would stay open with the process.
+        monoio::time::sleep(Duration::from_millis(1)).await;
         Ok::<(), Failure>(())
     })?;
     let mut desk = desk.borrow_mut();
@@ -88,9 +97,10 @@ pub fn run(
     Ok(std::mem::replace(&mut desk.tally, empty))
 }
 
-/// Tells the progress, and hangs up on connections that still wait when the grace is over.
+/// Tells the progress, and hangs up on connections that still wait when the grace is over. It holds none of them: the
+/// runtime drops no task that still sleeps, and they would stay open with it.
 async fn watch(
-    connections: Vec<Rc<Connection>>,
+    connections: Vec<Weak<Connection>>,
     desk: Rc<RefCell<Desk>>,
     clock: Clock,
     window: Window,
@@ -100,7 +110,7 @@ async fn watch(
         monoio::time::sleep(PROGRESS_EVERY).await;
         progress.store(desk.borrow().tally.answers_ever, Ordering::Relaxed);
     }
-    for connection in &connections {
+    for connection in connections.iter().filter_map(Weak::upgrade) {
         connection.hang_up();
     }
 }
