@@ -50,15 +50,15 @@ fn cpu_ns(pid: u32) -> Result<u64, Failure> {
     Ok(if ticks_ns > threads_ns + 50 * TICK_NS { ticks_ns } else { threads_ns })
 }
 
-/// User, system and stolen time of the whole machine, in nanoseconds. Interrupts are left out: on loopback they are
-/// the load's own.
+/// Time in which the machine's cores worked for anybody or were stolen from it, in nanoseconds. Interrupts count: a
+/// kernel without precise interrupt accounting charges them to the interrupted process, whose time is subtracted.
 pub fn machine_ns() -> Result<u64, Failure> {
     let stat = read("/proc/stat")?;
     let line = stat.lines().next().unwrap_or_default();
     let fields: Vec<u64> =
         line.split_whitespace().skip(1).filter_map(|text| text.parse().ok()).collect();
     let field = |at: usize| fields.get(at).copied().unwrap_or(0);
-    Ok((field(0) + field(1) + field(2) + field(7)) * TICK_NS)
+    Ok((field(0) + field(1) + field(2) + field(5) + field(6) + field(7)) * TICK_NS)
 }
 
 fn rss_bytes(pid: u32) -> Result<u64, Failure> {
