@@ -303,7 +303,8 @@ impl Suite {
     /// TCP first, Unix second among its targets.
     fn start_gateway(&self, folder: &Path) -> Result<Server, Failure> {
         let tcp = free_port()?;
-        let unix = folder.join("gateway");
+        // A name of its own each time: the ring of a gateway that was just killed may hold its listener a while longer.
+        let unix = folder.join(tcp.to_string().replace("tcp://127.0.0.1:", "gateway-"));
         let mut arguments = vec![OsString::from("serve")];
         if let Some(config) = &self.config {
             arguments.extend([OsString::from("--config"), config.into()]);
@@ -312,6 +313,11 @@ impl Suite {
         let mut environment = vec![
             ("RINGGATE_TCP__LISTEN".to_owned(), OsString::from(listen)),
             ("RINGGATE_UNIX__LISTEN".to_owned(), unix.clone().into_os_string()),
+            // Idle connections and busy ones beside them, all on one shard: more than its default lets in.
+            (
+                "RINGGATE_LIMITS__CLIENTS_MAX".to_owned(),
+                OsString::from((self.idle + 4096).to_string()),
+            ),
         ];
         environment.extend(self.environment.iter().cloned());
         Server::start(
