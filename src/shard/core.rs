@@ -431,6 +431,8 @@ impl<D: Domain> Core<D> {
         if self.phase < Phase::Stopping {
             self.phase = Phase::Stopping;
             self.wake_on_phase();
+            // So that the task that hears it ends too.
+            self.mailbox.bell.ring();
             for id in self.links.ids() {
                 self.close(id, Cow::Borrowed("the gateway is stopping"));
             }
