@@ -1,17 +1,97 @@
-//! `ringgate serve`: from a configuration to a running gateway. The one place where the process meets
-//! the shards.
+//! `ringgate serve`: from a configuration to a running gateway, and from a signal to its end. The one
+//! place where the process meets the shards.
 
-use super::config::Config;
+use std::sync::Arc;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::config::{Config, Count, Driver};
+use crate::gateway::Gateway;
+use crate::gateway::builtin::Builtin;
+use crate::gateway::settings::Target;
+use crate::shard::rt::DriverChoice;
+use crate::transport::{Listen, Server, ServerConfig};
 
 /// Runs the gateway until it is told to stop. With `stdio` its one client is on stdin and stdout, and
 /// it ends with that client.
 pub fn serve(config: &Config, stdio: bool) -> Result<(), String> {
     raise_open_files();
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| error.to_string())?;
+    let plan = plan(config, stdio);
+    let settings = config
+        .settings(plan.shard_count())
+        .map_err(|error| format!("no random numbers: {error}"))?;
+    let settings = Arc::new(settings);
+    let has_folder = config
+        .upstreams
+        .iter()
+        .any(|upstream| matches!(upstream.target, Target::Builtin { folder: Some(_) }));
+    let server = Server::start(&plan, move |shard| {
+        Gateway::new(Arc::clone(&settings), shard, Builtin::new(has_folder))
+    })
+    .map_err(|error| error.to_string())?;
+    for bound in server.bound() {
+        tracing::info!("listening on {bound}");
+    }
     for upstream in &config.upstreams {
         tracing::info!(upstream = upstream.name, prefix = upstream.prefix, "configured");
     }
-    let _ = stdio;
-    Err("the shards are not connected".to_owned())
+    if let Some(driver) = server.drivers().first() {
+        tracing::info!(shards = server.drivers().len(), ?driver, "serving");
+    }
+    // The first signal drains, the second ends at once.
+    let ends = server.ends();
+    let handle = signals.handle();
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for (count, _signal) in signals.forever().enumerate() {
+                if count == 0 {
+                    tracing::info!("draining; a second signal ends at once");
+                    ends.drain();
+                } else {
+                    ends.stop();
+                }
+            }
+        })
+        .map_err(|error| error.to_string())?;
+    let ended = server.join().map_err(|error| error.to_string());
+    handle.close();
+    tracing::info!("ended");
+    ended
+}
+
+/// What the server is told.
+fn plan(config: &Config, stdio: bool) -> ServerConfig {
+    let mut listens = Vec::new();
+    // A gateway that belongs to one client takes no others.
+    if !stdio {
+        listens.extend(config.tcp.map(Listen::Tcp));
+        listens.extend(
+            config
+                .unix
+                .as_ref()
+                .map(|unix| Listen::Unix { path: unix.path.clone(), mode: unix.mode }),
+        );
+    }
+    ServerConfig {
+        listens,
+        shards: match config.shards.count {
+            _ if stdio => Some(1),
+            Count::Auto => None,
+            Count::Fixed(count) => Some(count),
+        },
+        driver: match config.shards.driver {
+            Driver::Auto => DriverChoice::Auto,
+            Driver::IoUring => DriverChoice::IoUring,
+            Driver::Epoll => DriverChoice::Epoll,
+        },
+        ring_entries: config.shards.ring_entries,
+        limits: Arc::new(config.limits.clone()),
+        upstreams: config.upstreams.iter().map(|upstream| upstream.target.clone()).collect(),
+        ..ServerConfig::default()
+    }
 }
 
 /// Takes as many file descriptors as the system lets this process have: the soft limit is a courtesy

@@ -112,7 +112,7 @@ pub enum Effect {
         to: ShardId,
         mail: Mail,
     },
-    /// Read a text file of the built-in upstream's folder. Answered by [`Event::TextRead`].
+    /// Read the text file at `path`, which lies in the built-in upstream's folder. Answered by [`Event::TextRead`].
     ReadText {
         ticket: u64,
         path: String,

@@ -89,6 +89,8 @@ pub enum Stage {
 #[derive(Debug, Default)]
 pub struct Held {
     pub asks: Vec<HeldAsk>,
+    /// The upstream has not got the call yet: it asked before, and is answered first.
+    pub unsent: bool,
     /// The upstream answered the call before the client came back.
     pub answer: Option<Early>,
 }

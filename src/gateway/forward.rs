@@ -299,7 +299,7 @@ impl Gateway {
     }
 
     /// Writes the request to its lane.
-    fn send(
+    pub(super) fn send(
         &mut self,
         now: Now,
         key: FlightKey,
@@ -308,6 +308,12 @@ impl Gateway {
         parsed: &Params<'_>,
         out: &mut Effects,
     ) {
+        if self.lanes.get(lane).is_some_and(|lane| lane.client().is_some())
+            && parsed.meta.is_modern()
+            && self.put_pending_asks(now, key, lane, params, out)
+        {
+            return;
+        }
         let (Some(flight), Some(to)) = (self.flights.get_mut(key), self.lanes.get(lane)) else {
             return;
         };
@@ -350,9 +356,6 @@ impl Gateway {
         self.frame_for(lane, out, |out| out.extend_from_slice(&bytes));
         self.scratch = bytes;
         self.scratch.clear();
-        if from == Era::Modern && is_own {
-            self.put_pending_asks(now, key, lane, params, out);
-        }
     }
 
     /// What the upstream itself calls the thing, where that differs.

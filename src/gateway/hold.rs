@@ -35,31 +35,39 @@ impl Gateway {
             method,
             params: params.text().into(),
         };
-        // A call that is held already takes the question along; else the one that was made last.
+        // Which call it is for, the upstream does not say. All are this client's, so any will do; the
+        // oldest that has not been asked for yet is the likeliest, and spreads the questions.
         let of_client =
             self.clients.get(client).map(|client| client.flights.clone()).unwrap_or_default();
-        let mut fit: Option<(bool, FlightKey)> = None;
+        let mut fit: Option<(usize, FlightKey)> = None;
         for key in of_client {
             let Some(flight) = self.flights.get(key).filter(|flight| flight.lane == Some(lane))
             else {
                 continue;
             };
             let is_modern = matches!(flight.asker, Asker::Client { era: Era::Modern, .. });
-            let is_held = matches!(flight.stage, Stage::Held(_));
-            if is_modern && flight.method.may_ask() && (is_held || flight.is_sent()) {
-                fit = fit.max(Some((is_held, key)));
+            if !is_modern || !flight.method.may_ask() {
+                continue;
+            }
+            let asked = match &flight.stage {
+                Stage::Sent => 0,
+                Stage::Held(held) => 1 + held.asks.len(),
+                _ => continue,
+            };
+            if fit.is_none_or(|(least, _)| asked < least) {
+                fit = Some((asked, key));
             }
         }
         match fit {
-            Some((true, key)) => {
+            Some((1.., key)) => {
                 if let Some(Stage::Held(held)) =
                     self.flights.get_mut(key).map(|flight| &mut flight.stage)
                 {
                     held.asks.push(ask);
                 }
             }
-            Some((false, key)) => {
-                self.hold(key, vec![ask]);
+            Some((0, key)) => {
+                self.hold(key, vec![ask], false);
                 self.say_input_required(now, key, out);
             }
             None => {
@@ -81,8 +89,9 @@ impl Gateway {
         }
     }
 
-    /// A modern client's call has gone out on its own lane: its digest is kept, and what the upstream
-    /// asked before is put to it.
+    /// A modern client's call is about to go out on its own lane: its digest is kept. What the upstream
+    /// asked before is put to the client first (a file server may wait for the roots that decide what
+    /// the call may touch); true if so.
     pub(super) fn put_pending_asks(
         &mut self,
         now: Now,
@@ -90,23 +99,26 @@ impl Gateway {
         lane: LaneKey,
         params: Json<'_>,
         out: &mut Effects,
-    ) {
-        let Some(flight) = self.flights.get_mut(key) else { return };
+    ) -> bool {
+        let Some(flight) = self.flights.get_mut(key) else { return false };
         if !flight.method.may_ask() || !matches!(flight.asker, Asker::Client { .. }) {
-            return;
+            return false;
         }
         flight.digest = digest(flight.method, params);
         let asks =
             self.lanes.get_mut(lane).map(|lane| std::mem::take(&mut lane.asks)).unwrap_or_default();
-        if !asks.is_empty() {
-            self.hold(key, asks);
-            self.say_input_required(now, key, out);
+        if asks.is_empty() {
+            return false;
         }
+        flight.lane = Some(lane);
+        self.hold(key, asks, true);
+        self.say_input_required(now, key, out);
+        true
     }
 
-    fn hold(&mut self, key: FlightKey, asks: Vec<HeldAsk>) {
+    fn hold(&mut self, key: FlightKey, asks: Vec<HeldAsk>, unsent: bool) {
         if let Some(flight) = self.flights.get_mut(key) {
-            flight.stage = Stage::Held(Box::new(Held { asks, answer: None }));
+            flight.stage = Stage::Held(Box::new(Held { asks, unsent, answer: None }));
         }
     }
 
@@ -193,7 +205,7 @@ impl Gateway {
             .into_iter()
             .partition(|ask| answers.get(&ask.key).is_some());
         let early = if missing.is_empty() { held.answer.take() } else { None };
-        let is_done = missing.is_empty();
+        let (is_done, is_unsent) = (missing.is_empty(), held.unsent);
         held.asks = missing;
         for ask in answered {
             if let Some(result) = answers.get(&ask.key) {
@@ -221,6 +233,9 @@ impl Gateway {
             self.wheel.cancel(alarm);
         }
         flight.alarm = Some(self.wheel.set(now.at, request, Alarm::Flight(key)));
+        if is_unsent {
+            self.send(now, key, lane, asked.params, asked.parsed, out);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use super::client::ClientKey;
 use super::door::{Effect, Effects};
 use super::flight::{Asker, Asking, Flight, FlightKey, Stage};
 use super::inbound::Asked;
+use super::settings::Target;
 use super::timer::Alarm;
 use super::{Gateway, answer, outbound};
 use crate::base::{Key, Now};
@@ -242,6 +243,12 @@ impl Gateway {
                 if let Some(flight) = self.flights.get_mut(key) {
                     flight.stage = Stage::Stepping { step: step + 1 };
                 }
+                let upstream = self.flights.get(key).map_or(0, |flight| flight.upstream);
+                let folder = match &self.settings.upstreams[upstream].target {
+                    Target::Builtin { folder: Some(folder) } => folder.join(path),
+                    _ => path.into(),
+                };
+                let path = folder.to_string_lossy().into_owned();
                 out.push(Effect::ReadText { ticket: key.to_bits(), path });
             }
             Outcome::Ask if era == Era::Legacy => self.ask_for_builtin(now, key, text, out),

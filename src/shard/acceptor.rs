@@ -78,10 +78,7 @@ pub(super) fn admit<D: Domain>(
 
 /// Awaits `wait`, or `None` when the shard drains first; the wait is then given up, and its socket
 /// with it.
-async fn until_drain<D: Domain, T>(
-    shard: &Shard<D>,
-    wait: impl Future<Output = T>,
-) -> Option<T> {
+async fn until_drain<D: Domain, T>(shard: &Shard<D>, wait: impl Future<Output = T>) -> Option<T> {
     let mut wait = pin!(wait);
     let mut met = false;
     poll_fn(|cx| {

@@ -248,7 +248,11 @@ impl<D: Domain> Core<D> {
             }
             return match self.links.get(id) {
                 Some(link) if link.life < Life::Closing => {
-                    if link.reads() { Verdict::Read } else { Verdict::Wait }
+                    if link.reads() {
+                        Verdict::Read
+                    } else {
+                        Verdict::Wait
+                    }
                 }
                 _ => self.discard(inbox),
             };
@@ -427,6 +431,8 @@ impl<D: Domain> Core<D> {
         if self.phase < Phase::Stopping {
             self.phase = Phase::Stopping;
             self.wake_on_phase();
+            // So that the task that hears it ends too.
+            self.mailbox.bell.ring();
             for id in self.links.ids() {
                 self.close(id, Cow::Borrowed("the gateway is stopping"));
             }

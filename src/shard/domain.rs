@@ -3,7 +3,7 @@
 
 use super::post::Post;
 use crate::base::{LinkId, Moment, Now};
-use crate::gateway::{Effects, Event};
+use crate::gateway::{Effects, Event, Gateway};
 
 /// A machine without sockets and clock: an event in, effects out, at once.
 pub trait Domain: 'static {
@@ -17,6 +17,20 @@ pub trait Domain: 'static {
     /// link stays open for them; it is asked again after each send to it, and now and then.
     fn owes(&self, _link: LinkId) -> bool {
         false
+    }
+}
+
+impl Domain for Gateway {
+    fn handle(&mut self, now: Now, event: Event<'_>, out: &mut Effects) {
+        Self::handle(self, now, event, out);
+    }
+
+    fn deadline(&self) -> Option<Moment> {
+        Self::deadline(self)
+    }
+
+    fn owes(&self, link: LinkId) -> bool {
+        Self::owes(self, link)
     }
 }
 

@@ -50,7 +50,10 @@ pub(super) enum Life {
 }
 
 /// See the module.
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state machine: that is `life`")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, not a state machine: that is `life`"
+)]
 pub(super) struct Link {
     /// Frames that wait, the writer's share excepted.
     pub(super) outbox: Vec<u8>,

@@ -80,16 +80,7 @@ pub fn seeds(shards: u16) -> io::Result<Vec<Seed>> {
     for (id, (mailbox, heard)) in (0..).zip(mail::mailboxes(shards)?) {
         let (post, commands) = Post::new(Arc::clone(&mailbox.bell));
         let (meter, muster) = (Arc::default(), Arc::clone(&muster));
-        seeds.push(Seed {
-            id: ShardId(id),
-            mailbox,
-            heard,
-            post,
-            commands,
-            meter,
-            muster,
-            origin,
-        });
+        seeds.push(Seed { id: ShardId(id), mailbox, heard, post, commands, meter, muster, origin });
     }
     // Set once, here.
     drop(muster.posts.set(seeds.iter().map(Seed::post).collect()));

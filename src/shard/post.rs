@@ -15,13 +15,25 @@ use crate::gateway::Transport;
 /// What other threads may ask of a shard.
 pub(super) enum Command {
     /// The answer to a dial.
-    Dialed { ticket: u64, outcome: Result<Dialed, String> },
+    Dialed {
+        ticket: u64,
+        outcome: Result<Dialed, String>,
+    },
     /// What was dialled has ended by itself: a child's exit.
-    Ended { ticket: u64, why: String },
+    Ended {
+        ticket: u64,
+        why: String,
+    },
     /// The answer to an errand.
-    TextRead { ticket: u64, text: Result<String, String> },
+    TextRead {
+        ticket: u64,
+        text: Result<String, String>,
+    },
     /// A client that was accepted elsewhere.
-    Client { socket: OwnedFd, transport: Transport },
+    Client {
+        socket: OwnedFd,
+        transport: Transport,
+    },
     Drain,
     Stop,
 }

@@ -127,8 +127,8 @@ impl Server {
             let core = config.pin.then(|| cores[usize::from(id.0) % cores.len()]);
             let dialer = Upstreams::new(Arc::clone(&config.upstreams), config.limits.connect);
             let (domain, started) = (Arc::clone(&domain), started.clone());
-            let thread = std::thread::Builder::new().name(format!("shard-{}", id.0)).spawn(
-                move || {
+            let thread =
+                std::thread::Builder::new().name(format!("shard-{}", id.0)).spawn(move || {
                     if let Some(core) = core
                         && !core.pin()
                     {
@@ -143,8 +143,7 @@ impl Server {
                         let _ = started.send(Err(told));
                     }
                     ended
-                },
-            )?;
+                })?;
             server.threads.push(thread);
         }
         drop(started);
@@ -197,6 +196,11 @@ impl Server {
         self.posts.iter().for_each(Post::stop);
     }
 
+    /// Ends the server from another thread.
+    pub fn ends(&self) -> Ends {
+        Ends { posts: self.posts.clone() }
+    }
+
     /// Waits until all shards have ended.
     pub fn join(mut self) -> io::Result<()> {
         let mut result = Ok(());
@@ -206,6 +210,24 @@ impl Server {
         }
         drop(self.files);
         result
+    }
+}
+
+/// See [`Server::ends`].
+#[derive(Clone)]
+pub struct Ends {
+    posts: Vec<Post>,
+}
+
+impl Ends {
+    /// See [`Server::drain`].
+    pub fn drain(&self) {
+        self.posts.iter().for_each(Post::drain);
+    }
+
+    /// See [`Server::stop`].
+    pub fn stop(&self) {
+        self.posts.iter().for_each(Post::stop);
     }
 }
 

@@ -126,21 +126,53 @@ struct Parts<'a> {
     doubled: Option<(&'static str, usize)>,
 }
 
+/// Which of [`Parts`] a key names.
+#[derive(Clone, Copy)]
+enum Part {
+    Version,
+    Id,
+    Method,
+    Params,
+    Result,
+    Error,
+    Other,
+}
+
+impl Part {
+    fn named(key: &str) -> Self {
+        match key {
+            "jsonrpc" => Self::Version,
+            "id" => Self::Id,
+            "method" => Self::Method,
+            "params" => Self::Params,
+            "result" => Self::Result,
+            "error" => Self::Error,
+            _ => Self::Other,
+        }
+    }
+}
+
 impl<'a> Parts<'a> {
-    fn put(&mut self, key: &str, at: usize, value: Json<'a>) {
-        let (place, doubled) = match key {
-            "jsonrpc" => (&mut self.version, "the key \"jsonrpc\" stands twice"),
-            "id" => (&mut self.id, "the key \"id\" stands twice"),
-            "method" => (&mut self.method, "the key \"method\" stands twice"),
-            "params" => (&mut self.params, "the key \"params\" stands twice"),
-            "result" => (&mut self.result, "the key \"result\" stands twice"),
-            "error" => (&mut self.error, "the key \"error\" stands twice"),
-            _ => return,
-        };
-        if place.is_some() {
-            self.doubled = Some((doubled, at));
-        } else {
-            *place = Some(value);
+    #[inline]
+    fn put(&mut self, part: Part, at: usize, value: Json<'a>) {
+        // Each arm names its field: a reference to one of several would force all into memory.
+        macro_rules! set {
+            ($field:ident, $doubled:literal) => {
+                if self.$field.is_some() {
+                    self.doubled = Some(($doubled, at));
+                } else {
+                    self.$field = Some(value);
+                }
+            };
+        }
+        match part {
+            Part::Version => set!(version, "the key \"jsonrpc\" stands twice"),
+            Part::Id => set!(id, "the key \"id\" stands twice"),
+            Part::Method => set!(method, "the key \"method\" stands twice"),
+            Part::Params => set!(params, "the key \"params\" stands twice"),
+            Part::Result => set!(result, "the key \"result\" stands twice"),
+            Part::Error => set!(error, "the key \"error\" stands twice"),
+            Part::Other => {}
         }
     }
 }
@@ -152,42 +184,47 @@ fn message<'a>(text: &'a str, mut scanner: Scanner<'a>) -> Result<Message<'a>, F
     if !scanner.take(b'}') {
         loop {
             let at = scanner.at();
-            let key = scanner.key().map_err(not_json)?;
+            let part = key(text, &mut scanner).map_err(not_json)?;
             let start = scanner.at();
             scanner.value().map_err(not_json)?;
             let value = Json::trusted(text.get(start..scanner.at()).unwrap_or("null"));
-            put(&mut parts, text, key, at, value);
-            scanner.space();
-            if scanner.take(b',') {
-                scanner.space();
-                continue;
-            }
-            if scanner.take(b'}') {
+            parts.put(part, at, value);
+            if !scanner.more(b'}').map_err(not_json)? {
                 break;
             }
-            return Err(Fault {
-                code: -32700,
-                what: "expected ',' or '}'",
-                at: scanner.at(),
-                id: None,
-            });
         }
     }
     scanner.end().map_err(not_json)?;
     judge(text, &parts)
 }
 
+/// Reads a key. The ones of nearly all messages are compared as they are mostly written; any other
+/// spelling takes the longer way.
 #[inline]
-fn put<'a>(parts: &mut Parts<'a>, text: &'a str, key: StringToken, at: usize, value: Json<'a>) {
-    let content = text.get(key.start..key.end).unwrap_or_default();
-    if key.escaped {
-        parts.put(&super::text::unescape(content), at, value);
-    } else {
-        parts.put(content, at, value);
+fn key(text: &str, scanner: &mut Scanner<'_>) -> Result<Part, ScanError> {
+    for (written, part) in [
+        (b"\"jsonrpc\":".as_slice(), Part::Version),
+        (b"\"id\":", Part::Id),
+        (b"\"method\":", Part::Method),
+        (b"\"params\":", Part::Params),
+        (b"\"result\":", Part::Result),
+    ] {
+        if scanner.take_key(written) {
+            return Ok(part);
+        }
     }
+    scanner.key()?;
+    Ok(any_key(text, scanner.last_key()))
+}
+
+#[cold]
+fn any_key(text: &str, key: StringToken) -> Part {
+    let content = text.get(key.start..key.end).unwrap_or_default();
+    if key.escaped { Part::named(&super::text::unescape(content)) } else { Part::named(content) }
 }
 
 /// Which message the parts make. `text` is what faults count their offsets in.
+#[inline]
 fn judge<'a>(text: &'a str, parts: &Parts<'a>) -> Result<Message<'a>, Fault<'a>> {
     let at = |json: Json<'a>| json.range_in(text).map_or(0, |range| range.start);
     if let Some((what, at)) = parts.doubled {

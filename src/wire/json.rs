@@ -170,11 +170,11 @@ impl<'a> Iterator for Members<'a> {
             return None;
         }
         self.open = false;
-        self.scanner.space();
-        self.scanner.take(b',');
-        self.scanner.space();
-        // The text is valid: anything that is no key is the end.
-        let key = self.scanner.key().ok()?;
+        if !self.scanner.due() {
+            return None;
+        }
+        self.scanner.key().ok()?;
+        let key = self.scanner.last_key();
         let start = self.scanner.at();
         self.scanner.value().ok()?;
         let value = Json(self.text.get(start..self.scanner.at())?);
@@ -199,9 +199,9 @@ impl<'a> Iterator for Elements<'a> {
             return None;
         }
         self.open = false;
-        self.scanner.space();
-        self.scanner.take(b',');
-        self.scanner.space();
+        if !self.scanner.due() {
+            return None;
+        }
         let start = self.scanner.at();
         self.scanner.value().ok()?;
         let value = Json(self.text.get(start..self.scanner.at())?);

@@ -32,7 +32,10 @@ pub(crate) fn config(driver: DriverChoice, shards: u16) -> ServerConfig {
     }
 }
 
-pub(crate) fn with_limits(mut config: ServerConfig, change: impl FnOnce(&mut Limits)) -> ServerConfig {
+pub(crate) fn with_limits(
+    mut config: ServerConfig,
+    change: impl FnOnce(&mut Limits),
+) -> ServerConfig {
     let mut limits = Limits::DEFAULT;
     change(&mut limits);
     config.limits = Arc::new(limits);

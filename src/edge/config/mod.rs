@@ -26,7 +26,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use fault::{Fault, Faults, Place};
-pub use names::scheme;
 
 use crate::base::limits::Limits;
 use crate::gateway::settings::{EraPin, Settings, Share, Target, Upstream};

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use super::read::Reader;
 use super::upstreams::Draft;
+use crate::gateway::route::scheme;
 use crate::gateway::settings::Upstream;
 
 /// Longest prefix: a tool's name may have 128 characters, and half of them are the server's.
@@ -84,18 +85,6 @@ pub(super) fn settle(
     upstreams
 }
 
-/// What the URIs of an upstream with this prefix begin with: lower case, `-` for what a scheme cannot
-/// hold (RFC 3986, 3.1).
-pub fn scheme(prefix: &str) -> String {
-    prefix
-        .chars()
-        .map(|char| match char.to_ascii_lowercase() {
-            char if char.is_ascii_alphanumeric() || char == '.' || char == '+' => char,
-            _ => '-',
-        })
-        .collect()
-}
-
 /// Why a prefix cannot stand before tool names and URIs.
 fn unfit(prefix: &str) -> Option<String> {
     if prefix.chars().count() > PREFIX_CHARS_MAX {
@@ -137,10 +126,5 @@ mod tests {
         }
         assert_eq!(fit("My Server"), "My-Server");
         assert_eq!(fit("1password"), "mcp-1password");
-    }
-
-    #[test]
-    fn schemes_are_lower_case_and_hold_only_what_a_scheme_may() {
-        assert_eq!(scheme("My_Server.2"), "my-server.2");
     }
 }

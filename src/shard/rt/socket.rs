@@ -10,9 +10,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use monoio::buf::{IoBuf, IoBufMut};
-use monoio::io::{
-    AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable as _,
-};
+use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable as _};
 use monoio::net::{UnixListener, UnixStream};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
@@ -120,9 +118,7 @@ pub async fn connect(address: &Address, within: Duration) -> io::Result<OwnedFd>
             sockopt::set_tcp_nodelay(&socket, true)?;
             rustix::net::connect(&socket, address)
         }
-        Address::Unix(path) => {
-            rustix::net::connect(&socket, &SocketAddrUnix::new(path.as_path())?)
-        }
+        Address::Unix(path) => rustix::net::connect(&socket, &SocketAddrUnix::new(path.as_path())?),
     };
     match begun {
         Ok(()) => return Ok(socket),

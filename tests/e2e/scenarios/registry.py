@@ -1,0 +1,90 @@
+"""How a scenario is written down, which kind of client can run it, and how one waits and refuses."""
+
+import dataclasses
+import json
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from peer import Json, Refused
+from world import World
+
+LEGACY_SERVERS = {"everything", "filesystem"}
+
+
+@dataclasses.dataclass
+class Scenario:
+    name: str
+    run: Callable[[World], Awaitable[None]]
+    needs: tuple[str, ...]
+    era: str | None
+    gateway_only: bool
+
+
+ALL: list[Scenario] = []
+
+
+def scenario(*needs: str, era: str | None = None, gateway_only: bool = False):
+    """Registers a scenario that talks to `needs`; `era` is the client's, if only one can do this."""
+
+    def register(run: Callable[[World], Awaitable[None]]) -> Callable[[World], Awaitable[None]]:
+        ALL.append(Scenario(run.__name__.replace("_", "-"), run, needs, era, gateway_only))
+        return run
+
+    return register
+
+
+def chosen(kind: str, direct: bool) -> list[Scenario]:
+    """What a kind of client can run. Without a gateway a modern client reaches no legacy server."""
+
+    def fits(one: Scenario) -> bool:
+        if direct:
+            if one.gateway_only or (kind == "modern-2.3" and set(one.needs) & LEGACY_SERVERS):
+                return False
+            modern = kind == "modern-2.3" or (kind == "auto-2.3" and not set(one.needs) & LEGACY_SERVERS)
+        else:
+            modern = kind in ("modern-2.3", "auto-2.3")
+        return one.era is None or (one.era == "modern") == modern
+
+    return [one for one in ALL if fits(one)]
+
+
+async def refused(attempt: Awaitable[object]) -> Refused:
+    """Wants an error and returns it."""
+    try:
+        result = await attempt
+    except Refused as refusal:
+        return refusal
+    raise AssertionError(f"expected an error, got {json.dumps(result)[:200]}")
+
+
+async def failed(attempt: Awaitable[Json]) -> str:
+    """Wants a call to fail, as an error or as a result that says so, and returns its words."""
+    try:
+        result = await attempt
+    except Refused as refusal:
+        return f"{refusal.code} {refusal.message}"
+    assert result.get("isError"), f"expected a failure, got {json.dumps(result)[:200]}"
+    return "\n".join(part.get("text", "") for part in result["content"])
+
+
+async def until(found: Callable[[], object], what: str) -> object:
+    """Waits for something that is written outside of this process, as the tap's log is."""
+    with anyio.move_on_after(20):
+        while True:
+            if result := found():
+                return result
+            await anyio.sleep(0.02)
+    raise AssertionError(f"never seen: {what}")
+
+
+def tapped(w: World) -> list[tuple[str, Json]]:
+    """What passed the tap in front of server-everything: (direction, message), oldest first in each child."""
+    seen = []
+    for log in sorted(w.setting.taps.glob("*.log")):
+        for line in log.read_text(errors="replace").splitlines():
+            try:
+                seen.append((line[0], json.loads(line[2:])))
+            except (json.JSONDecodeError, IndexError):
+                continue  # a line that its writer has not finished
+    return seen
