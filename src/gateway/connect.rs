@@ -88,8 +88,10 @@ impl Gateway {
         };
         lane.link = Some(link);
         let index = lane.upstream;
+        // A lane of a client's own was dialled for an era; the verdict may be in doubt since.
+        let era = lane.hello.as_deref().map(|hello| hello.version.era());
         self.links.put(link, Peer::Lane(key));
-        match self.upstreams[index].era() {
+        match era.or_else(|| self.upstreams[index].era()) {
             Some(Era::Legacy) => self.initialize(now, key, out),
             Some(Era::Modern) | None => self.probe(now, key, out),
         }
@@ -385,6 +387,9 @@ impl Gateway {
                 self.own_lane_lost(client, key);
             }
             Role::Shared | Role::Probe => {
+                if lane.phase == Phase::Initializing {
+                    self.upstreams[index].doubt_verdict();
+                }
                 let steady = lane.ready_since.is_some_and(|since| now.at.since(since) >= STEADY);
                 let upstream = &mut self.upstreams[index];
                 let retry = if steady {
