@@ -44,6 +44,10 @@ impl Gateway {
 
     /// Dials the lane that all clients share, or the probe that comes before it.
     fn dial_shared(&mut self, now: Now, index: usize, out: &mut Effects) {
+        if self.drain.is_done() {
+            self.upstreams[index].shared = None;
+            return;
+        }
         let verdict_lasts = self.settings.limits.verdict;
         let upstream = &mut self.upstreams[index];
         upstream.forget_stale_verdict(now.at, verdict_lasts);
@@ -87,6 +91,9 @@ impl Gateway {
             return;
         };
         lane.link = Some(link);
+        if self.drain.is_done() {
+            return self.drop_lane(key, "the gateway has drained", out);
+        }
         let index = lane.upstream;
         // A lane of a client's own was dialled for an era; the verdict may be in doubt since.
         let era = lane.hello.as_deref().map(|hello| hello.version.era());
