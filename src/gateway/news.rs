@@ -135,7 +135,9 @@ impl Gateway {
             }
             None => {
                 client.flights.iter().filter_map(|&flight| self.flights.get(flight)).any(|flight| {
-                    flight.lane == Some(lane) && flight.level.is_some_and(|least| level >= least)
+                    flight.lane == Some(lane)
+                        && flight.is_sent()
+                        && flight.level.is_some_and(|least| level >= least)
                 })
             }
         };
