@@ -162,6 +162,7 @@ impl Gateway {
             out.extend_from_slice(text.as_bytes());
             super::request::one_line(out, from);
         });
+        self.hear_answer(client, out);
     }
 
     /// A call comes back with our own `requestState`.
