@@ -391,7 +391,7 @@ impl Gateway {
                 let upstream = &mut self.upstreams[index];
                 upstream.own_lanes = upstream.own_lanes.saturating_sub(1);
                 self.fail_lane(key, index, why, out);
-                self.own_lane_lost(client, key);
+                self.own_lane_lost(client, key, out);
             }
             Role::Shared | Role::Probe => {
                 if lane.phase == Phase::Initializing {

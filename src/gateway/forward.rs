@@ -287,9 +287,24 @@ impl Gateway {
         }
     }
 
-    pub(super) fn own_lane_lost(&mut self, client: ClientKey, lane: LaneKey) {
-        if let Some(client) = self.clients.get_mut(client) {
-            client.lanes.retain(|own| own.lane != lane);
+    pub(super) fn own_lane_lost(
+        &mut self,
+        client: ClientKey,
+        lane: LaneKey,
+        out: &mut Effects,
+    ) {
+        let Some(client) = self.clients.get_mut(client) else { return };
+        client.lanes.retain(|own| own.lane != lane);
+        // What it watched there goes on over the shared lane, which comes back by itself.
+        let of_session = client.session.iter_mut().flat_map(|s| s.subscriptions.iter_mut());
+        let of_listens = client.listens.iter_mut().flat_map(|listen| listen.uris.iter_mut());
+        let mut moved = Vec::new();
+        for watched in of_session.chain(of_listens).filter(|it| it.own == Some(lane)) {
+            watched.own = None;
+            moved.push(watched.clone());
+        }
+        for watched in moved {
+            self.want(&watched, out);
         }
     }
 

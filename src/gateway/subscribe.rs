@@ -166,7 +166,7 @@ impl Gateway {
     }
 
     /// One watcher more.
-    fn want(&mut self, watched: &Watched, out: &mut Effects) {
+    pub(super) fn want(&mut self, watched: &Watched, out: &mut Effects) {
         let Some((_, own_uri)) = self.routes.by_uri(&watched.uri) else { return };
         let own_uri = own_uri.to_owned();
         if let Some(wants) = self.wants(watched) {
