@@ -495,12 +495,14 @@ impl Gateway {
         match mail {
             Mail::ToUpstream { upstream, frame } => {
                 let lane = self.upstreams.get(upstream).and_then(|upstream| upstream.shared);
-                let usable = lane.filter(|&key| {
-                    self.lanes.get(key).is_some_and(|lane| lane.is_ready() && !lane.blocked)
-                });
-                match usable {
-                    Some(key) => self.frame_for(key, out, |out| out.extend_from_slice(&frame)),
-                    None => refuse_mail(from, upstream, &frame, out),
+                let blocked = lane
+                    .and_then(|key| self.lanes.get(key).filter(|lane| lane.is_ready()))
+                    .is_none_or(|lane| lane.blocked);
+                // What is no request (a cancellation) is small, and makes room rather than take it.
+                if !(blocked && refuse_mail(from, upstream, &frame, out))
+                    && let Some(key) = lane
+                {
+                    self.frame_for(key, out, |out| out.extend_from_slice(&frame));
                 }
             }
             Mail::FromUpstream { upstream, frame } => {
@@ -538,15 +540,19 @@ impl Gateway {
     }
 }
 
-/// A request from another shard that the shared lane cannot take just now gets its error here.
-fn refuse_mail(from: ShardId, upstream: usize, frame: &[u8], out: &mut Effects) {
-    if let Ok(Frame::One(Message::Request { id, .. })) = envelope::read(frame) {
+/// A request from another shard that the shared lane cannot take just now gets its error here; false
+/// for what is no request.
+fn refuse_mail(from: ShardId, upstream: usize, frame: &[u8], out: &mut Effects) -> bool {
+    let read = envelope::read(frame);
+    if let Ok(Frame::One(Message::Request { id, .. })) = read {
         let mut answer = Vec::new();
         let message = "the upstream does not take requests just now; try again later";
         error::write(&mut answer, id.text(), Code::ServerUnavailable.number(), message, None);
         let mail = Mail::FromUpstream { upstream, frame: answer.into() };
         out.push(Effect::Mail { to: from, mail });
+        return true;
     }
+    false
 }
 
 /// What the gateway says of itself to a modern upstream.
