@@ -653,7 +653,11 @@ impl Gateway {
     pub(super) fn cancel_upstream(&mut self, key: FlightKey, reason: &str, out: &mut Effects) {
         let Some(flight) = self.flights.get(key) else { return };
         let Some(lane) =
-            flight.lane.filter(|_| !matches!(flight.stage, Stage::Waiting | Stage::Asking(_)))
+            flight.lane.filter(|_| match &flight.stage {
+                Stage::Waiting | Stage::Asking(_) => false,
+                Stage::Held(held) => !held.unsent,
+                _ => true,
+            })
         else {
             return;
         };
