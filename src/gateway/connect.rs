@@ -520,6 +520,8 @@ impl Gateway {
                 let Some(lane) = self.lanes.get_mut(key) else { return };
                 lane.phase = Phase::Ready;
                 lane.version = identity.version;
+                // The home shard found it; an older verdict of ours is no longer true.
+                self.upstreams[upstream].verdict = Some((identity.version.era(), now.at));
                 self.upstream_ready(now, upstream, *identity, out);
                 self.watch(key, out);
                 self.launch_queue(now, key, out);
