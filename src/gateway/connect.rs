@@ -240,6 +240,15 @@ impl Gateway {
                 let why = format!("it refused initialize: {message}");
                 self.give_up(now, key, &why, out);
             }
+            (Errand::Listen, Ok(_)) => {
+                // It may end a stream at any time; not so often that we would be kept busy by it.
+                if let Some(lane) = self.lanes.get_mut(key)
+                    && lane.listen.is_some_and(|listen| !self.flights.contains(listen))
+                {
+                    lane.listen = None;
+                    self.wheel.set(now.at, STEADY, Alarm::Listen(key));
+                }
+            }
             (Errand::Tell | Errand::Listen, _) => {}
         }
     }
