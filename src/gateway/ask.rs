@@ -140,6 +140,7 @@ impl Gateway {
             out.extend_from_slice(params.text().as_bytes());
             out.push(b'}');
         });
+        self.hear_answer(client, out);
     }
 
     /// A legacy client has answered a question.

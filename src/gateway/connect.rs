@@ -44,6 +44,10 @@ impl Gateway {
 
     /// Dials the lane that all clients share, or the probe that comes before it.
     fn dial_shared(&mut self, now: Now, index: usize, out: &mut Effects) {
+        if self.drain.is_done() {
+            self.upstreams[index].shared = None;
+            return;
+        }
         let verdict_lasts = self.settings.limits.verdict;
         let upstream = &mut self.upstreams[index];
         upstream.forget_stale_verdict(now.at, verdict_lasts);
@@ -87,9 +91,14 @@ impl Gateway {
             return;
         };
         lane.link = Some(link);
+        if self.drain.is_done() {
+            return self.drop_lane(key, "the gateway has drained", out);
+        }
         let index = lane.upstream;
+        // A lane of a client's own was dialled for an era; the verdict may be in doubt since.
+        let era = lane.hello.as_deref().map(|hello| hello.version.era());
         self.links.put(link, Peer::Lane(key));
-        match self.upstreams[index].era() {
+        match era.or_else(|| self.upstreams[index].era()) {
             Some(Era::Legacy) => self.initialize(now, key, out),
             Some(Era::Modern) | None => self.probe(now, key, out),
         }
@@ -230,6 +239,15 @@ impl Gateway {
                 let message = error.get("message").and_then(Json::as_str).unwrap_or_default();
                 let why = format!("it refused initialize: {message}");
                 self.give_up(now, key, &why, out);
+            }
+            (Errand::Listen, Ok(_)) => {
+                // It may end a stream at any time; not so often that we would be kept busy by it.
+                if let Some(lane) = self.lanes.get_mut(key)
+                    && lane.listen.is_some_and(|listen| !self.flights.contains(listen))
+                {
+                    lane.listen = None;
+                    self.wheel.set(now.at, STEADY, Alarm::Listen(key));
+                }
             }
             (Errand::Tell | Errand::Listen, _) => {}
         }
@@ -382,9 +400,12 @@ impl Gateway {
                 let upstream = &mut self.upstreams[index];
                 upstream.own_lanes = upstream.own_lanes.saturating_sub(1);
                 self.fail_lane(key, index, why, out);
-                self.own_lane_lost(client, key);
+                self.own_lane_lost(client, key, out);
             }
             Role::Shared | Role::Probe => {
+                if lane.phase == Phase::Initializing {
+                    self.upstreams[index].doubt_verdict();
+                }
                 let steady = lane.ready_since.is_some_and(|since| now.at.since(since) >= STEADY);
                 let upstream = &mut self.upstreams[index];
                 let retry = if steady {
@@ -483,12 +504,14 @@ impl Gateway {
         match mail {
             Mail::ToUpstream { upstream, frame } => {
                 let lane = self.upstreams.get(upstream).and_then(|upstream| upstream.shared);
-                let usable = lane.filter(|&key| {
-                    self.lanes.get(key).is_some_and(|lane| lane.is_ready() && !lane.blocked)
-                });
-                match usable {
-                    Some(key) => self.frame_for(key, out, |out| out.extend_from_slice(&frame)),
-                    None => refuse_mail(from, upstream, &frame, out),
+                let blocked = lane
+                    .and_then(|key| self.lanes.get(key).filter(|lane| lane.is_ready()))
+                    .is_none_or(|lane| lane.blocked);
+                // What is no request (a cancellation) is small, and makes room rather than take it.
+                if !(blocked && refuse_mail(from, upstream, &frame, out))
+                    && let Some(key) = lane
+                {
+                    self.frame_for(key, out, |out| out.extend_from_slice(&frame));
                 }
             }
             Mail::FromUpstream { upstream, frame } => {
@@ -506,6 +529,8 @@ impl Gateway {
                 let Some(lane) = self.lanes.get_mut(key) else { return };
                 lane.phase = Phase::Ready;
                 lane.version = identity.version;
+                // The home shard found it; an older verdict of ours is no longer true.
+                self.upstreams[upstream].verdict = Some((identity.version.era(), now.at));
                 self.upstream_ready(now, upstream, *identity, out);
                 self.watch(key, out);
                 self.launch_queue(now, key, out);
@@ -526,15 +551,19 @@ impl Gateway {
     }
 }
 
-/// A request from another shard that the shared lane cannot take just now gets its error here.
-fn refuse_mail(from: ShardId, upstream: usize, frame: &[u8], out: &mut Effects) {
-    if let Ok(Frame::One(Message::Request { id, .. })) = envelope::read(frame) {
+/// A request from another shard that the shared lane cannot take just now gets its error here; false
+/// for what is no request.
+fn refuse_mail(from: ShardId, upstream: usize, frame: &[u8], out: &mut Effects) -> bool {
+    let read = envelope::read(frame);
+    if let Ok(Frame::One(Message::Request { id, .. })) = read {
         let mut answer = Vec::new();
         let message = "the upstream does not take requests just now; try again later";
         error::write(&mut answer, id.text(), Code::ServerUnavailable.number(), message, None);
         let mail = Mail::FromUpstream { upstream, frame: answer.into() };
         out.push(Effect::Mail { to: from, mail });
+        return true;
     }
+    false
 }
 
 /// What the gateway says of itself to a modern upstream.

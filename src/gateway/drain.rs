@@ -20,6 +20,10 @@ impl Drain {
     pub(super) const fn has_begun(&self) -> bool {
         self.begun
     }
+
+    pub(super) const fn is_done(&self) -> bool {
+        self.done
+    }
 }
 
 impl Gateway {

@@ -47,14 +47,9 @@ impl Gateway {
             Asker::Client { client, .. } | Asker::Gather { client, .. } => *client,
             Asker::Own(_) => return None,
         };
-        if self.flights.len() >= self.settings.limits.flights_max {
+        if let Some(why) = self.too_many(client) {
             let key = self.open(now, asker, client, upstream, method, parsed);
-            self.fail(
-                key,
-                Code::Internal,
-                "too many requests are under way: limit flights_max; try again later",
-                out,
-            );
+            self.fail(key, Code::Internal, why, out);
             return None;
         }
         let key = self.open(now, asker, client, upstream, method, parsed);
@@ -292,9 +287,24 @@ impl Gateway {
         }
     }
 
-    pub(super) fn own_lane_lost(&mut self, client: ClientKey, lane: LaneKey) {
-        if let Some(client) = self.clients.get_mut(client) {
-            client.lanes.retain(|own| own.lane != lane);
+    pub(super) fn own_lane_lost(
+        &mut self,
+        client: ClientKey,
+        lane: LaneKey,
+        out: &mut Effects,
+    ) {
+        let Some(client) = self.clients.get_mut(client) else { return };
+        client.lanes.retain(|own| own.lane != lane);
+        // What it watched there goes on over the shared lane, which comes back by itself.
+        let of_session = client.session.iter_mut().flat_map(|s| s.subscriptions.iter_mut());
+        let of_listens = client.listens.iter_mut().flat_map(|listen| listen.uris.iter_mut());
+        let mut moved = Vec::new();
+        for watched in of_session.chain(of_listens).filter(|it| it.own == Some(lane)) {
+            watched.own = None;
+            moved.push(watched.clone());
+        }
+        for watched in moved {
+            self.want(&watched, out);
         }
     }
 
@@ -480,13 +490,53 @@ impl Gateway {
         Some(flight)
     }
 
-    pub(super) fn pause_if_many(&mut self, client: ClientKey, out: &mut Effects) {
-        if let Some(client) = self.clients.get_mut(client)
-            && !client.paused
-            && client.flights.len() >= self.settings.limits.flights_per_link_max
+    /// Why one flight more cannot be, if so.
+    pub(super) fn too_many(&self, client: ClientKey) -> Option<&'static str> {
+        let limits = &self.settings.limits;
+        if self.flights.len() >= limits.flights_max {
+            return Some("too many requests are under way: limit flights_max; try again later");
+        }
+        // Otherwise its reading stops in time. What a stopped reader had read already is taken.
+        self.clients
+            .get(client)
+            .is_some_and(|client| {
+                !client.paused && client.flights.len() >= limits.flights_per_link_max
+            })
+            .then_some(
+                "too many requests of this connection are under way: limit flights_per_link_max; \
+                 answer what was asked, or try again later",
+            )
+    }
+
+    /// Stops reading from a client with too many flights. Not from one that was asked something: its
+    /// answer is what they wait for.
+    pub(super) fn pause_if_many(&mut self, key: ClientKey, out: &mut Effects) {
+        let Some(client) = self.clients.get(key) else { return };
+        let is_asked = || {
+            self.asks.iter().any(|(_, ask)| ask.client == key)
+                || client.flights.iter().any(|&flight| {
+                    let flight = self.flights.get(flight);
+                    flight.is_some_and(|flight| matches!(flight.stage, Stage::Held(_)))
+                })
+        };
+        if client.paused
+            || client.flights.len() < self.settings.limits.flights_per_link_max
+            || is_asked()
         {
+            return;
+        }
+        out.push(Effect::Pause { link: client.link });
+        if let Some(client) = self.clients.get_mut(key) {
             client.paused = true;
-            out.push(Effect::Pause { link: client.link });
+        }
+    }
+
+    /// A client has been asked something: its answer must be read.
+    pub(super) fn hear_answer(&mut self, client: ClientKey, out: &mut Effects) {
+        if let Some(client) = self.clients.get_mut(client)
+            && std::mem::take(&mut client.paused)
+        {
+            out.push(Effect::Resume { link: client.link });
         }
     }
 
@@ -603,7 +653,11 @@ impl Gateway {
     pub(super) fn cancel_upstream(&mut self, key: FlightKey, reason: &str, out: &mut Effects) {
         let Some(flight) = self.flights.get(key) else { return };
         let Some(lane) =
-            flight.lane.filter(|_| !matches!(flight.stage, Stage::Waiting | Stage::Asking(_)))
+            flight.lane.filter(|_| match &flight.stage {
+                Stage::Waiting | Stage::Asking(_) => false,
+                Stage::Held(held) => !held.unsent,
+                _ => true,
+            })
         else {
             return;
         };

@@ -8,6 +8,7 @@ use super::door::Effects;
 use super::flight::{Asker, FlightKey, Held, HeldAsk, Stage};
 use super::inbound::Asked;
 use super::lane::{LaneKey, PENDING_ASKS_MAX};
+use super::seal::Sealer;
 use super::timer::Alarm;
 use super::{Gateway, answer};
 use crate::base::{Key, LinkId, Moment, Now};
@@ -162,6 +163,16 @@ impl Gateway {
             out.extend_from_slice(text.as_bytes());
             super::request::one_line(out, from);
         });
+        self.hear_answer(client, out);
+    }
+
+    /// Whether a `requestState` is ours to read. That of a modern upstream may look like it: there may
+    /// be another gateway of this kind behind us. What does not open here is then for that.
+    pub(super) fn is_state_of_ours(&self, client: ClientKey, upstream: usize, state: &str) -> bool {
+        let is_modern = self.upstreams[upstream].era() == Some(Era::Modern);
+        let Some(link) = self.clients.get(client).map(|client| client.link) else { return false };
+        Sealer::is_token(state)
+            && (!is_modern || self.sealer.open(state, &context(link)).is_some())
     }
 
     /// A call comes back with our own `requestState`.

@@ -374,7 +374,7 @@ impl Gateway {
         };
         // A call that we hold ourselves comes back with our own token.
         if let Some(state) = asked.parsed.request_state.and_then(Json::as_str)
-            && super::seal::Sealer::is_token(&state)
+            && self.is_state_of_ours(asked.client, upstream, &state)
         {
             return self.retry_held(now, asked, &state, out);
         }

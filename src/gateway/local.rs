@@ -105,6 +105,12 @@ impl Gateway {
             upstream,
         };
         if !self.end_step(&to, &outcome, &text, out) {
+            if let Some(why) = self.too_many(asked.client) {
+                self.refuse(asked, Code::Internal.number(), why, None, out);
+                text.clear();
+                self.scratch = text;
+                return;
+            }
             let era = asked.version.era();
             let key = self.open_local(asked, upstream, params, out);
             self.go_on(now, key, 0, era, outcome, &text, out);
@@ -139,7 +145,7 @@ impl Gateway {
         asked: &Asked<'_>,
         upstream: usize,
         params: Json<'_>,
-        _out: &mut Effects,
+        out: &mut Effects,
     ) -> FlightKey {
         let place = self.clients.get(asked.client).map_or(0, |client| client.flights.len());
         let key = self.flights.insert(Flight {
@@ -159,6 +165,7 @@ impl Gateway {
         if let Some(client) = self.clients.get_mut(asked.client) {
             client.flights.push(key);
         }
+        self.pause_if_many(asked.client, out);
         key
     }
 

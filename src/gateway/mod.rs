@@ -222,6 +222,7 @@ impl Gateway {
                 Alarm::Lane(lane) => self.lane_overdue(now, lane, out),
                 Alarm::Redial(upstream) => self.redial(now, upstream, out),
                 Alarm::Greet(greet) => self.end_greet(greet, out),
+                Alarm::Listen(lane) => self.watch(lane, out),
                 Alarm::Drained => self.drain_overdue(),
             }
         }

@@ -80,7 +80,9 @@ impl Gateway {
     fn tell_all(&self, upstream: usize, notice: Notice, params: Json<'_>, out: &mut Effects) {
         let prefix = self.routes.uri_prefix(upstream);
         for (_, client) in self.clients.iter() {
-            if client.lanes.iter().any(|own| own.upstream == upstream) {
+            // Who has a lane of its own hears of lists there. Its resources may be watched over either.
+            let has_own = client.lanes.iter().any(|own| own.upstream == upstream);
+            if has_own && notice != Notice::ResourceUpdated {
                 continue;
             }
             write_news(client, upstream, None, notice, params, prefix, out);
@@ -133,7 +135,9 @@ impl Gateway {
             }
             None => {
                 client.flights.iter().filter_map(|&flight| self.flights.get(flight)).any(|flight| {
-                    flight.lane == Some(lane) && flight.level.is_some_and(|least| level >= least)
+                    flight.lane == Some(lane)
+                        && flight.is_sent()
+                        && flight.level.is_some_and(|least| level >= least)
                 })
             }
         };

@@ -86,6 +86,11 @@ fn edit<'t>(translation: &Translation<'_>, params: Json<'t>, parsed: &Params<'t>
                 let of_connection = of_the_connection(remembered);
                 match parsed.meta_json.filter(|meta| meta.is_object()) {
                     Some(meta) => splice.insert_member(meta, &of_connection),
+                    None if parsed.meta_json.is_some() => {
+                        // A `_meta` that is no object says nothing; two of them would say two things.
+                        let meta = parsed.meta_json.map_or("", Json::text);
+                        splice.replace(meta, format!("{{{of_connection}}}"));
+                    }
                     None => members.push(format!("\"_meta\":{{{of_connection}}}")),
                 }
             }
@@ -206,7 +211,7 @@ mod tests {
             level: Some(LogLevel::Info),
         };
         for params in
-            [r#"{"name":"e"}"#, r#"{"name":"e","_meta":{"k":1}}"#, r#"{"_meta":{},"name":"e"}"#]
+            [r#"{"name":"e"}"#, r#"{"name":"e","_meta":{"k":1}}"#, r#"{"_meta":{},"name":"e"}"#, r#"{"name":"e","_meta":7}"#]
         {
             let value = translate(
                 params,

@@ -91,6 +91,10 @@ impl Gateway {
 
     /// `subscriptions/listen` (modern): acknowledged with what can be honoured, open until cancelled.
     pub(super) fn listen(&mut self, now: Now, asked: &Asked<'_>, out: &mut Effects) {
+        if asked.batch.is_some() {
+            let message = "a subscription must not stand in a batch";
+            return self.refuse(asked, Code::InvalidRequest.number(), message, None, out);
+        }
         let Some(wanted) = asked.parsed.notifications.filter(|json| json.is_object()) else {
             let message = "params.notifications must be an object";
             return self.refuse(asked, Code::InvalidParams.number(), message, None, out);
@@ -162,7 +166,7 @@ impl Gateway {
     }
 
     /// One watcher more.
-    fn want(&mut self, watched: &Watched, out: &mut Effects) {
+    pub(super) fn want(&mut self, watched: &Watched, out: &mut Effects) {
         let Some((_, own_uri)) = self.routes.by_uri(&watched.uri) else { return };
         let own_uri = own_uri.to_owned();
         if let Some(wants) = self.wants(watched) {

@@ -16,6 +16,8 @@ pub enum Alarm {
     Redial(usize),
     /// A greeting that waits for upstreams waits no longer.
     Greet(GreetKey),
+    /// A modern upstream ended our listen stream; another may be opened.
+    Listen(LaneKey),
     /// The drain ends, whatever is in flight.
     Drained,
 }

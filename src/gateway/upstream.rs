@@ -118,6 +118,14 @@ impl Upstream {
         }
     }
 
+    /// The old handshake failed: what was taken for a legacy server by its silence or its end may be a
+    /// modern one that was dying just then, so the next attempt asks anew.
+    pub fn doubt_verdict(&mut self) {
+        if self.pinned == EraPin::Auto {
+            self.verdict = None;
+        }
+    }
+
     /// How long to wait before the next attempt. A connection that is refused costs nothing, so it is
     /// tried often enough that a server is back within 100 ms of being able to; a child that keeps
     /// dying is started ever more slowly.

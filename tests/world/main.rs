@@ -1,0 +1,100 @@
+//! The simulator: the real gateway on a virtual clock, from a seed. Proves that each request gets
+//! exactly one answer, that no answer reaches the wrong asker, that limits hold and that nothing is
+//! left behind, in worlds whose links, clients and servers do what links, clients and servers do.
+//!
+//! `RINGGATE_SEEDS=FROM..TO` says which worlds are lived through (default `0..1000`);
+//! `RINGGATE_TRACE=1` prints all that happens, for one seed.
+#![allow(
+    clippy::print_stdout,
+    clippy::needless_pass_by_value,
+    reason = "a simulator tells what it found"
+)]
+
+mod call;
+mod client;
+mod dice;
+mod expect;
+mod judge;
+mod marks;
+mod pipe;
+mod seed;
+mod server;
+mod shape;
+mod trace;
+mod world;
+
+use std::panic::AssertUnwindSafe;
+
+use seed::Outcome;
+use trace::Trace;
+
+/// `FROM..TO` of the environment.
+fn seeds() -> std::ops::Range<u64> {
+    let asked = std::env::var("RINGGATE_SEEDS").unwrap_or_default();
+    let parts = asked.split_once("..").and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+    parts.map_or(0..1_000, |(from, to)| from..to)
+}
+
+/// One world; a panic in it is a fault like others.
+fn live(seed: u64, keeps: bool, prints: bool) -> Result<Outcome, String> {
+    std::panic::catch_unwind(AssertUnwindSafe(|| seed::live(seed, Trace::new(keeps, prints))))
+        .map_err(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            text.unwrap_or_else(|| "a panic without words".to_owned())
+        })
+}
+
+#[test]
+fn every_seed_keeps_every_promise() {
+    let seeds = seeds();
+    let prints = std::env::var("RINGGATE_TRACE").is_ok_and(|trace| trace == "1");
+    let (mut passed, mut failed) = (0u64, 0u64);
+    let (mut events, mut answered, mut succeeded, mut cancelled) = (0, 0, 0, 0);
+    for seed in seeds {
+        match live(seed, prints, prints) {
+            Ok(outcome) if outcome.wrongs.is_empty() => {
+                passed += 1;
+                events += outcome.events;
+                answered += outcome.answered;
+                succeeded += outcome.succeeded;
+                cancelled += outcome.cancelled;
+            }
+            outcome => {
+                failed += 1;
+                println!("world: seed {seed} failed; replay it with");
+                println!(
+                    "  RINGGATE_SEEDS={seed}..{} RINGGATE_TRACE=1 cargo test --test world every_seed -- --nocapture",
+                    seed + 1
+                );
+                match outcome {
+                    Err(panic) => println!("  it panicked: {panic}"),
+                    Ok(outcome) => {
+                        for (check, what) in &outcome.wrongs {
+                            println!("  {check}: {what}");
+                        }
+                        if failed <= 3 && !prints && let Ok(again) = live(seed, true, false) {
+                            for line in again.trace.tail(40) {
+                                println!("    {line}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    println!(
+        "world: {events} events; {answered} answers, {succeeded} of them results; {cancelled} requests cancelled"
+    );
+    println!("world: {passed} seeds passed, {failed} failed");
+    assert_eq!(failed, 0, "worlds failed; each is named above");
+}
+
+#[test]
+fn a_seed_is_the_whole_world() {
+    for seed in 0..20 {
+        let first = live(seed, false, false).map(|outcome| (outcome.hash, outcome.events));
+        let again = live(seed, true, false).map(|outcome| (outcome.hash, outcome.events));
+        assert_eq!(first, again, "seed {seed} was lived through in two ways");
+    }
+}

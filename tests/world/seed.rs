@@ -1,0 +1,277 @@
+//! Seeds: a whole world from one number. Who lives in it, how they behave and when it ends are dice;
+//! what must hold at the end stands here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ringgate::base::limits::Limits;
+use ringgate::gateway::Settings;
+use ringgate::gateway::settings::{EraPin, Share, Target, Upstream};
+use serde_json::{Value, json};
+
+use crate::client::{Client, Manner};
+use crate::dice::Dice;
+use crate::pipe::State;
+use crate::server::{AtDiscover, Server};
+use crate::trace::Trace;
+use crate::world::{Happening, Pace, World};
+
+/// How a world ended.
+pub struct Outcome {
+    pub hash: u64,
+    pub wrongs: Vec<(&'static str, String)>,
+    pub trace: Trace,
+    pub events: u64,
+    pub answered: u64,
+    pub succeeded: u64,
+    pub cancelled: u64,
+}
+
+const VERSIONS: [&str; 5] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "1999-01-01"];
+
+/// Everything that a world is made of.
+fn settings(dice: &mut Dice, is_faultless: bool) -> Settings {
+    let count = dice.between(1, 4);
+    let shards = dice.between(1, 3);
+    let only_builtin = count == 1 && dice.percent(30);
+    let upstreams = (0..count)
+        .map(|n| {
+            let target = match dice.below(if only_builtin { 1 } else { 6 }) {
+                0 => Target::Builtin { folder: Some(PathBuf::from("files")) },
+                1 | 2 => Target::Stdio {
+                    command: "server".to_owned(),
+                    args: Vec::new(),
+                    env: std::collections::BTreeMap::new(),
+                    cwd: None,
+                },
+                3 => Target::Unix { path: PathBuf::from("socket") },
+                _ => Target::Tcp { address: ([127, 0, 0, 1], 1).into() },
+            };
+            Upstream {
+                name: format!("up{n}"),
+                prefix: if count == 1 { String::new() } else { format!("u{n}") },
+                target,
+                era: EraPin::Auto,
+                share: if dice.percent(15) { Share::Always } else { Share::Auto },
+            }
+        })
+        .collect();
+    let mut limits = Limits::default();
+    if !is_faultless {
+        limits.request = Duration::from_millis(dice.between(2_000, 30_000));
+        limits.form = Duration::from_millis(dice.between(3_000, 20_000));
+        limits.probe = Duration::from_millis(dice.between(500, 5_000));
+        limits.drain = Duration::from_millis(dice.between(1_000, 30_000));
+        limits.frame_bytes_max = 20_000;
+        if dice.percent(30) {
+            limits.flights_per_link_max = usize::try_from(dice.between(1, 6)).unwrap_or(1);
+        }
+        if dice.percent(20) {
+            limits.lanes_max = usize::try_from(dice.between(1, 3)).unwrap_or(1);
+        }
+        if dice.percent(20) {
+            limits.subscriptions_max = usize::try_from(dice.between(2, 4)).unwrap_or(1);
+        }
+        if dice.percent(20) {
+            limits.clients_max = usize::try_from(dice.between(1, 3)).unwrap_or(1);
+        }
+        if dice.percent(10) {
+            limits.flights_max = usize::try_from(dice.between(2, 12)).unwrap_or(1);
+        }
+        if dice.percent(20) {
+            limits.ask_rounds_max = 2;
+        }
+    }
+    Settings {
+        upstreams,
+        separator: "__".to_owned(),
+        limits,
+        state_key: [7; 32],
+        nonce_seed: [9; 12],
+        shards: u16::try_from(shards).unwrap_or(1),
+    }
+}
+
+fn server(dice: &mut Dice, is_faultless: bool) -> Server {
+    let mut server = Server::new(dice.percent(45));
+    server.pages = dice.between(1, 3);
+    server.at_discover = match dice.below(4) {
+        0 => AtDiscover::Dies,
+        1 => AtDiscover::Ignores,
+        _ => AtDiscover::Refuses,
+    };
+    server.list_changed = dice.percent(80);
+    server.subscribe = dice.percent(80);
+    server.asks_early = dice.percent(30);
+    server.whims = dice.below(12);
+    server.is_deaf = !is_faultless && dice.percent(10);
+    server
+}
+
+fn caps(dice: &mut Dice) -> Value {
+    let mut caps = json!({});
+    for cap in ["sampling", "elicitation", "roots"] {
+        if dice.percent(35) {
+            caps[cap] = json!({});
+        }
+    }
+    caps
+}
+
+fn client(dice: &mut Dice, shards: usize, is_faultless: bool) -> Client {
+    let is_modern = dice.percent(45);
+    let version = VERSIONS[dice.index(VERSIONS.len())];
+    let caps = caps(dice);
+    let mut client = Client::new(dice.index(shards), is_modern, version, caps);
+    client.level = dice.percent(30).then_some("info");
+    client.left = dice.between(1, 25);
+    client.manner.pause_max = *dice.pick(&[50, 2_000, 100_000, 600_000]);
+    client.sends_batches = version == "2025-03-26" && !is_modern && dice.percent(50);
+    client.manner.batches = 40;
+    if is_faultless {
+        return client;
+    }
+    let mut some = |chance: u64| if dice.percent(30) { dice.below(chance) } else { 0 };
+    client.manner = Manner {
+        cancels: some(60),
+        sends_garbage: some(40),
+        doubles_ids: some(2),
+        never_answers: some(80),
+        answers_twice: some(60),
+        answers_partly: some(40),
+        refuses: some(40),
+        breaks: some(60),
+        ..client.manner
+    };
+    client
+}
+
+/// Lives through the world of a seed.
+pub fn live(seed: u64, trace: Trace) -> Outcome {
+    let mut dice = Dice::new(seed);
+    let is_faultless = dice.percent(30);
+    let settings = settings(&mut dice, is_faultless);
+    let pace = Pace {
+        link_max: *dice.pick(&[20, 500, 5_000, 40_000]),
+        mail_max: *dice.pick(&[5, 200, 20_000]),
+        dial_max: *dice.pick(&[50, 3_000, 100_000]),
+        chunk_max: *dice.pick(&[40, 300, 100_000]),
+    };
+    let shards = usize::from(settings.shards);
+    let upstreams = settings.upstreams.len();
+    let plan = dice.roll();
+    let mut world = World::new(settings, Dice::new(plan), pace, trace);
+    world.is_faultless = is_faultless;
+    for number in 0..upstreams {
+        let server = server(&mut dice, is_faultless);
+        world.servers.push(server);
+        let at = dice.below(2_000_000);
+        world.plan(at, Happening::Whim { server: number });
+        if !is_faultless {
+            trouble(&mut dice, &mut world, number);
+        }
+    }
+    let clients = dice.between(1, 6);
+    for number in 0..usize::try_from(clients).unwrap_or(1) {
+        world.clients.push(client(&mut dice, shards, is_faultless));
+        let at = dice.below(3_000_000);
+        world.plan(at, Happening::Connect { client: number });
+        if !is_faultless && dice.percent(25) {
+            let at = at + dice.below(4_000_000);
+            let reset = dice.percent(50);
+            world.plan(at, Happening::Leave { client: number, reset });
+        }
+    }
+    if !is_faultless && dice.percent(20) {
+        let at = dice.below(8_000_000);
+        for shard in 0..shards {
+            let late = dice.below(3_000);
+            world.plan(at + late, Happening::Drain { shard });
+        }
+    }
+    end(&mut world);
+    let sum = |count: fn(&crate::judge::Judge) -> u64| {
+        world.clients.iter().map(|client| count(&client.judge)).sum()
+    };
+    Outcome {
+        hash: world.trace.hash(),
+        answered: sum(|judge| judge.answered),
+        succeeded: sum(|judge| judge.succeeded),
+        cancelled: sum(|judge| judge.cancelled),
+        wrongs: std::mem::take(&mut world.wrongs),
+        events: world.events,
+        trace: std::mem::replace(&mut world.trace, Trace::new(false, false)),
+    }
+}
+
+/// What goes wrong with a server by itself.
+fn trouble(dice: &mut Dice, world: &mut World, server: usize) {
+    if dice.percent(20) {
+        world.servers[server].up = false;
+        let at = dice.below(4_000_000);
+        world.plan(at, Happening::Up { server, is: true });
+    }
+    for _ in 0..dice.below(3) {
+        let at = dice.below(8_000_000);
+        let long = dice.below(2_000_000);
+        world.plan(at, Happening::Up { server, is: false });
+        world.plan(at + long, Happening::Up { server, is: true });
+    }
+    for _ in 0..dice.below(3) {
+        // Whichever pipe has that number by then.
+        let pipe = dice.index(12);
+        let at = dice.below(8_000_000);
+        let long = dice.below(2_000_000);
+        world.plan(at, Happening::Blocked { pipe, is: true });
+        world.plan(at + long, Happening::Blocked { pipe, is: false });
+    }
+}
+
+/// Lets all come to its end, and checks what must hold then.
+fn end(world: &mut World) {
+    // Whatever the clients want to do, they have begun it by then.
+    world.run_until(20_000_000);
+    let limits = world.settings.limits.clone();
+    // A call may be asked back round for round, each with a form that nobody fills in.
+    let rounds = u64::from(limits.ask_rounds_max.min(6)) + 2;
+    let longest = (limits.form + limits.request).as_micros();
+    let longest = u64::try_from(longest).unwrap_or(u64::MAX) * rounds;
+    world.run_until(world.now + longest);
+    for client in 0..world.clients.len() {
+        let missing = world.clients[client].judge.missing();
+        if !missing.is_empty() {
+            world.wrong("every request is answered", format!("client {client}: {missing:?}"));
+        }
+    }
+    world.check_updates();
+    world.check_cancelled();
+    for client in 0..world.clients.len() {
+        let reset = world.dice.percent(50);
+        world.client_leaves(client, reset);
+    }
+    world.run_for_ms(2_000);
+    world.check_nothing_left();
+    for shard in 0..world.shards.len() {
+        world.plan(world.now, Happening::Drain { shard });
+    }
+    let ended = world.run_out(400_000_000);
+    if ended.is_none() {
+        world.wrong("the world ends after a drain", "something goes on for ever".to_owned());
+    }
+    for shard in 0..world.shards.len() {
+        let found = &world.shards[shard];
+        let (footprint, drained) = (found.gateway.footprint(), found.drained);
+        let deadline = found.gateway.deadline();
+        if footprint != 0 || drained != 1 || deadline.is_some() {
+            world.wrong(
+                "nothing is left after a drain",
+                format!("shard {shard}: {footprint} entries, drained {drained} times, deadline {deadline:?}"),
+            );
+        }
+    }
+    let open = world.pipes.iter().filter(|pipe| pipe.state == State::Open).map(|p| p.name());
+    let open: Vec<String> = open.collect();
+    if !open.is_empty() {
+        world.wrong("no link is open after a drain", format!("{open:?}"));
+    }
+}
