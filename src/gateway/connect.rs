@@ -504,12 +504,13 @@ impl Gateway {
         match mail {
             Mail::ToUpstream { upstream, frame } => {
                 let lane = self.upstreams.get(upstream).and_then(|upstream| upstream.shared);
-                let blocked = lane
-                    .and_then(|key| self.lanes.get(key).filter(|lane| lane.is_ready()))
-                    .is_none_or(|lane| lane.blocked);
+                let ready = lane.filter(|&key| self.lanes.get(key).is_some_and(Lane::is_ready));
                 // What is no request (a cancellation) is small, and makes room rather than take it.
+                let blocked = ready
+                    .and_then(|key| self.lanes.get(key))
+                    .is_none_or(|lane| lane.blocked);
                 if !(blocked && refuse_mail(from, upstream, &frame, out))
-                    && let Some(key) = lane
+                    && let Some(key) = ready
                 {
                     self.frame_for(key, out, |out| out.extend_from_slice(&frame));
                 }

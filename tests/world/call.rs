@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::marks;
+use crate::server::Server;
 use crate::shape::{Head, value};
 use crate::world::{Happening, World};
 
@@ -50,7 +51,6 @@ pub struct Call {
     at: usize,
     token: Option<Value>,
     caps: Value,
-    answers: Value,
     progress: u64,
     /// The gateway has been given its answer.
     pub is_answered: bool,
@@ -75,7 +75,7 @@ impl World {
         });
         let meta = &params["_meta"];
         let found = &mut self.conns[conn];
-        let is_modern = self.servers[found.server].is_modern;
+        let Server { is_modern, state_prefix, .. } = self.servers[found.server];
         let caps = if is_modern {
             meta["io.modelcontextprotocol/clientCapabilities"].clone()
         } else {
@@ -83,11 +83,13 @@ impl World {
         };
         // `st:<steps done>:<mark>` is a state of ours.
         let state = params["requestState"].as_str().map(str::to_owned);
-        let done = state.as_deref().and_then(|state| state.strip_prefix("st:")?.split_once(':'));
+        let done = state.as_deref().and_then(|state| {
+            state.strip_prefix(state_prefix)?.strip_prefix("st:")?.split_once(':')
+        });
         let at = done.and_then(|(at, _)| at.parse().ok()).unwrap_or(0);
         let is_foreign =
             done.is_some_and(|(_, mark)| first.as_ref().is_none_or(|(_, own)| own != mark));
-        let answers = params["inputResponses"].clone();
+        let answers = &params["inputResponses"];
         found.calls_made += 1;
         let call = found.calls_made;
         let mark = first.as_ref().map(|(_, mark)| mark.clone()).unwrap_or_default();
@@ -103,7 +105,6 @@ impl World {
             at,
             token: meta.get("progressToken").cloned(),
             caps,
-            answers: answers.clone(),
             progress: 0,
             is_answered: false,
             is_told: false,
@@ -112,7 +113,8 @@ impl World {
             is_quoted: false,
         });
         let foreign = marks::answerers(&answers.to_string()).find(|who| Some(*who) != client);
-        if is_foreign || foreign.is_some() {
+        let is_polite = client.is_none_or(|client| self.clients[client].manner.is_polite());
+        if is_polite && (is_foreign || foreign.is_some()) {
             self.wrong("an answer reaches the call that asked", text);
         }
         self.call_later(conn, call, 3_000);
@@ -245,6 +247,7 @@ impl World {
 
     /// A modern server asks: by its answer.
     fn input_required(&mut self, conn: usize, key: u64, method: &str) {
+        let prefix = self.servers[self.conns[conn].server].state_prefix;
         let Some(call) = self.conns[conn].calls.get_mut(&key) else { return };
         if call.method == "completion/complete" {
             return self.call_later(conn, key, 1_000);
@@ -256,7 +259,7 @@ impl World {
             asks.insert(format!("second {at}"), json!({"method": method, "params": params(method, &mark)}));
         }
         let result = json!({
-            "resultType": "input_required", "inputRequests": asks, "requestState": format!("st:{at}:{mark}"),
+            "resultType": "input_required", "inputRequests": asks, "requestState": format!("{prefix}st:{at}:{mark}"),
         });
         self.conn_answers(conn, &id, &result);
     }

@@ -129,6 +129,10 @@ fn client(dice: &mut Dice, shards: usize, is_faultless: bool) -> Client {
     client.sends_batches = version == "2025-03-26" && !is_modern && dice.percent(50);
     client.manner.batches = 40;
     if is_faultless {
+        if !is_modern && matches!(version, "2024-11-05" | "2025-03-26") {
+            // Those revisions have no elicitation, and a polite client knows it.
+            client.caps.as_object_mut().map(|caps| caps.remove("elicitation"));
+        }
         return client;
     }
     let mut some = |chance: u64| if dice.percent(30) { dice.below(chance) } else { 0 };

@@ -61,8 +61,6 @@ pub enum Happening {
     Up { server: usize, is: bool },
     /// A server does something unasked.
     Whim { server: usize },
-    /// A connection does something unasked.
-    Moot { conn: usize },
 }
 
 struct Entry {
@@ -119,6 +117,8 @@ pub struct World {
     pub clients: Vec<Client>,
     pub servers: Vec<Server>,
     pub conns: Vec<Conn>,
+    /// Pipes whose actor says no more, but is owed answers.
+    half_closed: Vec<usize>,
     mail_at: BTreeMap<(usize, usize), u64>,
     /// What was found to be wrong: the name of the check, and what it saw.
     pub wrongs: Vec<(&'static str, String)>,
@@ -162,6 +162,7 @@ impl World {
             clients: Vec::new(),
             servers: Vec::new(),
             conns: Vec::new(),
+            half_closed: Vec::new(),
             mail_at: BTreeMap::new(),
             wrongs: Vec::new(),
             reports: Vec::new(),
@@ -306,7 +307,6 @@ impl World {
             Happening::Step { conn, call } => self.call_goes_on(conn, call),
             Happening::Up { server, is } => self.server_up(server, is),
             Happening::Whim { server } => self.server_whim(server),
-            Happening::Moot { conn } => self.conn_moot(conn),
         }
     }
 
@@ -322,6 +322,14 @@ impl World {
             self.execute(shard, effect, &out.bytes);
         }
         self.out = out;
+        for at in (0..self.half_closed.len()).rev() {
+            let pipe = self.half_closed[at];
+            let Pipe { shard: of, link, .. } = self.pipes[pipe];
+            if of == shard && !self.shards[shard].gateway.owes(link) {
+                self.half_closed.swap_remove(at);
+                self.plan(self.now, Happening::Pump { pipe });
+            }
+        }
         let due = self.shards[shard].gateway.deadline().map(Moment::as_micros);
         if let Some(due) = due
             && self.shards[shard].tick_at.is_none_or(|at| due < at)
@@ -414,6 +422,9 @@ impl World {
 
     /// The gateway has written to a link: judged at once, delivered later.
     fn sent(&mut self, pipe: usize, bytes: &[u8]) {
+        if self.pipes[pipe].state == State::Closed {
+            return;
+        }
         self.trace.note(self.now, format_args!("{} <-", self.pipes[pipe].name()), bytes);
         let Some(lines) = bytes.strip_suffix(b"\n") else {
             self.wrong("a frame ends with a newline", String::from_utf8_lossy(bytes).into());
@@ -498,7 +509,15 @@ impl World {
             self.pipes[pipe].buffer.clear();
             self.handle(shard, Event::Overlong { link });
         } else if found.ended {
-            self.closed(pipe, "end of stream");
+            // Who says no more may still be owed answers.
+            let (shard, link) = (found.shard, found.link);
+            if self.shards[shard].gateway.owes(link) {
+                if !self.half_closed.contains(&pipe) {
+                    self.half_closed.push(pipe);
+                }
+            } else {
+                self.closed(pipe, "end of stream");
+            }
         }
     }
 
