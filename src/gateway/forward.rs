@@ -287,12 +287,7 @@ impl Gateway {
         }
     }
 
-    pub(super) fn own_lane_lost(
-        &mut self,
-        client: ClientKey,
-        lane: LaneKey,
-        out: &mut Effects,
-    ) {
+    pub(super) fn own_lane_lost(&mut self, client: ClientKey, lane: LaneKey, out: &mut Effects) {
         let Some(client) = self.clients.get_mut(client) else { return };
         client.lanes.retain(|own| own.lane != lane);
         // What it watched there goes on over the shared lane, which comes back by itself.
@@ -652,13 +647,11 @@ impl Gateway {
     /// Tells the upstream that nobody waits any more.
     pub(super) fn cancel_upstream(&mut self, key: FlightKey, reason: &str, out: &mut Effects) {
         let Some(flight) = self.flights.get(key) else { return };
-        let Some(lane) =
-            flight.lane.filter(|_| match &flight.stage {
-                Stage::Waiting | Stage::Asking(_) => false,
-                Stage::Held(held) => !held.unsent,
-                _ => true,
-            })
-        else {
+        let Some(lane) = flight.lane.filter(|_| match &flight.stage {
+            Stage::Waiting | Stage::Asking(_) => false,
+            Stage::Held(held) => !held.unsent,
+            _ => true,
+        }) else {
             return;
         };
         let params = format!(

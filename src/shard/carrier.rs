@@ -61,9 +61,7 @@ pub(super) async fn carry<D: Domain>(
         let mut late = Box::pin(rt::sleep(LINGER_MAX));
         let mut met = None;
         poll_fn(|cx| {
-            if shard.core.borrow_mut().stops(&mut met, cx)
-                || reading.as_mut().poll(cx).is_ready()
-            {
+            if shard.core.borrow_mut().stops(&mut met, cx) || reading.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
             late.as_mut().poll(cx)
