@@ -160,6 +160,7 @@ impl Gateway {
             params: None,
             alarm: None,
             digest: 0,
+            retry: None,
             place: 0,
             rounds: 0,
         });
