@@ -333,8 +333,13 @@ impl World {
             .opens
             .iter()
             .position(|open| open.id == id && !(is_open && open.method == "subscriptions/listen"));
+        let is_greeting = text.contains("supportedVersions") && head.error.is_none();
+        let greeted = judge
+            .opens
+            .iter()
+            .position(|open| is_greeting && open.id == id && open.method == "server/discover");
         let any = || judge.opens.iter().position(|open| open.id == id);
-        let Some(at) = with_mark.or(plain).or_else(any) else {
+        let Some(at) = with_mark.or(greeted).or(plain).or_else(any) else {
             // Frames that are no message may still have had an id.
             if head.error.is_some() && judge.garbage > judge.nulls {
                 judge.nulls += 1;
