@@ -41,7 +41,7 @@ fn a_hundred_thousand_pipelined_lines_come_back_in_order() {
             .spawn(move || {
                 let mut text = String::new();
                 for n in 0..LINES {
-                    text.push_str(&format!("{{\"id\":{n}}}\n"));
+                    text.extend(["{\"id\":", &n.to_string(), "}\n"]);
                 }
                 write(&mut writer, text.as_bytes());
                 writer.shutdown(Shutdown::Write).expect("half-closed");

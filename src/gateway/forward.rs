@@ -614,7 +614,7 @@ impl Gateway {
     }
 
     /// Tells the upstream that nobody waits any more.
-    pub(super) fn cancel_upstream(&mut self, key: FlightKey, reason: &str, out: &mut Effects) {
+    pub(super) fn cancel_upstream(&self, key: FlightKey, reason: &str, out: &mut Effects) {
         let Some(flight) = self.flights.get(key) else { return };
         let Some(lane) = flight.lane.filter(|_| match &flight.stage {
             Stage::Waiting | Stage::Asking(_) => false,

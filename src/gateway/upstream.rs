@@ -143,6 +143,11 @@ impl Upstream {
 
     /// What clients are told it offers.
     pub fn features(&self) -> Features {
-        self.identity.as_ref().map_or(Features::UNKNOWN, Identity::features)
+        let mut features = self.identity.as_ref().map_or(Features::UNKNOWN, Identity::features);
+        // A modern server need not declare it: it says what it honours when it is listened to.
+        if self.era() == Some(Era::Modern) && !self.is_builtin {
+            features.subscribe |= features.resources;
+        }
+        features
     }
 }

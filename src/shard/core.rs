@@ -73,6 +73,10 @@ struct Dialing {
 }
 
 /// See the module.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a state of its own; no two exclude each other"
+)]
 pub(super) struct Core<D: Domain> {
     pub(super) me: Weak<Shard<D>>,
     pub(super) id: ShardId,
@@ -481,8 +485,8 @@ impl<D: Domain> Core<D> {
         }
     }
 
-    pub(super) fn text_read(&mut self, ticket: u64, text: Result<String, String>) {
-        let text = text.as_ref().map(String::as_str).map_err(String::as_str);
+    pub(super) fn text_read(&mut self, ticket: u64, text: &Result<String, String>) {
+        let text = text.as_deref().map_err(String::as_str);
         self.handle(Event::TextRead { ticket, text });
     }
 
@@ -676,7 +680,9 @@ impl<D: Domain> Core<D> {
             // Strangers cause these; at a higher level they could fill a disk.
             Report::ClientClosed { link, why } => tracing::debug!(%link, why, "client closed"),
             Report::ClientFault { link, what } => tracing::debug!(%link, what, "client fault"),
-            other => tracing::info!(report = ?other),
+            Report::UpstreamReady { upstream, version } => {
+                tracing::info!(upstream, version, "an upstream is ready");
+            }
         }
     }
 }

@@ -132,7 +132,7 @@ impl<D: Domain> Core<D> {
         match command {
             Command::Dialed { ticket, outcome } => self.dialed(ticket, outcome),
             Command::Ended { ticket, why } => self.epitaph(ticket, why),
-            Command::TextRead { ticket, text } => self.text_read(ticket, text),
+            Command::TextRead { ticket, text } => self.text_read(ticket, &text),
             Command::Client { socket, transport } => {
                 if let Some(shard) = self.me.upgrade() {
                     super::acceptor::admit(&shard, self, socket, transport);

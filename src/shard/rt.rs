@@ -102,7 +102,7 @@ pub struct Alarm {
 impl Alarm {
     /// Not set. Must be made on a thread whose runtime runs.
     pub fn new() -> Self {
-        Self { sleep: Box::pin(monoio::time::sleep(Duration::from_secs(3_600))), at: None }
+        Self { sleep: Box::pin(monoio::time::sleep(Duration::from_hours(1))), at: None }
     }
 
     /// Goes off `after` from now, unless it would go off sooner already: a deadline that moved away

@@ -101,7 +101,7 @@ mod tests {
             quote(&mut out, text);
             let quoted = String::from_utf8(out).unwrap();
             assert_eq!(serde_json::from_str::<String>(&quoted).unwrap(), text);
-            assert_eq!(unescape(&quoted[1..quoted.len() - 1]), text);
+            assert_eq!(unescape(quoted.get(1..quoted.len() - 1).unwrap()), text);
         }
     }
 
@@ -109,7 +109,7 @@ mod tests {
     fn escapes_are_read_as_serde_reads_them() {
         for quoted in [r#""\ud83d\ude00""#, r#""\u00e9\/\b\f""#, r#""a\\nb""#] {
             let expected: String = serde_json::from_str(quoted).unwrap();
-            assert_eq!(unescape(&quoted[1..quoted.len() - 1]), expected);
+            assert_eq!(unescape(quoted.get(1..quoted.len() - 1).unwrap()), expected);
         }
     }
 }

@@ -149,7 +149,9 @@ async def a_modern_upstream_asks_the_client(w: World) -> None:
     assert await up.text("survey") == "Ann, e2e-model, 1"
     asked = [method for method, _ in up.peer.asked]
     assert asked.count("elicitation/create") == 4, asked
-    assert asked.count("sampling/createMessage") == 2 and asked.count("roots/list") == 2, asked
+    assert asked.count("sampling/createMessage") == 2, asked
+    # The other servers behind the gateway ask for roots on their own account.
+    assert asked.count("roots/list") >= 2, asked
 
 
 @scenario("asker")
