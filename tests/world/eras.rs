@@ -110,11 +110,10 @@ fn a_server_can_ask_several_times_in_one_call() {
                 id += 1;
                 continue;
             }
-            for method in ["roots/list", "sampling/createMessage"] {
-                let questions = world.heard(who, method);
-                world.clients[who].heard.clear();
-                questions.iter().for_each(|question| world.reply(who, question));
-            }
+            let mut questions = world.heard(who, "roots/list");
+            questions.extend(world.heard(who, "sampling/createMessage"));
+            world.clients[who].heard.clear();
+            questions.iter().for_each(|question| world.reply(who, question));
         }
         world.run_for_ms(200);
         let answer = world.answer_of(who, id);

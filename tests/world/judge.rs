@@ -319,6 +319,11 @@ impl World {
             .iter()
             .position(|open| open.id == id && open.mark.as_ref().is_some_and(|mark| text.contains(&**mark)));
         let Some(at) = with_mark.or_else(|| judge.opens.iter().position(|open| open.id == id)) else {
+            let is_end = |listen: &Listen| listen.id == id && text.contains("subscriptionId");
+            if let Some(at) = judge.listens.iter().position(is_end) {
+                judge.listens.swap_remove(at);
+                return;
+            }
             // Frames that are no message may still have had an id.
             if head.error.is_some() && judge.garbage > judge.nulls {
                 judge.nulls += 1;
@@ -458,6 +463,9 @@ impl World {
             "notifications/subscriptions/acknowledged" => {
                 let id = subscription.to_string();
                 let at = judge.opens.iter().position(|open| open.id == id && open.method == "subscriptions/listen");
+                if let Some(at) = at {
+                    judge.opens.swap_remove(at);
+                }
                 judge.listens.push(Listen { id, wants: params["notifications"].clone(), since: now });
                 ("only a listen is acknowledged", at.is_some())
             }
