@@ -102,11 +102,9 @@ fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("gateway.handle");
     group.throughput(Throughput::Elements(1));
     let builtin = || House::new(Target::Builtin { folder: None }, EraPin::Auto);
-    for (name, is_modern, frame) in [
-        ("ping", false, PING),
-        ("echo, legacy", false, ECHO),
-        ("echo, modern", true, MODERN_ECHO),
-    ] {
+    for (name, is_modern, frame) in
+        [("ping", false, PING), ("echo, legacy", false, ECHO), ("echo, modern", true, MODERN_ECHO)]
+    {
         let mut house = builtin().with_client(is_modern);
         house.frame(CLIENT, frame);
         assert!(house.said().contains("\"id\":12345,\"result\""), "{}", house.said());

@@ -46,7 +46,9 @@ impl Gateway {
             }
         }
         // Read on, or the gateway would stop at a full pipe.
-        std::thread::spawn(move || stderr.lines().for_each(drop));
+        std::thread::Builder::new()
+            .spawn(move || stderr.lines().for_each(drop))
+            .expect("a thread starts");
         let unix = format!("unix://{}", socket.display());
         Self { child, tcp: tcp.expect("a TCP listener was told"), unix, socket }
     }

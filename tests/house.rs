@@ -74,7 +74,7 @@ fn rooms_named(code: &str, depth: usize) -> Vec<&'static str> {
             match rest.strip_prefix('{') {
                 // Every word of the group: a false alarm is cheaper than a hole.
                 Some(group) => {
-                    named.extend(words(group.split(';').next().unwrap_or(group)).filter_map(room))
+                    named.extend(words(group.split(';').next().unwrap_or(group)).filter_map(room));
                 }
                 None => named.extend(first(rest)),
             }

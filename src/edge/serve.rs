@@ -89,7 +89,7 @@ fn plan(config: &Config, stdio: bool) -> ServerConfig {
         },
         ring_entries: config.shards.ring_entries,
         limits: Arc::new(config.limits.clone()),
-        upstreams: config.upstreams.iter().map(|upstream| upstream.target.clone()).collect(),
+        upstreams: config.upstreams.iter().cloned().collect(),
         ..ServerConfig::default()
     }
 }

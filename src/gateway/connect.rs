@@ -160,6 +160,7 @@ impl Gateway {
             params: None,
             alarm: None,
             digest: 0,
+            retry: None,
             place: 0,
             rounds: 0,
         });
@@ -506,9 +507,8 @@ impl Gateway {
                 let lane = self.upstreams.get(upstream).and_then(|upstream| upstream.shared);
                 let ready = lane.filter(|&key| self.lanes.get(key).is_some_and(Lane::is_ready));
                 // What is no request (a cancellation) is small, and makes room rather than take it.
-                let blocked = ready
-                    .and_then(|key| self.lanes.get(key))
-                    .is_none_or(|lane| lane.blocked);
+                let blocked =
+                    ready.and_then(|key| self.lanes.get(key)).is_none_or(|lane| lane.blocked);
                 if !(blocked && refuse_mail(from, upstream, &frame, out))
                     && let Some(key) = ready
                 {

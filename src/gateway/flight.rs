@@ -38,6 +38,8 @@ pub struct Flight {
     pub alarm: Option<AlarmKey>,
     /// Digest of a call that may be held, which its retry must repeat.
     pub digest: u64,
+    /// What a modern upstream asked for, until the call has gone to it again.
+    pub retry: Option<Box<Retry>>,
     /// Its place among its client's flights.
     pub place: usize,
     /// How often its upstream has asked back.
@@ -111,6 +113,13 @@ pub struct HeldAsk {
 pub struct Early {
     pub is_error: bool,
     pub text: Box<str>,
+}
+
+/// What a call is made again with: the `inputResponses` object and the `requestState`, JSON texts.
+#[derive(Debug)]
+pub struct Retry {
+    pub answers: Box<str>,
+    pub state: Option<Box<str>>,
 }
 
 /// A call to a modern upstream that said `input_required`, while its legacy client is asked.

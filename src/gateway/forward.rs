@@ -4,7 +4,7 @@
 use super::batch::{self, BatchKey};
 use super::client::{ClientKey, OwnLane};
 use super::door::{Effect, Effects};
-use super::flight::{Asker, Flight, FlightKey, Stage, wire_id};
+use super::flight::{Asker, Flight, FlightKey, Retry, Stage, wire_id};
 use super::lane::{Hello, LaneKey};
 use super::settings::Share;
 use super::timer::Alarm;
@@ -84,6 +84,7 @@ impl Gateway {
             params: None,
             alarm: Some(wheel.set(now.at, wait, Alarm::Flight(key))),
             digest: 0,
+            retry: None,
             place,
             rounds: 0,
         });
@@ -287,12 +288,7 @@ impl Gateway {
         }
     }
 
-    pub(super) fn own_lane_lost(
-        &mut self,
-        client: ClientKey,
-        lane: LaneKey,
-        out: &mut Effects,
-    ) {
+    pub(super) fn own_lane_lost(&mut self, client: ClientKey, lane: LaneKey, out: &mut Effects) {
         let Some(client) = self.clients.get_mut(client) else { return };
         client.lanes.retain(|own| own.lane != lane);
         // What it watched there goes on over the shared lane, which comes back by itself.
@@ -329,6 +325,7 @@ impl Gateway {
         };
         flight.lane = Some(lane);
         flight.stage = Stage::Sent;
+        let retry = flight.retry.take();
         let (method, index, level, target) =
             (flight.method, flight.upstream, flight.level, to.era());
         let is_own = to.client().is_some();
@@ -358,7 +355,7 @@ impl Gateway {
                 level: session.level,
             }),
             renamed: renamed.as_deref(),
-            retry: None,
+            retry: retry.as_deref().map(|retry| (&*retry.answers, retry.state.as_deref())),
         };
         let mut bytes = std::mem::take(&mut self.scratch);
         bytes.clear();
@@ -398,45 +395,12 @@ impl Gateway {
         out: &mut Effects,
     ) {
         let Some(key) = self.rekey(now, key) else { return };
-        let Some(flight) = self.flights.get(key) else { return };
-        let (index, method) = (flight.upstream, flight.method);
-        let Some(client) = flight.client() else { return };
-        let Some(params) = flight.params.clone() else { return };
-        let Ok(json) = Json::parse(&params) else { return };
-        let parsed = Params::read(json);
-        let lane = match self.choose(now, client, index, &parsed, out) {
-            Choice::Send(lane) => lane,
-            Choice::Unavailable(why) => return self.fail(key, Code::ServerUnavailable, &why, out),
-            Choice::Queue(_) | Choice::Wait => {
-                let why = unavailable(&self.upstreams[index].name, "it is being connected anew");
-                return self.fail(key, Code::ServerUnavailable, &why, out);
-            }
-        };
-        let renamed = self.own_name(method, index, &parsed);
-        let Some(session) = self.clients.get(client).and_then(|client| client.session.as_deref())
-        else {
-            return;
-        };
-        let translation = request::Translation {
-            wire_id: wire_id(self.shard, key),
-            method,
-            from: Era::Legacy,
-            to: Era::Modern,
-            remembered: Some(request::Remembered {
-                capabilities: &session.capabilities,
-                info: &session.info,
-                level: session.level,
-            }),
-            renamed: renamed.as_deref(),
-            retry: Some((answers, state)),
-        };
-        let mut bytes = Vec::new();
-        request::write(&mut bytes, &translation, json, &parsed);
-        if let Some(flight) = self.flights.get_mut(key) {
-            flight.lane = Some(lane);
-            flight.stage = Stage::Sent;
-        }
-        self.frame_for(lane, out, |out| out.extend_from_slice(&bytes));
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        flight.stage = Stage::Waiting;
+        flight.lane = None;
+        flight.retry =
+            Some(Box::new(Retry { answers: answers.into(), state: state.map(Into::into) }));
+        self.relaunch(now, key, out);
     }
 
     /// Gives a flight a new key, and with it a new id: a retry is a request of its own.
@@ -652,13 +616,11 @@ impl Gateway {
     /// Tells the upstream that nobody waits any more.
     pub(super) fn cancel_upstream(&mut self, key: FlightKey, reason: &str, out: &mut Effects) {
         let Some(flight) = self.flights.get(key) else { return };
-        let Some(lane) =
-            flight.lane.filter(|_| match &flight.stage {
-                Stage::Waiting | Stage::Asking(_) => false,
-                Stage::Held(held) => !held.unsent,
-                _ => true,
-            })
-        else {
+        let Some(lane) = flight.lane.filter(|_| match &flight.stage {
+            Stage::Waiting | Stage::Asking(_) => false,
+            Stage::Held(held) => !held.unsent,
+            _ => true,
+        }) else {
             return;
         };
         let params = format!(

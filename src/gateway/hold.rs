@@ -171,8 +171,7 @@ impl Gateway {
     pub(super) fn is_state_of_ours(&self, client: ClientKey, upstream: usize, state: &str) -> bool {
         let is_modern = self.upstreams[upstream].era() == Some(Era::Modern);
         let Some(link) = self.clients.get(client).map(|client| client.link) else { return false };
-        Sealer::is_token(state)
-            && (!is_modern || self.sealer.open(state, &context(link)).is_some())
+        Sealer::is_token(state) && (!is_modern || self.sealer.open(state, &context(link)).is_some())
     }
 
     /// A call comes back with our own `requestState`.

@@ -159,6 +159,7 @@ impl Gateway {
             params: Some(params.text().into()),
             alarm: None,
             digest: 0,
+            retry: None,
             place,
             rounds: 0,
         });

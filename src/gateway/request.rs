@@ -210,9 +210,12 @@ mod tests {
             info: r#"{"name":"c","version":"1"}"#,
             level: Some(LogLevel::Info),
         };
-        for params in
-            [r#"{"name":"e"}"#, r#"{"name":"e","_meta":{"k":1}}"#, r#"{"_meta":{},"name":"e"}"#, r#"{"name":"e","_meta":7}"#]
-        {
+        for params in [
+            r#"{"name":"e"}"#,
+            r#"{"name":"e","_meta":{"k":1}}"#,
+            r#"{"_meta":{},"name":"e"}"#,
+            r#"{"name":"e","_meta":7}"#,
+        ] {
             let value = translate(
                 params,
                 &Translation { to: Era::Modern, remembered: Some(remembered), ..PLAIN },

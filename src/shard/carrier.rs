@@ -4,7 +4,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -20,6 +20,11 @@ use crate::base::LinkId;
 /// After the last byte was written the peer may take this long to close: a socket closed with unread
 /// bytes in it is reset, and a reset destroys what the peer has not read yet.
 const LINGER_MAX: Duration = Duration::from_secs(1);
+/// Bytes read from one link before others get their turn. Only epoll can reach it: there a read of
+/// waiting bytes succeeds at once, and a link that floods would never let go of the thread.
+const BURST_BYTES: usize = 256 << 10;
+/// How it lets go. A task that wakes itself would not do: monoio runs it before all others.
+const BREATH: Duration = Duration::from_millis(1);
 /// Bytes thrown away meanwhile, at most.
 const LINGER_BYTES_MAX: usize = 16 << 20;
 
@@ -52,9 +57,16 @@ pub(super) async fn carry<D: Domain>(
     })
     .await;
     drop(leaving);
-    if !read_all && shard.core.borrow().phase < Phase::Stopping {
+    if !read_all {
         let mut late = Box::pin(rt::sleep(LINGER_MAX));
-        poll_fn(|cx| reading.as_mut().poll(cx).map(drop).or_late(late.as_mut(), cx)).await;
+        let mut met = None;
+        poll_fn(|cx| {
+            if shard.core.borrow_mut().stops(&mut met, cx) || reading.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            late.as_mut().poll(cx)
+        })
+        .await;
     }
 }
 
@@ -69,20 +81,11 @@ impl<D: Domain> Drop for Leaving<'_, D> {
     }
 }
 
-trait OrLate {
-    fn or_late(self, late: Pin<&mut impl Future<Output = ()>>, cx: &mut Context<'_>) -> Self;
-}
-
-impl OrLate for Poll<()> {
-    fn or_late(self, late: Pin<&mut impl Future<Output = ()>>, cx: &mut Context<'_>) -> Self {
-        if self.is_ready() { self } else { late.poll(cx) }
-    }
-}
-
 /// Reads until the peer's end, an error, or enough was thrown away.
 async fn read_on<D: Domain>(shard: &Shard<D>, id: LinkId, reader: &mut Reader) {
     let mut inbox = Inbox::default();
     let mut discarded = 0;
+    let mut burst = Burst::default();
     let mut verdict = Verdict::Read;
     loop {
         if verdict == Verdict::Wait {
@@ -111,6 +114,9 @@ async fn read_on<D: Domain>(shard: &Shard<D>, id: LinkId, reader: &mut Reader) {
                     core.meter.bytes_in.add(n as u64);
                     verdict = core.deliver(id, &mut inbox);
                 }
+                if !burst.is_over(n, core.meter.turns.get()) {
+                    continue;
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 inbox.take_back(buffer, 0);
@@ -120,6 +126,26 @@ async fn read_on<D: Domain>(shard: &Shard<D>, id: LinkId, reader: &mut Reader) {
                 return;
             }
         }
+        if burst.bytes > BURST_BYTES {
+            // Boxed: it is large, rare, and would be part of every idle link.
+            Box::pin(rt::sleep(BREATH)).await;
+        }
+    }
+}
+
+/// Bytes read within one turn of the loop.
+#[derive(Default)]
+struct Burst {
+    turn: u64,
+    bytes: usize,
+}
+
+impl Burst {
+    #[inline]
+    fn is_over(&mut self, n: usize, turn: u64) -> bool {
+        self.bytes = if turn == self.turn { self.bytes + n } else { n };
+        self.turn = turn;
+        self.bytes > BURST_BYTES
     }
 }
 
@@ -160,6 +186,15 @@ impl<D: Domain> super::core::Core<D> {
         if let Some(link) = self.links.get_mut(id) {
             link.waker = Some(cx.waker().clone());
         }
+    }
+
+    /// Whether the shard is stopping; if not, the task is woken when its phase changes.
+    fn stops(&mut self, met: &mut Option<Phase>, cx: &Context<'_>) -> bool {
+        if *met != Some(self.phase) {
+            *met = Some(self.phase);
+            self.on_phase.push(cx.waker().clone());
+        }
+        self.phase == Phase::Stopping
     }
 
     fn is_dead(&self, id: LinkId) -> bool {

@@ -378,8 +378,12 @@ impl<D: Domain> Core<D> {
         let lane = dialing.lane;
         let reached = outcome.and_then(|dialed| {
             let tells_its_end = dialed.tells_its_end;
-            let halves = rt::adopt(dialed.socket).map_err(|error| error.to_string())?;
-            Ok((halves, tells_its_end))
+            let halves = match dialed.input {
+                None => rt::adopt(dialed.socket),
+                Some(input) => rt::adopt_reader(dialed.socket)
+                    .and_then(|reader| Ok((reader, rt::adopt_writer(input)?))),
+            };
+            Ok((halves.map_err(|error| error.to_string())?, tells_its_end))
         });
         match reached {
             Ok((halves, tells_its_end)) if self.phase < Phase::Stopping => {

@@ -129,7 +129,7 @@ pub fn run<D: Domain>(
     let driver = runtime.driver().clone();
     runtime.run(async move {
         let Seed { id, mailbox, heard, post, commands, meter, muster, origin } = seed;
-        let (bell, _unused) = rt::adopt(heard)?;
+        let bell = rt::adopt_reader(heard)?;
         let mut listeners = Vec::new();
         for (socket, transport) in plan.listeners {
             listeners.push((rt::Listener::adopt(socket)?, transport));

@@ -43,6 +43,9 @@ pub(super) enum Command {
 pub struct Dialed {
     /// A connected stream socket.
     pub socket: OwnedFd,
+    /// Where to write, if that is another socket: a child has one for its input and one for its
+    /// output.
+    pub input: Option<OwnedFd>,
     /// Whether [`Post::ended`] will tell how it ended; the link's end then waits for it a little.
     pub tells_its_end: bool,
 }

@@ -9,16 +9,16 @@ mod driver;
 mod socket;
 
 use std::cell::Cell;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use monoio::time::Instant;
 
 pub use driver::{Driver, DriverChoice, RING_ENTRIES_DEFAULT, RING_ENTRIES_MIN, Runtime};
-pub use socket::{Address, Listener, Reader, Writer, adopt, connect};
+pub use socket::{Address, Listener, Reader, Writer, adopt, adopt_reader, adopt_writer, connect};
 
 thread_local! {
     static EPOLL: Cell<bool> = const { Cell::new(false) };
@@ -47,14 +47,25 @@ pub fn panics() -> u64 {
 pub fn spawn(future: impl Future<Output = ()> + 'static) {
     TASKS.set(TASKS.get() + 1);
     #[expect(clippy::disallowed_methods, reason = "this is the wrapper that the ban names")]
-    drop(monoio::spawn(guarded(future)));
+    drop(monoio::spawn(Guarded { future, counted: Counted }));
 }
 
-async fn guarded(future: impl Future<Output = ()>) {
-    let _counted = Counted;
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))).unwrap_or_else(|panic| {
+pin_project_lite::pin_project! {
+    /// By hand rather than as an async function, which would hold the future twice: once as its
+    /// argument and once where it is pinned. An idle link is mostly this.
+    struct Guarded<F> {
+        #[pin]
+        future: F,
+        counted: Counted,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Guarded<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let future = self.project().future;
+        catch_unwind(AssertUnwindSafe(|| future.poll(cx))).unwrap_or_else(|panic| {
             PANICS.set(PANICS.get() + 1);
             let what = panic
                 .downcast_ref::<&str>()
@@ -64,10 +75,10 @@ async fn guarded(future: impl Future<Output = ()>) {
             tracing::error!(what, "a task panicked");
             Poll::Ready(())
         })
-    })
-    .await;
+    }
 }
 
+/// One task, counted while it lives.
 struct Counted;
 
 impl Drop for Counted {

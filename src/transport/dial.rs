@@ -1,40 +1,85 @@
 //! Reaches upstreams: connects to sockets on the shard's own ring, has children spawned by the
 //! nursery. Not here: when to dial and what to do with the answer, which the domain decides.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::gateway::settings::Target;
+use super::child::Spec;
+use super::nursery::Nurse;
+use crate::base::ShardId;
+use crate::gateway::settings::{Target, Upstream};
 use crate::shard::rt::{self, Address};
 use crate::shard::{Dialed, Dialer, Post};
 
 /// One shard's way to the upstreams.
 pub struct Upstreams {
-    targets: Arc<[Target]>,
+    shard: ShardId,
+    upstreams: Arc<[Upstream]>,
     connect: Duration,
+    nurse: Option<Nurse>,
+    /// Tickets of children that live.
+    children: BTreeSet<u64>,
 }
 
 impl Upstreams {
-    /// `targets` in the order of the settings; `connect` bounds a connect.
-    pub const fn new(targets: Arc<[Target]>, connect: Duration) -> Self {
-        Self { targets, connect }
+    /// `upstreams` in the order of the settings; `connect` bounds a connect.
+    pub const fn new(
+        shard: ShardId,
+        upstreams: Arc<[Upstream]>,
+        connect: Duration,
+        nurse: Option<Nurse>,
+    ) -> Self {
+        Self { shard, upstreams, connect, nurse, children: BTreeSet::new() }
     }
 }
 
 impl Dialer for Upstreams {
     fn dial(&mut self, upstream: usize, ticket: u64, post: &Post) {
-        let address = match self.targets.get(upstream) {
-            Some(Target::Tcp { address }) => Address::Tcp(*address),
-            Some(Target::Unix { path }) => Address::Unix(path.clone()),
-            _ => return post.dialed(ticket, Err("there is nothing to dial".to_owned())),
+        let Some(upstream) = self.upstreams.get(upstream) else {
+            return post.dialed(ticket, Err("there is no such upstream".to_owned()));
         };
+        match &upstream.target {
+            Target::Tcp { address } => self.connect(Address::Tcp(*address), ticket, post),
+            Target::Unix { path } => self.connect(Address::Unix(path.clone()), ticket, post),
+            Target::Stdio { command, args, env, cwd } => {
+                let Some(nurse) = &self.nurse else {
+                    return post.dialed(ticket, Err("there is no nursery".to_owned()));
+                };
+                let spec = Spec {
+                    name: upstream.name.clone(),
+                    command: command.clone(),
+                    args: args.clone(),
+                    env: env.clone(),
+                    cwd: cwd.clone(),
+                };
+                self.children.insert(ticket);
+                nurse.spawn(self.shard, ticket, spec, post.clone());
+            }
+            Target::Builtin { .. } => {
+                post.dialed(ticket, Err("the built-in upstream is not dialled".to_owned()));
+            }
+        }
+    }
+
+    fn released(&mut self, ticket: u64) {
+        if self.children.remove(&ticket)
+            && let Some(nurse) = &self.nurse
+        {
+            nurse.release(self.shard, ticket);
+        }
+    }
+}
+
+impl Upstreams {
+    fn connect(&self, address: Address, ticket: u64, post: &Post) {
         let (post, within) = (post.clone(), self.connect);
         rt::spawn(async move {
             let outcome = rt::connect(&address, within).await;
             post.dialed(
                 ticket,
                 outcome
-                    .map(|socket| Dialed { socket, tells_its_end: false })
+                    .map(|socket| Dialed { socket, input: None, tells_its_end: false })
                     .map_err(|error| error.to_string()),
             );
         });

@@ -1,7 +1,9 @@
 //! Sockets, pipes and children on one side, shards on the other: what listens, what dials, and the
 //! server that starts and ends it all. Moves bytes and knows no message.
 
+pub mod child;
 pub mod dial;
+pub mod nursery;
 pub mod server;
 pub mod tcp;
 pub mod unix;

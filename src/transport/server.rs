@@ -11,12 +11,13 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use super::dial::Upstreams;
+use super::nursery::{Nursery, Patience};
 use super::unix::SocketFile;
 use super::{tcp, unix};
 use crate::base::ShardId;
 use crate::base::limits::Limits;
 use crate::gateway::Transport;
-use crate::gateway::settings::Target;
+use crate::gateway::settings::{Target, Upstream};
 use crate::shard::rt::{Driver, DriverChoice, RING_ENTRIES_DEFAULT};
 use crate::shard::{Domain, Meter, Plan, Post, cores, run, seeds};
 
@@ -42,7 +43,9 @@ pub struct ServerConfig {
     pub ring_entries: u32,
     pub limits: Arc<Limits>,
     /// What the domain may dial, by the index it dials.
-    pub upstreams: Arc<[Target]>,
+    pub upstreams: Arc<[Upstream]>,
+    /// How long children are given to end.
+    pub patience: Patience,
 }
 
 impl Default for ServerConfig {
@@ -55,6 +58,7 @@ impl Default for ServerConfig {
             ring_entries: RING_ENTRIES_DEFAULT,
             limits: Arc::new(Limits::DEFAULT),
             upstreams: Arc::from([]),
+            patience: Patience::default(),
         }
     }
 }
@@ -92,6 +96,7 @@ pub struct Server {
     posts: Vec<Post>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     files: Vec<SocketFile>,
+    nursery: Option<Nursery>,
 }
 
 impl Server {
@@ -104,6 +109,8 @@ impl Server {
         let shards = config.shard_count();
         let (bound, files, mut listeners) = bind(&config.listens, usize::from(shards))?;
         let cores = cores::allowed();
+        let children = config.upstreams.iter().any(|u| matches!(u.target, Target::Stdio { .. }));
+        let nursery = children.then(|| Nursery::start(config.patience)).transpose()?;
         let domain = Arc::new(domain);
         let (started, reports) = mpsc::channel();
         let mut server = Self {
@@ -113,6 +120,7 @@ impl Server {
             posts: Vec::new(),
             threads: Vec::new(),
             files,
+            nursery,
         };
         for seed in seeds(shards)? {
             let id = seed.id();
@@ -125,7 +133,9 @@ impl Server {
                 listeners: listeners.pop().unwrap_or_default(),
             };
             let core = config.pin.then(|| cores[usize::from(id.0) % cores.len()]);
-            let dialer = Upstreams::new(Arc::clone(&config.upstreams), config.limits.connect);
+            let nurse = server.nursery.as_ref().map(Nursery::nurse);
+            let upstreams = Arc::clone(&config.upstreams);
+            let dialer = Upstreams::new(id, upstreams, config.limits.connect, nurse);
             let (domain, started) = (Arc::clone(&domain), started.clone());
             let thread =
                 std::thread::Builder::new().name(format!("shard-{}", id.0)).spawn(move || {
@@ -201,12 +211,16 @@ impl Server {
         Ends { posts: self.posts.clone() }
     }
 
-    /// Waits until all shards have ended.
+    /// Waits until all shards have ended, and all children.
     pub fn join(mut self) -> io::Result<()> {
         let mut result = Ok(());
         for thread in self.threads.drain(..) {
             let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("a shard panicked")));
             result = result.and(ended);
+        }
+        // Their links are closed; they may have begun to end by themselves.
+        if let Some(nursery) = self.nursery {
+            nursery.end();
         }
         drop(self.files);
         result

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::scan::{ScanError, Scanner};
-use super::text;
+use super::{skip, text};
 
 /// One validated JSON value, as the text it is, without surrounding white space. Never empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,17 +68,16 @@ impl<'a> Json<'a> {
     }
 
     /// The members of an object in their order; none for anything else.
+    #[inline]
     pub fn members(self) -> Members<'a> {
-        let mut scanner = Scanner::new(self.0.as_bytes());
-        let open = scanner.take(b'{');
-        Members { text: self.0, scanner, open }
+        let at = if self.kind() == Kind::Object { 1 } else { self.0.len() };
+        Members { text: self.0, at }
     }
 
     /// The elements of an array in their order; none for anything else.
     pub fn elements(self) -> Elements<'a> {
-        let mut scanner = Scanner::new(self.0.as_bytes());
-        let open = scanner.take(b'[');
-        Elements { text: self.0, scanner, open }
+        let at = if self.kind() == Kind::Array { 1 } else { self.0.len() };
+        Elements { text: self.0, at }
     }
 
     /// The first member called `key`.
@@ -157,8 +156,8 @@ impl Member<'_> {
 #[derive(Clone, Debug)]
 pub struct Members<'a> {
     text: &'a str,
-    scanner: Scanner<'a>,
-    open: bool,
+    /// Behind the opening bracket or the last value; behind the text when there is no more.
+    at: usize,
 }
 
 impl<'a> Iterator for Members<'a> {
@@ -166,20 +165,14 @@ impl<'a> Iterator for Members<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Member<'a>> {
-        if !self.open {
-            return None;
-        }
-        self.open = false;
-        if !self.scanner.due() {
-            return None;
-        }
-        self.scanner.key().ok()?;
-        let key = self.scanner.last_key();
-        let start = self.scanner.at();
-        self.scanner.value().ok()?;
-        let value = Json(self.text.get(start..self.scanner.at())?);
-        self.open = true;
-        Some(Member { key: self.text.get(key.start..key.end)?, escaped: key.escaped, value })
+        let bytes = self.text.as_bytes();
+        let key_start = skip::following(bytes, self.at)?.saturating_add(1);
+        let (key_end, escaped) = skip::string_end(bytes, key_start);
+        let start = skip::value_start(bytes, key_end.saturating_add(1));
+        let end = skip::value_end(bytes, start);
+        self.at = end;
+        let value = Json(self.text.get(start..end)?);
+        Some(Member { key: self.text.get(key_start..key_end)?, escaped, value })
     }
 }
 
@@ -187,26 +180,18 @@ impl<'a> Iterator for Members<'a> {
 #[derive(Clone, Debug)]
 pub struct Elements<'a> {
     text: &'a str,
-    scanner: Scanner<'a>,
-    open: bool,
+    /// As in [`Members`].
+    at: usize,
 }
 
 impl<'a> Iterator for Elements<'a> {
     type Item = Json<'a>;
 
     fn next(&mut self) -> Option<Json<'a>> {
-        if !self.open {
-            return None;
-        }
-        self.open = false;
-        if !self.scanner.due() {
-            return None;
-        }
-        let start = self.scanner.at();
-        self.scanner.value().ok()?;
-        let value = Json(self.text.get(start..self.scanner.at())?);
-        self.open = true;
-        Some(value)
+        let bytes = self.text.as_bytes();
+        let start = skip::following(bytes, self.at)?;
+        self.at = skip::value_end(bytes, start);
+        self.text.get(start..self.at).map(Json)
     }
 }
 

@@ -14,7 +14,9 @@
 pub mod envelope;
 pub mod json;
 pub mod lines;
+mod plain;
 pub mod scan;
+mod skip;
 pub mod splice;
 pub mod text;
 

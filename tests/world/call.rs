@@ -95,23 +95,26 @@ impl World {
         let mark = first.as_ref().map(|(_, mark)| mark.clone()).unwrap_or_default();
         let client = first.map(|(client, _)| client);
         let about = params["name"].as_str().unwrap_or(uri).to_owned();
-        found.calls.insert(call, Call {
-            id: id.to_owned(),
-            method: method.to_owned(),
-            about,
-            mark,
-            client,
-            steps: script.split_whitespace().map(str::to_owned).collect(),
-            at,
-            token: meta.get("progressToken").cloned(),
-            caps,
-            progress: 0,
-            is_answered: false,
-            is_told: false,
-            is_over: false,
-            is_late: script.contains("late"),
-            is_quoted: false,
-        });
+        found.calls.insert(
+            call,
+            Call {
+                id: id.to_owned(),
+                method: method.to_owned(),
+                about,
+                mark,
+                client,
+                steps: script.split_whitespace().map(str::to_owned).collect(),
+                at,
+                token: meta.get("progressToken").cloned(),
+                caps,
+                progress: 0,
+                is_answered: false,
+                is_told: false,
+                is_over: false,
+                is_late: script.contains("late"),
+                is_quoted: false,
+            },
+        );
         let foreign = marks::answerers(&answers.to_string()).find(|who| Some(*who) != client);
         let is_polite = client.is_none_or(|client| self.clients[client].manner.is_polite());
         if is_polite && (is_foreign || foreign.is_some()) {
@@ -144,7 +147,8 @@ impl World {
                 call.progress += 1;
                 let progress = call.progress;
                 if let Some(token) = token {
-                    let params = json!({"progressToken": token, "progress": progress, "message": mark});
+                    let params =
+                        json!({"progressToken": token, "progress": progress, "message": mark});
                     self.conn_notes(conn, "notifications/progress", &params);
                 }
             }
@@ -194,8 +198,14 @@ impl World {
                     self.conn_answers(conn, id, &json!({"content": []}));
                 }
             }
-            "noid" => self.conn_writes(conn, b"{\"jsonrpc\":\"2.0\",\"error\":{\"code\":1,\"message\":\"m\"}}\n"),
-            "garbage" => self.conn_writes(conn, b"this is a log line\n\n{\"jsonrpc\":\"2.0\"}\n\xff\xfe\n[1,2]\n[]\n{\n"),
+            "noid" => self.conn_writes(
+                conn,
+                b"{\"jsonrpc\":\"2.0\",\"error\":{\"code\":1,\"message\":\"m\"}}\n",
+            ),
+            "garbage" => self.conn_writes(
+                conn,
+                b"this is a log line\n\n{\"jsonrpc\":\"2.0\"}\n\xff\xfe\n[1,2]\n[]\n{\n",
+            ),
             "flood" => {
                 let line = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"level\":\"info\",\"data\":\"x\"}}\n";
                 self.conn_writes(conn, &line.repeat(200));
@@ -254,9 +264,15 @@ impl World {
         }
         call.is_over = true;
         let (id, mark, at) = (call.id.clone(), call.mark.clone(), call.at);
-        let mut asks = BTreeMap::from([(format!("k{at}"), json!({"method": method, "params": params(method, &mark)}))]);
+        let mut asks = BTreeMap::from([(
+            format!("k{at}"),
+            json!({"method": method, "params": params(method, &mark)}),
+        )]);
         if at % 2 == 0 {
-            asks.insert(format!("second {at}"), json!({"method": method, "params": params(method, &mark)}));
+            asks.insert(
+                format!("second {at}"),
+                json!({"method": method, "params": params(method, &mark)}),
+            );
         }
         let result = json!({
             "resultType": "input_required", "inputRequests": asks, "requestState": format!("{prefix}st:{at}:{mark}"),
@@ -271,7 +287,10 @@ impl World {
         let id = found.questions_made;
         let client = call.and_then(|call| found.calls.get(&call)?.client).or(found.owner);
         found.questions.insert(id, (call, client));
-        self.conn_says(conn, &json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params(method, mark)}));
+        self.conn_says(
+            conn,
+            &json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params(method, mark)}),
+        );
     }
 
     /// An answer to a question of a legacy server.

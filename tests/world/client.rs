@@ -188,8 +188,7 @@ impl World {
 
     /// Ids of all spellings; the text must come back as it was.
     fn id_of(&self, client: usize, serial: u64) -> String {
-        let serial =
-            if self.clients[client].manner.doubles_ids > 0 { serial / 3 } else { serial };
+        let serial = if self.clients[client].manner.doubles_ids > 0 { serial / 3 } else { serial };
         match serial % 5 {
             0 => format!("{serial}"),
             1 => format!("\"r {serial}\""),
@@ -272,20 +271,28 @@ impl World {
         let of = |method: &str, params: Value| (method.to_owned(), params);
         match self.dice.below(20) {
             0 => {
-                let list = *self.dice.pick(&["tools", "prompts", "resources", "resources/templates"]);
+                let list =
+                    *self.dice.pick(&["tools", "prompts", "resources", "resources/templates"]);
                 return (format!("{list}/list"), json!({}));
             }
             1 if is_modern => return of("server/discover", json!({})),
             1 => return of("ping", json!({})),
             2 | 3 if is_modern => {
                 let uri = self.watchable(upstream);
-                return of("subscriptions/listen", json!({"notifications": {
-                    "toolsListChanged": self.dice.percent(50), "resourceSubscriptions": [uri],
-                }}));
+                return of(
+                    "subscriptions/listen",
+                    json!({"notifications": {
+                        "toolsListChanged": self.dice.percent(50), "resourceSubscriptions": [uri],
+                    }}),
+                );
             }
             2 | 3 => {
                 let uri = self.watchable(upstream);
-                let method = if self.dice.percent(70) { "resources/subscribe" } else { "resources/unsubscribe" };
+                let method = if self.dice.percent(70) {
+                    "resources/subscribe"
+                } else {
+                    "resources/unsubscribe"
+                };
                 return of(method, json!({"uri": uri}));
             }
             4 if !is_modern && self.clients[client].level.is_some() => {
@@ -308,10 +315,13 @@ impl World {
             }
             2 => {
                 let name = self.called(upstream, "ask", false);
-                of("completion/complete", json!({
-                    "ref": {"type": "ref/prompt", "name": name},
-                    "argument": {"name": "a", "value": mark},
-                }))
+                of(
+                    "completion/complete",
+                    json!({
+                        "ref": {"type": "ref/prompt", "name": name},
+                        "argument": {"name": "a", "value": mark},
+                    }),
+                )
             }
             _ => {
                 let name = self.called(upstream, "work", false);
@@ -322,7 +332,10 @@ impl World {
 
     fn builtin_call(&mut self, upstream: usize, mark: &str) -> (String, Value) {
         let (name, arguments) = match self.dice.below(7) {
-            0 => ("sleep", json!({"ms": self.dice.below(900), "steps": self.dice.between(1, 4), "for": mark})),
+            0 => (
+                "sleep",
+                json!({"ms": self.dice.below(900), "steps": self.dice.between(1, 4), "for": mark}),
+            ),
             1 => ("ask_name", json!({"for": mark})),
             2 => ("ask_model", json!({"prompt": mark})),
             3 => ("read_text", json!({"path": format!("a/{mark}txt")})),
@@ -346,7 +359,8 @@ impl World {
         let steps = self.dice.below(4);
         let mut script = Vec::new();
         for _ in 0..steps {
-            let from = if self.dice.percent(breaks) { crate::call::FAULTS } else { crate::call::STEPS };
+            let from =
+                if self.dice.percent(breaks) { crate::call::FAULTS } else { crate::call::STEPS };
             script.push(self.dice.pick(from).0);
         }
         script.join(" ")
@@ -374,9 +388,14 @@ impl World {
             (Some(_), None) => {}
             (None, _) => {
                 if head.id_text() == "\"hello\"" && head.result.is_some() {
-                    self.client_writes(client, "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}");
+                    self.client_writes(
+                        client,
+                        "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}",
+                    );
                     self.clients[client].is_ready = true;
-                } else if let Some(result) = head.result.filter(|r| r.get().contains("input_required")) {
+                } else if let Some(result) =
+                    head.result.filter(|r| r.get().contains("input_required"))
+                {
                     self.retry(client, head.id_text(), &value(result));
                 }
             }
@@ -397,7 +416,9 @@ impl World {
     fn answer_to(&mut self, client: usize, id: &str, method: &str) -> String {
         let refuses = self.clients[client].manner.refuses;
         if self.dice.percent(refuses) {
-            return format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-1,\"message\":\"no\"}}}}");
+            return format!(
+                "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-1,\"message\":\"no\"}}}}"
+            );
         }
         format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{}}}", answer(client, method))
     }

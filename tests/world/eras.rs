@@ -65,7 +65,10 @@ fn asks(step: &str, method: &str, cap: &str) {
         let answered = if is_modern {
             let answer = world.answer_of(client, 7);
             let asks = answer["result"]["inputRequests"].as_object().into_iter().flatten();
-            assert!(asks.clone().count() > 0 && asks.into_iter().all(|(_, ask)| ask["method"] == method));
+            assert!(
+                asks.clone().count() > 0
+                    && asks.into_iter().all(|(_, ask)| ask["method"] == method)
+            );
             world.call_again(client, 7, 8, params);
             8
         } else {
@@ -156,7 +159,10 @@ fn a_change_of_a_list_is_told_in_the_clients_way() {
         world.run_for_ms(20);
         let tools = world.heard(client, "notifications/tools/list_changed");
         assert_eq!(tools.len(), 1);
-        assert_eq!(world.heard(client, "notifications/prompts/list_changed").len(), usize::from(!is_modern));
+        assert_eq!(
+            world.heard(client, "notifications/prompts/list_changed").len(),
+            usize::from(!is_modern)
+        );
         let subscription = &tools[0]["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"];
         assert_eq!(*subscription == 3, is_modern);
     });

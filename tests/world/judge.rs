@@ -110,11 +110,11 @@ impl Judge {
         let meta = &params["_meta"];
         let is_modern = !meta["io.modelcontextprotocol/protocolVersion"].is_null();
         let text = head.params.map_or("", |params| params.get());
-        let progress = (!meta["progressToken"].is_null()).then(|| meta["progressToken"].to_string());
+        let progress =
+            (!meta["progressToken"].is_null()).then(|| meta["progressToken"].to_string());
         let about = ["name", "uri"].iter().find_map(|key| params[key].as_str());
-        let about = about.or_else(|| {
-            ["name", "uri"].iter().find_map(|key| params["ref"][key].as_str())
-        });
+        let about =
+            about.or_else(|| ["name", "uri"].iter().find_map(|key| params["ref"][key].as_str()));
         let script = format!("{} {}", params["arguments"]["do"], params["uri"]);
         let mark = marks::tokens(text).next().map(|(_, mark)| mark.to_owned());
         self.opens.push(Open {
@@ -156,9 +156,11 @@ impl World {
     pub fn judge_said(&mut self, client: usize, line: &[u8]) {
         if let Ok(elements) = serde_json::from_slice::<Vec<&serde_json::value::RawValue>>(line) {
             // Whether it may be a batch is the gateway's to say; an error under the id null is the no.
-            let is_legal =
-                self.clients[client].judge.version.as_deref() == Some("2025-03-26");
-            if is_legal && !elements.is_empty() && elements.len() <= self.settings.limits.batch_messages_max {
+            let is_legal = self.clients[client].judge.version.as_deref() == Some("2025-03-26");
+            if is_legal
+                && !elements.is_empty()
+                && elements.len() <= self.settings.limits.batch_messages_max
+            {
                 self.clients[client].judge.reads_batch = true;
                 for element in elements {
                     self.judge_said_one(client, element.get().as_bytes());
@@ -251,17 +253,23 @@ impl World {
         let flights = judge
             .opens
             .iter()
-            .filter(|open| !matches!(&*open.method, "subscriptions/listen" | "initialize" | "server/discover"))
+            .filter(|open| {
+                !matches!(&*open.method, "subscriptions/listen" | "initialize" | "server/discover")
+            })
             .count();
         if flights > max + 1 && !self.clients[client].sends_batches {
-            self.wrong("a link has no more flights than its limit", format!("client {client}: {flights}"));
+            self.wrong(
+                "a link has no more flights than its limit",
+                format!("client {client}: {flights}"),
+            );
         }
     }
 
     /// A frame for a client has been sent by the gateway.
     pub fn judge_told(&mut self, client: usize, line: &[u8]) {
         if line.first() == Some(&b'[') {
-            let elements: Result<Vec<&serde_json::value::RawValue>, _> = serde_json::from_slice(line);
+            let elements: Result<Vec<&serde_json::value::RawValue>, _> =
+                serde_json::from_slice(line);
             let is_legal = self.clients[client].judge.version.as_deref() == Some("2025-03-26");
             match elements {
                 Ok(elements) if is_legal && !elements.is_empty() => {
@@ -309,16 +317,18 @@ impl World {
         if id == "null" {
             judge.nulls += 1;
             let is_refusal = judge.opens.is_empty() && judge.nulls == 1;
-            if head.error.is_none() || (judge.nulls > judge.garbage && !is_refusal && !text.contains("limit")) {
+            if head.error.is_none()
+                || (judge.nulls > judge.garbage && !is_refusal && !text.contains("limit"))
+            {
                 self.wrong("an error without an id answers garbage", text.to_owned());
             }
             return;
         }
-        let with_mark = judge
-            .opens
-            .iter()
-            .position(|open| open.id == id && open.mark.as_ref().is_some_and(|mark| text.contains(&**mark)));
-        let Some(at) = with_mark.or_else(|| judge.opens.iter().position(|open| open.id == id)) else {
+        let with_mark = judge.opens.iter().position(|open| {
+            open.id == id && open.mark.as_ref().is_some_and(|mark| text.contains(&**mark))
+        });
+        let Some(at) = with_mark.or_else(|| judge.opens.iter().position(|open| open.id == id))
+        else {
             let is_end = |listen: &Listen| listen.id == id && text.contains("subscriptionId");
             if let Some(at) = judge.listens.iter().position(is_end) {
                 judge.listens.swap_remove(at);
@@ -348,7 +358,10 @@ impl World {
                 judge.subscriptions.retain(|(watched, _)| *watched != open.about);
             }
             if is_faultless && !open.may_fail {
-                self.wrong("in a world without faults every call succeeds", format!("{open:?}: {text}"));
+                self.wrong(
+                    "in a world without faults every call succeeds",
+                    format!("{open:?}: {text}"),
+                );
             }
             return;
         };
@@ -443,7 +456,8 @@ impl World {
         let (check, holds) = match method {
             "notifications/progress" => {
                 let token = params["progressToken"].to_string();
-                let is_live = judge.opens.iter().any(|open| open.progress.as_deref() == Some(&*token));
+                let is_live =
+                    judge.opens.iter().any(|open| open.progress.as_deref() == Some(&*token));
                 ("progress is for a live request, under its own token", is_live)
             }
             "notifications/message" => {
@@ -462,11 +476,18 @@ impl World {
             }
             "notifications/subscriptions/acknowledged" => {
                 let id = subscription.to_string();
-                let at = judge.opens.iter().position(|open| open.id == id && open.method == "subscriptions/listen");
+                let at = judge
+                    .opens
+                    .iter()
+                    .position(|open| open.id == id && open.method == "subscriptions/listen");
                 if let Some(at) = at {
                     judge.opens.swap_remove(at);
                 }
-                judge.listens.push(Listen { id, wants: params["notifications"].clone(), since: now });
+                judge.listens.push(Listen {
+                    id,
+                    wants: params["notifications"].clone(),
+                    since: now,
+                });
                 ("only a listen is acknowledged", at.is_some())
             }
             "notifications/resources/updated" => {

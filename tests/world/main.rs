@@ -34,7 +34,8 @@ use trace::Trace;
 /// `FROM..TO` of the environment.
 fn seeds() -> std::ops::Range<u64> {
     let asked = std::env::var("RINGGATE_SEEDS").unwrap_or_default();
-    let parts = asked.split_once("..").and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+    let parts =
+        asked.split_once("..").and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
     parts.map_or(0..1_000, |(from, to)| from..to)
 }
 
@@ -76,7 +77,10 @@ fn every_seed_keeps_every_promise() {
                         for (check, what) in &outcome.wrongs {
                             println!("  {check}: {what}");
                         }
-                        if failed <= 3 && !prints && let Ok(again) = live(seed, true, false) {
+                        if failed <= 3
+                            && !prints
+                            && let Ok(again) = live(seed, true, false)
+                        {
                             for line in again.trace.tail(40) {
                                 println!("    {line}");
                             }

@@ -220,7 +220,8 @@ impl World {
             }
             _ => {}
         }
-        let first = crate::marks::tokens(&text).next().map(|(whose, mark)| (whose, mark.to_owned()));
+        let first =
+            crate::marks::tokens(&text).next().map(|(whose, mark)| (whose, mark.to_owned()));
         if let Some((whose, mark)) = first {
             if found.owner.is_some_and(|owner| owner != whose) {
                 return self.wrong("a client's own connection carries nobody else", text);
@@ -364,7 +365,10 @@ impl World {
             })
             .count();
         if own > self.settings.limits.lanes_max {
-            self.wrong("an upstream has no more own connections than lanes_max", format!("server {server}: {own}"));
+            self.wrong(
+                "an upstream has no more own connections than lanes_max",
+                format!("server {server}: {own}"),
+            );
         }
     }
 
@@ -375,12 +379,18 @@ impl World {
         let page = params["cursor"].as_str().and_then(|cursor| cursor.strip_prefix("page-"));
         let page: u64 = page.and_then(|page| page.parse().ok()).unwrap_or(0);
         let (list, own) = match method {
-            "tools/list" => ("tools", json!({"name": format!("work-{page}"), "inputSchema": {"type": "object"}})),
+            "tools/list" => (
+                "tools",
+                json!({"name": format!("work-{page}"), "inputSchema": {"type": "object"}}),
+            ),
             "prompts/list" => ("prompts", json!({"name": format!("ask-{page}")})),
             "resources/list" => {
                 ("resources", json!({"name": "r", "uri": format!("res://{server_number}/{page}")}))
             }
-            _ => ("resourceTemplates", json!({"name": "t", "uriTemplate": format!("res://{server_number}/{page}/{{x}}")})),
+            _ => (
+                "resourceTemplates",
+                json!({"name": "t", "uriTemplate": format!("res://{server_number}/{page}/{{x}}")}),
+            ),
         };
         let mut result = json!({list: [own]});
         if page + 1 < server.pages {
@@ -409,7 +419,9 @@ impl World {
 
     pub fn open_conns(&self, server: usize) -> Vec<usize> {
         (0..self.conns.len())
-            .filter(|&conn| self.conns[conn].server == server && !self.pipes[self.conns[conn].pipe].is_left)
+            .filter(|&conn| {
+                self.conns[conn].server == server && !self.pipes[self.conns[conn].pipe].is_left
+            })
             .collect()
     }
 

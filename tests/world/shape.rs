@@ -71,9 +71,8 @@ pub fn result(method: &str, is_modern: bool, result: &Value) -> Result<(), Strin
             Some("input_required") => {
                 let may = matches!(method, "tools/call" | "prompts/get" | "resources/read");
                 let asks = object.get("inputRequests").and_then(Value::as_object);
-                let are_whole = asks.is_none_or(|asks| {
-                    asks.values().all(|ask| ask["method"].is_string())
-                });
+                let are_whole =
+                    asks.is_none_or(|asks| asks.values().all(|ask| ask["method"].is_string()));
                 let state = object.get("requestState").is_none_or(Value::is_string);
                 let some = asks.is_some() || object.contains_key("requestState");
                 return if may && are_whole && state && some {
@@ -86,8 +85,12 @@ pub fn result(method: &str, is_modern: bool, result: &Value) -> Result<(), Strin
         }
         let is_cacheable = matches!(
             method,
-            "server/discover" | "tools/list" | "prompts/list" | "resources/list"
-                | "resources/templates/list" | "resources/read"
+            "server/discover"
+                | "tools/list"
+                | "prompts/list"
+                | "resources/list"
+                | "resources/templates/list"
+                | "resources/read"
         );
         if is_cacheable && !(result["ttlMs"].is_u64() && result["cacheScope"].is_string()) {
             return fail("no ttlMs or cacheScope");

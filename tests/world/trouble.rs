@@ -217,10 +217,10 @@ fn a_listen_in_a_batch_does_not_hold_the_others_back() {
     let mut world = one(Server::new(true));
     let client = world.join_as(false, "2025-03-26", json!({}));
     let listen = json!({"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": {
-        "notifications": {}, "_meta": {
-            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-            "io.modelcontextprotocol/clientCapabilities": {},
-        }}});
+    "notifications": {}, "_meta": {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }}});
     let ping = json!({"jsonrpc": "2.0", "id": 2, "method": "ping"});
     world.client_writes(client, &json!([listen, ping]).to_string());
     world.run_for_ms(50);

@@ -33,34 +33,85 @@ pub struct Shard {
 /// What the queue holds.
 #[derive(Debug)]
 pub enum Happening {
-    Tick { shard: usize },
+    Tick {
+        shard: usize,
+    },
     /// Bytes on their way to the gateway.
-    Arrive { pipe: usize, bytes: Vec<u8> },
+    Arrive {
+        pipe: usize,
+        bytes: Vec<u8>,
+    },
     /// The actor's end is closed: in good order, or at once.
-    Ended { pipe: usize, reset: bool },
+    Ended {
+        pipe: usize,
+        reset: bool,
+    },
     /// Bytes on their way to the actor.
-    Deliver { pipe: usize, bytes: Vec<u8> },
+    Deliver {
+        pipe: usize,
+        bytes: Vec<u8>,
+    },
     /// The gateway's close has come through.
-    Shut { pipe: usize },
+    Shut {
+        pipe: usize,
+    },
     /// A paused pipe is read again.
-    Pump { pipe: usize },
-    Dial { shard: usize, lane: LaneKey, upstream: usize },
-    Mail { from: usize, to: usize, mail: Mail },
-    Text { shard: usize, ticket: u64, path: String },
-    Blocked { pipe: usize, is: bool },
-    Drain { shard: usize },
+    Pump {
+        pipe: usize,
+    },
+    Dial {
+        shard: usize,
+        lane: LaneKey,
+        upstream: usize,
+    },
+    Mail {
+        from: usize,
+        to: usize,
+        mail: Mail,
+    },
+    Text {
+        shard: usize,
+        ticket: u64,
+        path: String,
+    },
+    Blocked {
+        pipe: usize,
+        is: bool,
+    },
+    Drain {
+        shard: usize,
+    },
     /// A client does its next thing.
-    Act { client: usize },
-    Connect { client: usize },
+    Act {
+        client: usize,
+    },
+    Connect {
+        client: usize,
+    },
     /// A client says what it has decided to say.
-    Say { client: usize, pipe: usize, frame: String },
-    Leave { client: usize, reset: bool },
+    Say {
+        client: usize,
+        pipe: usize,
+        frame: String,
+    },
+    Leave {
+        client: usize,
+        reset: bool,
+    },
     /// A call at a server goes on.
-    Step { conn: usize, call: u64 },
+    Step {
+        conn: usize,
+        call: u64,
+    },
     /// A server goes down or comes up.
-    Up { server: usize, is: bool },
+    Up {
+        server: usize,
+        is: bool,
+    },
     /// A server does something unasked.
-    Whim { server: usize },
+    Whim {
+        server: usize,
+    },
 }
 
 struct Entry {
@@ -365,7 +416,11 @@ impl World {
             Effect::Resume { link } => self.set_paused(link, false),
             Effect::Dial { lane, upstream } => {
                 let after = self.dice.between(20, self.pace.dial_max);
-                self.trace.note(self.now, format_args!("shard {shard} dials {upstream} for {lane:?}"), b"");
+                self.trace.note(
+                    self.now,
+                    format_args!("shard {shard} dials {upstream} for {lane:?}"),
+                    b"",
+                );
                 self.plan_in(after, Happening::Dial { shard, lane, upstream });
             }
             Effect::Mail { to, mail } => {
@@ -399,7 +454,10 @@ impl World {
         if drained != 1 || !in_time {
             self.wrong(
                 "a drain ends once and within its limit",
-                format!("shard {shard}, drained {drained} times, began {began:?}, now {}", self.now),
+                format!(
+                    "shard {shard}, drained {drained} times, began {began:?}, now {}",
+                    self.now
+                ),
             );
         }
     }

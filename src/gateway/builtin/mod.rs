@@ -133,21 +133,24 @@ impl Builtin {
         out: &mut Vec<u8>,
     ) -> Outcome {
         match method {
-            "tools/call" => self.call(params, context, out),
+            "tools/call" => {
+                let [name, arguments] = parameters(params, ["name", "arguments"]);
+                self.call(name, arguments, context, out)
+            }
             "tools/list" => list(params, &self.tools_list, out),
             "prompts/list" => list(params, prompts::LIST, out),
             "resources/list" => list(params, resources::LIST, out),
             "resources/templates/list" => list(params, self.templates(), out),
             "prompts/get" => {
-                let (name, arguments) = match named(params) {
-                    Ok(named) => named,
-                    Err(fault) => return fault,
-                };
-                prompts::get(&unescape(name), arguments, out)
+                let [name, arguments] = parameters(params, ["name", "arguments"]);
+                match checked(name, arguments) {
+                    Ok((name, arguments)) => prompts::get(&unescape(name), arguments, out),
+                    Err(what) => Outcome::invalid(what),
+                }
             }
-            "resources/read" => match params.get("uri") {
-                Some(uri) => resources::read(uri, self.has_folder, context.text, out),
-                None => Outcome::invalid("the parameter \"uri\" is missing"),
+            "resources/read" => match parameters(params, ["uri"]) {
+                [Some(uri)] => resources::read(uri, self.has_folder, context.text, out),
+                [None] => Outcome::invalid("the parameter \"uri\" is missing"),
             },
             "completion/complete" => self.complete(params, out),
             _ => Outcome::Fault {
@@ -158,28 +161,38 @@ impl Builtin {
         }
     }
 
-    /// The hot path of the house: one walk over the parameters, one look through the names, one call.
+    /// `tools/call` for who has walked the parameters already: the hot path of the house. `name` and
+    /// `arguments` are the parameters of these names, of whatever kind.
     #[inline]
-    fn call(&mut self, params: Json<'_>, context: &Context<'_>, out: &mut Vec<u8>) -> Outcome {
-        let (name, arguments) = match named(params) {
-            Ok(named) => named,
-            Err(fault) => return fault,
+    pub fn call(
+        &mut self,
+        name: Option<Json<'_>>,
+        arguments: Option<Json<'_>>,
+        context: &Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        let (name, arguments) = match checked(name, arguments) {
+            Ok(checked) => checked,
+            Err(what) => return Outcome::invalid(what),
         };
-        let name = unescape(name);
-        let Some(entry) = self.tools.iter_mut().find(|entry| entry.name == *name) else {
-            return Outcome::Fault {
-                code: -32602,
-                message: "there is no tool of this name".into(),
-                data: Some(quoted_member("tool", &name)),
-            };
-        };
+        let Some(tool) = self.tool(name) else { return unknown_tool(name) };
         let start = out.len();
-        let outcome = entry.tool.call(&context.call(arguments), out);
+        let outcome = tool.call(&Call { arguments, context }, out);
         if !matches!(outcome, Outcome::Done | Outcome::Ask) {
             out.truncate(start);
         }
         debug_assert!(!out[start..].contains(&b'\n'), "a tool wrote a newline");
         outcome
+    }
+
+    /// The tool of this name, as it was written: a name without escapes is found without a copy.
+    #[inline]
+    fn tool(&mut self, written: &str) -> Option<&mut dyn Tool> {
+        let place = self.tools.iter().position(|entry| entry.name == written).or_else(|| {
+            let name = unescape(written);
+            self.tools.iter().position(|entry| entry.name == name)
+        })?;
+        Some(self.tools.get_mut(place)?.tool.as_mut())
     }
 
     const fn templates(&self) -> &'static str {
@@ -229,31 +242,43 @@ impl Builtin {
     }
 }
 
-/// `name` as written and `arguments` of the parameters, in one walk that ends as soon as both are
-/// known: `_meta`, which often stands last, is not looked through.
+/// The parameters of these names, in one walk. Where one stands twice, the last counts: so the gateway
+/// decides, as most readers of JSON do, and what it allowed is what must be done.
 #[inline]
-fn named(params: Json<'_>) -> Result<(&str, Json<'_>), Outcome> {
-    let mut name = None;
-    let mut arguments = None;
+fn parameters<'a, const N: usize>(params: Json<'a>, keys: [&str; N]) -> [Option<Json<'a>>; N] {
+    let mut found = [None; N];
     for member in params.members() {
-        if name.is_none() && member.is("name") {
-            name = Some(member.value);
-        } else if arguments.is_none() && member.is("arguments") {
-            arguments = Some(member.value);
-        } else {
-            continue;
-        }
-        if name.is_some() && arguments.is_some() {
-            break;
+        for (key, place) in keys.iter().zip(&mut found) {
+            if member.is(key) {
+                *place = Some(member.value);
+            }
         }
     }
+    found
+}
+
+/// The name as it was written, and the arguments.
+#[inline]
+fn checked<'a>(
+    name: Option<Json<'a>>,
+    arguments: Option<Json<'a>>,
+) -> Result<(&'a str, Json<'a>), &'static str> {
     let Some(name) = name.and_then(argument::raw) else {
-        return Err(Outcome::invalid("the parameter \"name\" must be a string"));
+        return Err("the parameter \"name\" must be a string");
     };
     match arguments {
         None => Ok((name, Json::EMPTY_OBJECT)),
         Some(arguments) if arguments.is_object() => Ok((name, arguments)),
-        Some(_) => Err(Outcome::invalid("the parameter \"arguments\" must be an object")),
+        Some(_) => Err("the parameter \"arguments\" must be an object"),
+    }
+}
+
+#[cold]
+fn unknown_tool(written: &str) -> Outcome {
+    Outcome::Fault {
+        code: -32602,
+        message: "there is no tool of this name".into(),
+        data: Some(format!(r#"{{"tool":"{written}"}}"#)),
     }
 }
 
@@ -264,14 +289,4 @@ fn list(params: Json<'_>, text: &str, out: &mut Vec<u8>) -> Outcome {
     }
     out.extend_from_slice(text.as_bytes());
     Outcome::Done
-}
-
-fn quoted_member(key: &str, text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len() + key.len() + 8);
-    out.push(b'{');
-    quote(&mut out, key);
-    out.push(b':');
-    quote(&mut out, text);
-    out.push(b'}');
-    String::from_utf8(out).unwrap_or_default()
 }

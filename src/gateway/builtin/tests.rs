@@ -100,6 +100,18 @@ fn wrong_parameters_are_faults_and_wrong_arguments_are_results() {
 }
 
 #[test]
+fn of_a_parameter_that_stands_twice_the_last_one_counts() {
+    let echoed = done(
+        "tools/call",
+        r#"{"name":"add","name":"echo","arguments":{},"arguments":{"message":"x"}}"#,
+    );
+    assert_eq!(text_of(&echoed), "x");
+    let read =
+        done("resources/read", r#"{"uri":"ringgate://limits","u\u0072i":"ringgate://about"}"#);
+    assert_eq!(read["contents"][0]["uri"], "ringgate://about");
+}
+
+#[test]
 fn structured_results_say_the_same_in_text() {
     for (params, expected) in [
         (r#"{"name":"add","arguments":{"a":1,"b":2}}"#, json!({"sum": 3})),

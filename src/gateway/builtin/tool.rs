@@ -3,38 +3,18 @@
 //! from the user) comes in through [`Call`], and what it waits for goes out as an [`Outcome`].
 
 use std::borrow::Cow;
+use std::ops::Deref;
 use std::time::Duration;
 
 use crate::base::Now;
 use crate::wire::Json;
 
-/// What stands beside the parameters of a request to the built-in upstream; see [`Call`].
+/// What stands beside the parameters of a request to the built-in upstream, or of one more step of it:
+/// a tool that answered [`Outcome::Wait`], [`Outcome::Read`] or [`Outcome::Ask`] is called again with
+/// the same arguments and what it waited for.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     pub now: Now,
-    pub step: u32,
-    pub text: Option<Result<&'a str, &'a str>>,
-    pub answers: Option<Json<'a>>,
-    pub capabilities: Json<'a>,
-    pub random: u64,
-}
-
-impl<'a> Context<'a> {
-    /// The call that a tool sees.
-    #[inline]
-    pub(super) const fn call(&self, arguments: Json<'a>) -> Call<'a> {
-        let Self { now, step, text, answers, capabilities, random } = *self;
-        Call { now, arguments, step, text, answers, capabilities, random }
-    }
-}
-
-/// One call, or one more step of it: a tool that answered [`Outcome::Wait`], [`Outcome::Read`] or
-/// [`Outcome::Ask`] is called again with the same arguments and what it waited for.
-#[derive(Clone, Copy, Debug)]
-pub struct Call<'a> {
-    pub now: Now,
-    /// The `arguments` object; `{}` when the client sent none.
-    pub arguments: Json<'a>,
     /// 0 at first, one more after each wait.
     pub step: u32,
     /// The text that [`Outcome::Read`] asked for, or why there is none.
@@ -45,6 +25,22 @@ pub struct Call<'a> {
     pub capabilities: Json<'a>,
     /// A fresh random number each step.
     pub random: u64,
+}
+
+/// One call of a tool, or one more step of it: the arguments, and as its own fields the [`Context`].
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// The `arguments` object; `{}` when the client sent none.
+    pub arguments: Json<'a>,
+    pub context: &'a Context<'a>,
+}
+
+impl<'a> Deref for Call<'a> {
+    type Target = Context<'a>;
+
+    fn deref(&self) -> &Context<'a> {
+        self.context
+    }
 }
 
 /// How a step ended.

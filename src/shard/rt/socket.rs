@@ -1,15 +1,18 @@
 //! Streams, listeners and connects. One type of each for TCP, Unix and socketpairs: to the runtime a
 //! stream socket is a stream socket. Not here: framing, buffers, addresses as operators write them.
 
+use std::cell::UnsafeCell;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use monoio::buf::{IoBuf, IoBufMut};
+use monoio::buf::{IoBuf, IoBufMut, Slice, SliceMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable as _};
 use monoio::net::{UnixListener, UnixStream};
 use rustix::io::Errno;
@@ -23,10 +26,12 @@ pub struct Reader(OwnedReadHalf<UnixStream>);
 
 impl Reader {
     /// Appends to `buffer` what comes, at most its spare capacity; 0 is the end of the stream.
-    pub async fn read(&mut self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+    pub fn read(
+        &mut self,
+        buffer: Vec<u8>,
+    ) -> impl Future<Output = (io::Result<usize>, Vec<u8>)> + use<'_> {
         let (from, to) = (buffer.len(), buffer.capacity());
-        let (result, slice) = self.0.read(buffer.slice_mut(from..to)).await;
-        (result, slice.into_inner())
+        Unsliced { operation: self.0.read(buffer.slice_mut(from..to)) }
     }
 }
 
@@ -35,9 +40,12 @@ pub struct Writer(OwnedWriteHalf<UnixStream>);
 
 impl Writer {
     /// Writes some of `buffer` from `from` on; short writes are normal.
-    pub async fn write(&mut self, buffer: Vec<u8>, from: usize) -> (io::Result<usize>, Vec<u8>) {
-        let (result, slice) = self.0.write(buffer.slice(from..)).await;
-        (result, slice.into_inner())
+    pub fn write(
+        &mut self,
+        buffer: Vec<u8>,
+        from: usize,
+    ) -> impl Future<Output = (io::Result<usize>, Vec<u8>)> + use<'_> {
+        Unsliced { operation: self.0.write(buffer.slice(from..)) }
     }
 
     /// Tells the peer that nothing more comes.
@@ -47,18 +55,62 @@ impl Writer {
     }
 }
 
+pin_project_lite::pin_project! {
+    /// An operation whose buffer comes back as it was lent. By hand rather than as an async function,
+    /// which would hold the operation twice: an idle link is mostly its pending read.
+    struct Unsliced<F> {
+        #[pin]
+        operation: F,
+    }
+}
+
+trait Sliced {
+    fn whole(self) -> Vec<u8>;
+}
+
+impl Sliced for SliceMut<Vec<u8>> {
+    fn whole(self) -> Vec<u8> {
+        self.into_inner()
+    }
+}
+
+impl Sliced for Slice<Vec<u8>> {
+    fn whole(self) -> Vec<u8> {
+        self.into_inner()
+    }
+}
+
+impl<S: Sliced, F: Future<Output = (io::Result<usize>, S)>> Future for Unsliced<F> {
+    type Output = (io::Result<usize>, Vec<u8>);
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().operation.poll(cx).map(|(result, slice)| (result, slice.whole()))
+    }
+}
+
 /// Takes a connected stream socket into this thread's runtime.
 pub fn adopt(fd: OwnedFd) -> io::Result<(Reader, Writer)> {
+    let (reader, writer) = take_in(fd)?.into_split();
+    Ok((Reader(reader), Writer(writer)))
+}
+
+/// As [`adopt`], for a socket that is only read. The other direction is left alone: a child that
+/// watches its output would take an end there for ours.
+pub fn adopt_reader(fd: OwnedFd) -> io::Result<Reader> {
+    Ok(Reader(OwnedReadHalf(Rc::new(UnsafeCell::new(take_in(fd)?)))))
+}
+
+/// As [`adopt`], for a socket that is only written.
+pub fn adopt_writer(fd: OwnedFd) -> io::Result<Writer> {
+    Ok(Writer(OwnedWriteHalf(Rc::new(UnsafeCell::new(take_in(fd)?)))))
+}
+
+fn take_in(fd: OwnedFd) -> io::Result<UnixStream> {
     // io_uring waits by itself on a blocking socket and returns EAGAIN on the other kind; epoll needs
     // the other kind.
     rustix::io::ioctl_fionbio(&fd, is_epoll())?;
-    wrap(fd)
-}
-
-fn wrap(fd: OwnedFd) -> io::Result<(Reader, Writer)> {
-    let stream = UnixStream::from_std(std::os::unix::net::UnixStream::from(fd))?;
-    let (reader, writer) = stream.into_split();
-    Ok((Reader(reader), Writer(writer)))
+    UnixStream::from_std(std::os::unix::net::UnixStream::from(fd))
 }
 
 /// A listening socket. Waits by the runtime and accepts by accept4 until nothing is left: one accept
@@ -130,8 +182,8 @@ pub async fn connect(address: &Address, within: Duration) -> io::Result<OwnedFd>
     let mut connected = pin!(twin.writable(false));
     let mut late = pin!(super::sleep(within));
     std::future::poll_fn(|cx| {
-        if let std::task::Poll::Ready(done) = connected.as_mut().poll(cx) {
-            return std::task::Poll::Ready(done);
+        if let Poll::Ready(done) = connected.as_mut().poll(cx) {
+            return Poll::Ready(done);
         }
         late.as_mut().poll(cx).map(|()| Err(io::Error::from(io::ErrorKind::TimedOut)))
     })

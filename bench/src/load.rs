@@ -1,0 +1,135 @@
+//! A load from its first connection to its report: opens connections, starts the threads, measures the server from
+//! outside while they work, and adds up.
+
+#![allow(clippy::disallowed_methods, reason = "load threads are made here, and only here")]
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use crate::clock::{Clock, Window, nanos};
+use crate::failure::Failure;
+use crate::handshake::introduce;
+use crate::plan::Plan;
+use crate::process::{machine_ns, usage};
+use crate::report::{Look, Measured, Report};
+use crate::request::Era;
+use crate::tally::Tally;
+use crate::worker::{self, Ready};
+
+/// How often the progress is told.
+const TELL_EVERY_NS: u64 = 100_000_000;
+
+/// How far a load is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Part of warm-up and measuring that is over, 0 to 1.
+    pub part: f64,
+    /// Right answers so far.
+    pub answers: u64,
+    /// Seconds since the start.
+    pub seconds: f64,
+}
+
+/// Runs `plan`; `tell` is called ten times a second.
+pub fn run(plan: &Plan, tell: &mut dyn FnMut(Progress)) -> Result<Report, Failure> {
+    plan.check()?;
+    let mut server_pid = plan.server_pid;
+    let before = server_pid.map(usage).transpose()?;
+    let (mut sockets, children) = connect(plan)?;
+    if let (None, [child, ..]) = (server_pid, children.as_slice()) {
+        server_pid = Some(child.id());
+    }
+    let clock = Clock::start();
+    let window = Window::new(plan.warmup, plan.duration, plan.grace);
+    let salt = RandomState::new().build_hasher().finish();
+    let cores: Vec<Option<usize>> = if plan.cores.is_empty() {
+        vec![None]
+    } else {
+        plan.cores.iter().copied().map(Some).collect()
+    };
+    let share = sockets.len().div_ceil(cores.len());
+    let mut threads = Vec::new();
+    let mut counters = Vec::new();
+    for core in &cores {
+        let part: Vec<Ready> = sockets.drain(..share.min(sockets.len())).collect();
+        let counter = Arc::new(AtomicU64::new(0));
+        counters.push(Arc::clone(&counter));
+        let (plan, core) = (plan.clone(), *core);
+        threads.push(thread::spawn(move || {
+            worker::run(&plan, core, part, salt, clock, window, counter)
+        }));
+    }
+    let us = std::process::id();
+    let mut wait = |until_ns: u64| {
+        while clock.now_ns() < until_ns && !threads.iter().all(thread::JoinHandle::is_finished) {
+            clock.wait_until(until_ns.min(clock.now_ns() + TELL_EVERY_NS));
+            let answers = counters.iter().map(|counter| counter.load(Ordering::Relaxed)).sum();
+            let now_ns = clock.now_ns();
+            tell(Progress {
+                part: part(now_ns, nanos(plan.warmup + plan.duration)),
+                answers,
+                seconds: crate::clock::seconds(now_ns),
+            });
+        }
+    };
+    let look = || -> Result<Look, Failure> {
+        Ok(Look {
+            server: server_pid.map(usage).transpose()?,
+            own: usage(us)?,
+            machine_ns: machine_ns()?,
+        })
+    };
+    wait(window.open_ns);
+    let open = look()?;
+    wait(window.close_ns);
+    let close = look()?;
+    let mut tally = Tally::new(window, plan.rate.is_some())?;
+    for thread in threads {
+        let part =
+            thread.join().map_err(|_| Failure::Server("a load thread panicked".to_owned()))??;
+        tally.add(&part)?;
+    }
+    end(children)?;
+    Ok(Report::new(plan, &tally, window, &Measured { before, open, close }))
+}
+
+/// Opens all connections and introduces the load where its era asks for it.
+fn connect(plan: &Plan) -> Result<(Vec<Ready>, Vec<Child>), Failure> {
+    let mut sockets = Vec::new();
+    let mut children = Vec::new();
+    for number in 0..plan.connections {
+        let opened = plan.target.open()?;
+        let carry = if plan.era == Era::Legacy && !plan.raw {
+            introduce(&opened.socket)?
+        } else {
+            Vec::new()
+        };
+        sockets.push((number, opened.socket, carry));
+        children.extend(opened.child);
+    }
+    Ok((sockets, children))
+}
+
+/// Children have lost their stdin with the connections: they end by themselves, or they are ended.
+fn end(children: Vec<Child>) -> Result<(), Failure> {
+    let clock = Clock::start();
+    for mut child in children {
+        let failed = || Failure::io("end a child");
+        while child.try_wait().map_err(failed())?.is_none() {
+            if clock.now_ns() > 20 * TELL_EVERY_NS {
+                child.kill().map_err(failed())?;
+                child.wait().map_err(failed())?;
+                break;
+            }
+            clock.wait_until(clock.now_ns() + TELL_EVERY_NS / 20);
+        }
+    }
+    Ok(())
+}
+
+fn part(now_ns: u64, whole_ns: u64) -> f64 {
+    (crate::clock::seconds(now_ns) / crate::clock::seconds(whole_ns)).min(1.0)
+}

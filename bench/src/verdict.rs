@@ -1,0 +1,189 @@
+//! What a row of a suite found against its bar. A bar is a number from DESIGN §6; how it was measured: see `suite`.
+
+use serde::Serialize;
+
+use crate::report::Report;
+use crate::table::{align, count, micros};
+
+/// A floor that leaves its core idle for more than this was held up by the load: then CPU a message decides.
+const SATURATED_CORES: f64 = 0.85;
+/// Others that use more of the machine than this spoil a figure.
+const FOREIGN_CORES: f64 = 0.10;
+/// The slowest connection gets at least this part of the mean.
+const FAIR: f64 = 0.5;
+/// p99.9 stays under this many times p50.
+const TAIL: f64 = 5.0;
+
+/// What stands in place of a figure when the row could not be run.
+pub const NOT_MEASURED: &str = "not measured";
+
+/// A row of a suite.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verdict {
+    /// What was measured.
+    pub what: String,
+    /// The floor's figure, where there is a floor.
+    pub floor: String,
+    /// The gateway's figure.
+    pub gateway: String,
+    /// Gateway over floor: 1 is as good as the floor.
+    pub ratio: Option<f64>,
+    /// The same by CPU a message.
+    pub cpu_ratio: Option<f64>,
+    /// What must be reached.
+    pub bar: String,
+    /// Whether it is; absent without a bar.
+    pub reached: Option<bool>,
+    /// What else a reader must know.
+    pub note: String,
+}
+
+impl Verdict {
+    /// A gateway beside the floor, with the least ratio that is good.
+    pub fn speed(what: String, floor: &Report, gateway: &Report, bar: Option<f64>) -> Self {
+        let ratio = gateway.messages_per_s / floor.messages_per_s;
+        let servers = floor.server.zip(gateway.server);
+        let cpu_ratio =
+            servers.map(|(floor, gateway)| floor.cpu_ns_per_message / gateway.cpu_ns_per_message);
+        let held_up = servers.filter(|(floor, _)| floor.cores < SATURATED_CORES).and(cpu_ratio);
+        let mut note = notes(gateway);
+        let foreign = floor.foreign_cores.unwrap_or(0.0).max(gateway.foreign_cores.unwrap_or(0.0));
+        if foreign > FOREIGN_CORES {
+            note.push(format!("others used {foreign:.2} cores: not to be trusted"));
+        }
+        if held_up.is_some() {
+            note.push(format!(
+                "floor held up by the load{}",
+                if bar.is_some() { ": judged by CPU" } else { "" }
+            ));
+        }
+        let figure = |report: &Report| {
+            let cpu = report
+                .server
+                .map_or(String::new(), |server| format!(" {:.0} ns", server.cpu_ns_per_message));
+            format!("{}/s{cpu}", count(report.messages_per_s))
+        };
+        Self {
+            what,
+            floor: figure(floor),
+            gateway: figure(gateway),
+            ratio: Some(ratio),
+            cpu_ratio,
+            bar: bar.map_or_else(|| "–".to_owned(), |bar| format!("≥ {bar:.2} × floor")),
+            reached: bar.map(|bar| gateway.is_right() && held_up.unwrap_or(ratio) >= bar),
+            note: note.join("; "),
+        }
+    }
+
+    /// Fairness and tail of a pipelined run.
+    pub fn even(what: String, gateway: &Report) -> Self {
+        let tail = gateway.latency_us.p99_9 / gateway.latency_us.p50;
+        let fair = gateway.fairness.slowest_to_mean;
+        Self {
+            what,
+            floor: "–".to_owned(),
+            gateway: format!("slowest {fair:.2}, p99.9 {tail:.1} × p50"),
+            ratio: None,
+            cpu_ratio: None,
+            bar: format!("≥ {FAIR:.2}, < {TAIL:.0} ×"),
+            reached: Some(gateway.is_right() && fair >= FAIR && tail < TAIL),
+            note: notes(gateway).join("; "),
+        }
+    }
+
+    /// A throughput that must be reached as such.
+    pub fn throughput(what: String, gateway: &Report, bar: f64) -> Self {
+        Self {
+            what,
+            floor: "–".to_owned(),
+            gateway: format!("{}/s", count(gateway.messages_per_s)),
+            ratio: None,
+            cpu_ratio: None,
+            bar: format!("≥ {}/s", count(bar)),
+            reached: Some(gateway.is_right() && gateway.messages_per_s >= bar),
+            note: notes(gateway).join("; "),
+        }
+    }
+
+    /// Memory for each idle connection, in bytes.
+    pub fn memory(what: String, bytes: f64, bar: f64) -> Self {
+        Self {
+            what,
+            floor: "–".to_owned(),
+            gateway: format!("{bytes:.0} B"),
+            ratio: None,
+            cpu_ratio: None,
+            bar: format!("≤ {bar:.0} B"),
+            reached: Some(bytes <= bar),
+            note: String::new(),
+        }
+    }
+
+    /// p99 of a load beside idle connections, against p99 without them; `bar` is what noise may add.
+    pub fn calm(what: String, without: &Report, with: &Report, bar: f64) -> Self {
+        let ratio = with.latency_us.p99 / without.latency_us.p99;
+        Self {
+            what,
+            floor: format!("p99 {} without", micros(without.latency_us.p99)),
+            gateway: format!("p99 {} with", micros(with.latency_us.p99)),
+            ratio: Some(ratio),
+            cpu_ratio: None,
+            bar: format!("≤ {bar:.2} ×"),
+            reached: Some(with.is_right() && without.is_right() && ratio <= bar),
+            note: notes(with).join("; "),
+        }
+    }
+
+    /// A row that could not be measured.
+    pub fn failed(what: String, why: String) -> Self {
+        Self {
+            what,
+            floor: "–".to_owned(),
+            gateway: NOT_MEASURED.to_owned(),
+            ratio: None,
+            cpu_ratio: None,
+            bar: "–".to_owned(),
+            reached: Some(false),
+            note: why,
+        }
+    }
+}
+
+/// Wrong answers come before any figure.
+fn notes(report: &Report) -> Vec<String> {
+    if report.is_right() {
+        return Vec::new();
+    }
+    let faults = report
+        .faults
+        .iter()
+        .filter(|(_, count)| **count != 0)
+        .map(|(name, count)| format!("{name} {count}"));
+    vec![format!("WRONG ANSWERS: {}", faults.collect::<Vec<_>>().join(", "))]
+}
+
+/// The rows as a table.
+pub fn table(verdicts: &[Verdict]) -> String {
+    let head =
+        ["what", "floor", "gateway", "ratio", "by CPU", "bar", "", ""].map(str::to_owned).to_vec();
+    let ratio = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2}"));
+    let mut rows = vec![head];
+    rows.extend(verdicts.iter().map(|verdict| {
+        let reached = match verdict.reached {
+            Some(true) => "reached",
+            Some(false) => "MISSED",
+            None => "–",
+        };
+        vec![
+            verdict.what.clone(),
+            verdict.floor.clone(),
+            verdict.gateway.clone(),
+            ratio(verdict.ratio),
+            ratio(verdict.cpu_ratio),
+            verdict.bar.clone(),
+            reached.to_owned(),
+            verdict.note.clone(),
+        ]
+    }));
+    align(&rows)
+}

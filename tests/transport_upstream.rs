@@ -1,0 +1,256 @@
+//! Proves that upstreams are reached over TCP, Unix sockets and as children; that their ends are told;
+//! and that no child outlives the server, not even one that ignores SIGTERM. On both drivers.
+#![allow(clippy::disallowed_types, reason = "the clients of these tests are plain blocking ones")]
+
+mod transport;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringgate::base::{LinkId, Moment, Now};
+use ringgate::gateway::lane::LaneKey;
+use ringgate::gateway::settings::{EraPin, Share, Target, Upstream};
+use ringgate::gateway::{Effect, Effects, Event, Report};
+use ringgate::shard::Domain;
+use ringgate::shard::rt::DriverChoice;
+use ringgate::transport::nursery::Patience;
+use ringgate::transport::{Server, ServerConfig};
+
+use transport::*;
+
+/// One client, one upstream. `dial` reaches upstream 0, `hang up` closes it; every other line goes to
+/// the upstream, and its lines come back. What happens to the upstream is told to the client.
+#[derive(Default)]
+struct Relay {
+    client: Option<LinkId>,
+    upstream: Option<LinkId>,
+}
+
+impl Relay {
+    fn tell(&self, text: &str, out: &mut Effects) {
+        if let Some(client) = self.client {
+            out.send(client, |bytes| bytes.extend_from_slice(text.as_bytes()));
+        }
+    }
+}
+
+impl Domain for Relay {
+    fn handle(&mut self, _now: Now, event: Event<'_>, out: &mut Effects) {
+        match event {
+            Event::ClientOpened { link, .. } => self.client = Some(link),
+            Event::Frame { link, frame } if Some(link) == self.upstream => {
+                let client = self.client.expect("a client asked");
+                out.send(client, |bytes| bytes.extend_from_slice(frame));
+            }
+            Event::Frame { frame: b"dial", .. } => {
+                let lane = LaneKey::from_bits(7);
+                out.push(Effect::Dial { lane, upstream: 0 });
+            }
+            Event::Frame { frame: b"hang up", .. } => {
+                let link = self.upstream.expect("it was dialled");
+                out.push(Effect::Close { link, why: "hung up" });
+            }
+            Event::Frame { frame, .. } => {
+                let upstream = self.upstream.expect("it was dialled");
+                out.send(upstream, |bytes| bytes.extend_from_slice(frame));
+            }
+            Event::Dialed { link, .. } => {
+                self.upstream = Some(link);
+                self.tell("dialed", out);
+            }
+            Event::DialFailed { why, .. } => self.tell(&format!("failed: {why}"), out),
+            Event::Closed { link, why } if Some(link) == self.upstream => {
+                self.upstream = None;
+                self.tell(&format!("closed: {why}"), out);
+            }
+            Event::Drain => out.report(Report::Drained),
+            _ => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Moment> {
+        None
+    }
+}
+
+fn to(driver: DriverChoice, target: Target) -> ServerConfig {
+    let upstream = Upstream {
+        name: "there".to_owned(),
+        prefix: String::new(),
+        target,
+        era: EraPin::Auto,
+        share: Share::Auto,
+    };
+    let quick = Duration::from_millis(50);
+    ServerConfig {
+        upstreams: Arc::from([upstream]),
+        patience: Patience { close: quick, term: quick },
+        ..config(driver, 1)
+    }
+}
+
+fn shell(script: &str) -> Target {
+    Target::Stdio {
+        command: "/bin/sh".to_owned(),
+        args: vec!["-c".to_owned(), script.to_owned()],
+        env: BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),
+        cwd: Some("/".into()),
+    }
+}
+
+/// A talk with a relay: what is sent, and what must come back, line by line.
+fn talk(config: &ServerConfig, steps: &[(&str, &[&str])]) {
+    let server = Server::start(config, |_| Relay::default()).expect("the server starts");
+    let mut stream = connect(&server);
+    let mut answers = lines(stream.try_clone().expect("a second handle"));
+    for (say, hear) in steps {
+        if !say.is_empty() {
+            write(&mut stream, format!("{say}\n").as_bytes());
+        }
+        for expected in *hear {
+            let line = answers.next().expect("an answer");
+            assert!(line.starts_with(expected), "{say:?}: {line:?} instead of {expected:?}");
+        }
+    }
+    finish(server);
+}
+
+/// Whether a process with this number is there and is no zombie.
+fn lives(pid: &str) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+    status.is_ok_and(|text| !text.contains(") Z "))
+}
+
+#[test]
+fn an_upstream_on_tcp_is_reached_and_its_end_is_told() {
+    for driver in DRIVERS {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        let upstream = std::thread::Builder::new()
+            .spawn(move || {
+                let (mut stream, _) = listener.accept().expect("dialled");
+                let mut line = String::new();
+                let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+                reader.read_line(&mut line).expect("a line");
+                stream.write_all(format!("got {line}last words").as_bytes()).expect("read");
+                stream.write_all(b"\n").expect("read");
+            })
+            .expect("a thread");
+        talk(
+            &to(driver, Target::Tcp { address }),
+            &[("dial", &["dialed"]), ("x", &["got x", "last words", "closed: the peer closed it"])],
+        );
+        upstream.join().expect("the upstream ends");
+    }
+}
+
+#[test]
+fn an_upstream_that_refuses_is_told_with_its_reason() {
+    for driver in DRIVERS {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        drop(listener);
+        talk(&to(driver, Target::Tcp { address }), &[("dial", &["failed: Connection refused"])]);
+        let nowhere = Target::Unix { path: "/nonexistent/socket".into() };
+        talk(&to(driver, nowhere), &[("dial", &["failed: No such file"])]);
+        let nothing = Target::Stdio {
+            command: "/nonexistent/program".to_owned(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            cwd: None,
+        };
+        talk(&to(driver, nothing), &[("dial", &["failed: cannot run /nonexistent/program"])]);
+    }
+}
+
+#[test]
+fn a_child_speaks_on_its_standard_streams() {
+    for driver in DRIVERS {
+        let target = shell("echo \"$GREETING from $PWD\"; echo noise >&2; exec cat");
+        talk(
+            &to(driver, target),
+            &[
+                ("dial", &["dialed", "hello from /"]),
+                ("{\"id\":1}", &["{\"id\":1}"]),
+                ("not json at all \u{1}", &["not json at all \u{1}"]),
+                ("hang up", &["closed: hung up"]),
+                ("dial", &["dialed", "hello from /"]),
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_child_that_exits_is_told_by_its_status_after_its_last_words() {
+    for driver in DRIVERS {
+        let target = shell("read line; echo \"last words\"; exit 3");
+        talk(
+            &to(driver, target),
+            &[
+                ("dial", &["dialed"]),
+                ("x", &["last words", "closed: the child exited with status 3"]),
+                ("dial", &["dialed"]),
+                ("x", &["last words", "closed: the child exited with status 3"]),
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_child_that_is_killed_is_told_by_its_signal() {
+    for driver in DRIVERS {
+        let target = shell("kill -9 $$");
+        let ends: &[&str] = &["dialed", "closed: the child was killed by signal 9"];
+        talk(&to(driver, target), &[("dial", ends)]);
+    }
+}
+
+#[test]
+fn a_child_that_closes_its_output_and_lives_is_told_too() {
+    for driver in DRIVERS {
+        let target = shell("exec 1>&-; exec sleep 1000");
+        let ends: &[&str] = &["dialed", "closed: the upstream closed its output"];
+        talk(&to(driver, target), &[("dial", ends)]);
+    }
+}
+
+#[test]
+fn no_child_outlives_the_server_not_even_one_that_ignores_signals() {
+    for driver in DRIVERS {
+        for script in [
+            // Obeys the close of its input; SIGTERM; only SIGKILL; and one with a child of its own.
+            "echo $$; exec cat",
+            "echo $$; exec sleep 1000",
+            "trap '' TERM; echo $$; while :; do sleep 1000; done",
+            "sleep 1000 & echo $!; wait",
+        ] {
+            let config = to(driver, shell(script));
+            let server = Server::start(&config, |_| Relay::default()).expect("the server starts");
+            let mut stream = connect(&server);
+            write(&mut stream, b"dial\n");
+            let mut answers = lines(stream);
+            assert_eq!(answers.next().as_deref(), Some("dialed"));
+            let pid = answers.next().expect("its number");
+            assert!(lives(&pid), "{driver:?}: {script}");
+            finish(server);
+            assert!(!lives(&pid), "{driver:?}: {script}: {pid} was left behind");
+        }
+    }
+}
+
+#[test]
+fn a_child_that_floods_does_not_keep_others_from_being_served() {
+    for driver in DRIVERS {
+        let server = Server::start(&to(driver, shell("exec yes")), |_| Relay::default())
+            .expect("the server starts");
+        let mut flooded = connect(&server);
+        write(&mut flooded, b"dial\n");
+        let mut some = [0; 4_096];
+        flooded.read_exact(&mut some).expect("a flood");
+        drop(flooded);
+        finish(server);
+    }
+}
