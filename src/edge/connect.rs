@@ -3,7 +3,7 @@
 //! the gateway closes; the end of stdin is passed on, so that answers under way still arrive.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,9 +11,7 @@ use std::thread;
 
 use super::address::Address;
 use super::socket::Socket;
-
-/// Many messages a system call when they come fast; a pipe holds as much.
-const CHUNK_BYTES: usize = 64 << 10;
+use crate::transport::stdio::pump;
 
 /// Joins stdin and stdout to the gateway at `address` until one of them ends.
 pub fn connect(address: &Address) -> Result<(), String> {
@@ -42,18 +40,5 @@ pub fn connect(address: &Address) -> Result<(), String> {
         // The client is gone; nobody is left to tell.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(format!("the connection to {address} broke: {error}")),
-    }
-}
-
-/// Copies until the end of `from`, each read written at once.
-fn pump(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
-    let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        match from.read(&mut chunk) {
-            Ok(0) => return Ok(()),
-            Ok(count) => to.write_all(chunk.get(..count).unwrap_or_default())?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
     }
 }

@@ -11,14 +11,14 @@ use crate::gateway::Gateway;
 use crate::gateway::builtin::Builtin;
 use crate::gateway::settings::Target;
 use crate::shard::rt::DriverChoice;
-use crate::transport::{Listen, Server, ServerConfig};
+use crate::transport::{Listen, Server, ServerConfig, stdio};
 
-/// Runs the gateway until it is told to stop. With `stdio` its one client is on stdin and stdout, and
+/// Runs the gateway until it is told to stop. With `is_stdio` its one client is on stdin and stdout, and
 /// it ends with that client.
-pub fn serve(config: &Config, stdio: bool) -> Result<(), String> {
+pub fn serve(config: &Config, is_stdio: bool) -> Result<(), String> {
     raise_open_files();
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| error.to_string())?;
-    let plan = plan(config, stdio);
+    let plan = plan(config, is_stdio);
     let settings = config
         .settings(plan.shard_count())
         .map_err(|error| format!("no random numbers: {error}"))?;
@@ -56,6 +56,10 @@ pub fn serve(config: &Config, stdio: bool) -> Result<(), String> {
             }
         })
         .map_err(|error| error.to_string())?;
+    if is_stdio && let Some(post) = server.posts().first() {
+        let ends = server.ends();
+        stdio::serve(post, move || ends.drain()).map_err(|error| error.to_string())?;
+    }
     let ended = server.join().map_err(|error| error.to_string());
     handle.close();
     tracing::info!("ended");
@@ -63,10 +67,10 @@ pub fn serve(config: &Config, stdio: bool) -> Result<(), String> {
 }
 
 /// What the server is told.
-fn plan(config: &Config, stdio: bool) -> ServerConfig {
+fn plan(config: &Config, is_stdio: bool) -> ServerConfig {
     let mut listens = Vec::new();
     // A gateway that belongs to one client takes no others.
-    if !stdio {
+    if !is_stdio {
         listens.extend(config.tcp.map(Listen::Tcp));
         listens.extend(
             config
@@ -78,7 +82,7 @@ fn plan(config: &Config, stdio: bool) -> ServerConfig {
     ServerConfig {
         listens,
         shards: match config.shards.count {
-            _ if stdio => Some(1),
+            _ if is_stdio => Some(1),
             Count::Auto => None,
             Count::Fixed(count) => Some(count),
         },

@@ -5,6 +5,7 @@ pub mod child;
 pub mod dial;
 pub mod nursery;
 pub mod server;
+pub mod stdio;
 pub mod tcp;
 pub mod unix;
 

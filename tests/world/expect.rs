@@ -12,8 +12,9 @@ pub struct Update {
     watchers: Vec<usize>,
 }
 
-/// How long a subscription may take to reach the server: dial, probe, initialize, subscribe.
-const SETTLES: u64 = 3_000_000;
+/// How long a subscription may take to reach the server: dial, a probe that is ignored for the whole of
+/// the limit `probe` (5 s), initialize, subscribe.
+const SETTLES: u64 = 6_000_000;
 
 impl World {
     /// A server changes one of its resources; who must hear of it is remembered.
