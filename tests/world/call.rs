@@ -303,7 +303,9 @@ impl World {
         if let Some(result) = head.result {
             let text = result.get();
             let who: Vec<usize> = marks::answerers(text).collect();
-            if who.len() != 1 || who.first().copied() != client {
+            let is_polite = client.is_some_and(|client| self.clients[client].manner.is_polite());
+            // A rude client may answer with anything, but nobody else may for it.
+            if (is_polite && who.len() != 1) || who.iter().any(|who| Some(*who) != client) {
                 self.wrong("an answer reaches who asked", format!("{client:?} was asked: {text}"));
             }
         } else if self.is_faultless {

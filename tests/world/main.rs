@@ -13,6 +13,7 @@
 mod call;
 mod client;
 mod dice;
+mod eras;
 mod expect;
 mod judge;
 mod marks;
@@ -20,7 +21,9 @@ mod pipe;
 mod seed;
 mod server;
 mod shape;
+mod stage;
 mod trace;
+mod trouble;
 mod world;
 
 use std::panic::AssertUnwindSafe;

@@ -57,7 +57,10 @@ fn settings(dice: &mut Dice, is_faultless: bool) -> Settings {
         })
         .collect();
     let mut limits = Limits::default();
-    if !is_faultless {
+    if is_faultless {
+        // So that every upstream is ready long before an update is counted on.
+        limits.probe = Duration::from_millis(500);
+    } else {
         limits.request = Duration::from_millis(dice.between(2_000, 30_000));
         limits.form = Duration::from_millis(dice.between(3_000, 20_000));
         limits.probe = Duration::from_millis(dice.between(500, 5_000));
