@@ -35,7 +35,8 @@ pub struct Limits {
     pub ask_rounds_max: u32,
     /// How long an upstream may take to be connected, probed and initialized.
     pub connect: Duration,
-    /// How long a probe for the era may take before the upstream counts as legacy.
+    /// How long a probe for the era may take before the upstream counts as legacy. Generous, because a
+    /// server that starts slowly on a busy host must not be taken for an old one.
     pub probe: Duration,
     /// How long a request may take; progress starts it anew.
     pub request: Duration,
@@ -66,8 +67,8 @@ impl Limits {
         list_pages_max: 100,
         list_bytes_max: 16 << 20,
         ask_rounds_max: 32,
-        connect: Duration::from_secs(10),
-        probe: Duration::from_secs(5),
+        connect: Duration::from_secs(20),
+        probe: Duration::from_secs(10),
         request: Duration::from_secs(30),
         form: Duration::from_mins(10),
         verdict: Duration::from_mins(10),

@@ -13,8 +13,8 @@ pub struct Update {
 }
 
 /// How long a subscription may take to reach the server: dial, a probe that is ignored for the whole of
-/// the limit `probe` (5 s), initialize, subscribe.
-const SETTLES: u64 = 6_000_000;
+/// the limit `probe` (10 s), initialize, subscribe.
+const SETTLES: u64 = 11_000_000;
 
 impl World {
     /// A server changes one of its resources; who must hear of it is remembered.

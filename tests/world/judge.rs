@@ -257,6 +257,7 @@ impl World {
         let flights = judge
             .opens
             .iter()
+            .filter(|open| !open.is_doubtful)
             .filter(|open| {
                 !matches!(&*open.method, "subscriptions/listen" | "initialize" | "server/discover")
             })

@@ -90,7 +90,7 @@ fn a_legacy_server_is_found_out_however_it_takes_the_probe() {
         let mut server = Server::new(false);
         server.at_discover = at_discover;
         let mut world = one(server);
-        world.run_for_ms(6_000);
+        world.run_for_ms(11_000);
         let client = world.join(true, json!({}));
         world.call(client, 1, "work", "");
         world.run_for_ms(50);
