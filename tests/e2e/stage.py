@@ -42,8 +42,12 @@ def gateway_binary(given: str | None) -> str:
 
 
 def config_text(port: int) -> str:
-    """The gateway's configuration: one TCP listener. Every key the suite relies on is here."""
-    return f'[tcp]\nlisten = "127.0.0.1:{port}"\n'
+    """The gateway's configuration: one TCP listener. Every key the suite relies on is here.
+
+    A client that is gone looks like one that only sends no more: calls of its that hang are waited for
+    until the drain's time is over, which is made short.
+    """
+    return f'[tcp]\nlisten = "127.0.0.1:{port}"\n\n[limits]\ndrain = "3s"\n'
 
 
 def free_port() -> int:
