@@ -87,12 +87,17 @@ pub enum Stage {
     Stepping { step: u32 },
 }
 
+/// Reports of progress that wait for a held call's client; more are dropped, as progress may be.
+pub const HELD_PROGRESS_MAX: usize = 256;
+
 /// A call to a legacy upstream whose modern client has been told `input_required`.
 #[derive(Debug, Default)]
 pub struct Held {
     pub asks: Vec<HeldAsk>,
     /// The upstream has not got the call yet: it asked before, and is answered first.
     pub unsent: bool,
+    /// Progress that the upstream reported meanwhile: `params` texts, at most [`HELD_PROGRESS_MAX`].
+    pub progress: Vec<Box<str>>,
     /// The upstream answered the call before the client came back.
     pub answer: Option<Early>,
 }

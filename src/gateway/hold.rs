@@ -119,7 +119,7 @@ impl Gateway {
 
     fn hold(&mut self, key: FlightKey, asks: Vec<HeldAsk>, unsent: bool) {
         if let Some(flight) = self.flights.get_mut(key) {
-            flight.stage = Stage::Held(Box::new(Held { asks, unsent, answer: None }));
+            flight.stage = Stage::Held(Box::new(Held { asks, unsent, ..Held::default() }));
         }
     }
 
@@ -214,6 +214,8 @@ impl Gateway {
         let (answered, missing): (Vec<HeldAsk>, Vec<HeldAsk>) = std::mem::take(&mut held.asks)
             .into_iter()
             .partition(|ask| answers.get(&ask.key).is_some());
+        let progress =
+            if missing.is_empty() { std::mem::take(&mut held.progress) } else { Vec::new() };
         let early = if missing.is_empty() { held.answer.take() } else { None };
         let (is_done, is_unsent) = (missing.is_empty(), held.unsent);
         held.asks = missing;
@@ -225,6 +227,11 @@ impl Gateway {
         if !is_done {
             // Asked again for what is missing (MRTR, "Error handling").
             return self.say_input_required(now, key, out);
+        }
+        for params in progress {
+            if let Ok(params) = Json::parse(&params) {
+                self.tell_progress(key, params, out);
+            }
         }
         if let Some(early) = early {
             if let Ok(json) = Json::parse(&early.text) {

@@ -3,7 +3,7 @@
 
 use super::Gateway;
 use super::door::{Effect, Effects, Mail};
-use super::flight::{Asker, FlightKey, Stage, read_wire_id};
+use super::flight::{Asker, FlightKey, HELD_PROGRESS_MAX, Stage, read_wire_id};
 use super::lane::{LaneKey, Phase, Role};
 use super::report::Report;
 use crate::base::Now;
@@ -152,6 +152,13 @@ impl Gateway {
                 else {
                     return;
                 };
+                if let Stage::Held(held) = &mut flight.stage {
+                    // Its client has no request open just now; it hears of it when it comes back.
+                    if held.progress.len() < HELD_PROGRESS_MAX {
+                        held.progress.push(params.text().into());
+                    }
+                    return;
+                }
                 if !flight.is_sent() {
                     return;
                 }
@@ -164,15 +171,7 @@ impl Gateway {
                     super::timer::Alarm::Flight(key),
                 );
                 flight.alarm = Some(alarm);
-                let (Some(own), Some(client)) = (flight.token.clone(), flight.client()) else {
-                    return;
-                };
-                let Some(client) = self.clients.get(client) else { return };
-                let mut splice = crate::wire::Splice::of(params.text());
-                splice.replace(token.text(), &*own);
-                out.send(client.link, |out| {
-                    write_notice(out, Notice::Progress.as_str(), splice);
-                });
+                self.tell_progress(key, params, out);
             }
             Some((shard, _))
                 if self.lanes.get(lane).is_some_and(|lane| lane.role == Role::Shared)
@@ -182,6 +181,19 @@ impl Gateway {
             }
             _ => self.oddity(lane, "progress with a token that was never sent", out),
         }
+    }
+
+    /// Progress of a flight, to its client under the client's own token.
+    pub(super) fn tell_progress(&self, key: FlightKey, params: Json<'_>, out: &mut Effects) {
+        let Some(flight) = self.flights.get(key) else { return };
+        let (Some(own), Some(token)) = (&flight.token, params.get(meta::PROGRESS_TOKEN)) else {
+            return;
+        };
+        let client = flight.client().and_then(|client| self.clients.get(client));
+        let Some(client) = client else { return };
+        let mut splice = crate::wire::Splice::of(params.text());
+        splice.replace(token.text(), own.to_string());
+        out.send(client.link, |out| write_notice(out, Notice::Progress.as_str(), splice));
     }
 
     pub(super) fn oddity(&self, lane: LaneKey, what: &'static str, out: &mut Effects) {

@@ -1,10 +1,10 @@
 //! The runtime, as much of it as the house uses: run, spawn, sleep, and streams and listeners in
-//! [`socket`]. This file and the two beside it are the only ones that know monoio, so that another
+//! `socket`. This file and the two beside it are the only ones that know monoio, so that another
 //! runtime could take its place. Not here: what is done with the bytes.
 //!
 //! monoio 0.2.4 has known faults; what keeps clear of them stands where it is done: tasks are guarded
 //! against panics ([`spawn`]), no task wakes itself to yield, reads are given up only together with
-//! their socket, the ring is built with COOP or DEFER and never with SQPOLL ([`driver`]).
+//! their socket, the ring is built with COOP or DEFER and never with SQPOLL (`driver`).
 mod driver;
 mod socket;
 

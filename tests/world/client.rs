@@ -241,8 +241,11 @@ impl World {
         if with_progress || found.is_modern {
             let mut meta = json!({});
             if with_progress {
-                meta["progressToken"] =
-                    if serial % 2 == 0 { json!(serial) } else { json!(format!("p{serial}")) };
+                meta["progressToken"] = if serial.is_multiple_of(2) {
+                    json!(serial)
+                } else {
+                    json!(format!("p{serial}"))
+                };
             }
             if found.is_modern {
                 meta["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");

@@ -276,7 +276,8 @@ fn end(world: &mut World) {
             );
         }
     }
-    let open = world.pipes.iter().filter(|pipe| pipe.state == State::Open).map(|p| p.name());
+    let open =
+        world.pipes.iter().filter(|pipe| pipe.state == State::Open).map(super::pipe::Pipe::name);
     let open: Vec<String> = open.collect();
     if !open.is_empty() {
         world.wrong("no link is open after a drain", format!("{open:?}"));

@@ -332,7 +332,7 @@ fn limits_that_contradict_each_other_are_refused_where_one_was_written() {
     );
     refused(
         "[limits]\nconnect = \"2s\"\n",
-        "c.toml:2: limits.connect: probe (5s) must be below connect (2s); after a probe that fails \
+        "c.toml:2: limits.connect: probe (10s) must be below connect (2s); after a probe that fails \
          there must be time for the initialize",
     );
 }

@@ -164,7 +164,11 @@ async def listens(w: World) -> None:
     async with up.watching("asker://counter", tools=True) as watch:
         await up.text("touch", {"uri": "asker://elsewhere"})
         await up.text("touch", {"uri": "asker://counter"})
-        assert await watch.next() == ("updated", up.uri("asker://counter"))
+        heard = await watch.next()
+        while heard[0] == "tools":
+            # The other servers behind the gateway announce tools when they have met the client.
+            heard = await watch.next()
+        assert heard == ("updated", up.uri("asker://counter")), heard
         await up.text("grow", {"name": f"grown_{w.unique}"})
         assert (await watch.next())[0] == "tools"
     listed = [tool["name"] for tool in await up.items("tools")]
