@@ -466,7 +466,7 @@ impl World {
         // Links may carry both eras; what names a subscription is modern.
         let is_modern = judge.version.is_none() || !subscription.is_null();
         let uri = params["uri"].as_str().unwrap_or_default();
-        let listen = judge.listens.iter().find(|listen| listen.id == *subscription);
+        let listen = judge.listens.iter().find(|listen| listen.id == subscription.to_string());
         let (check, holds) = match method {
             "notifications/progress" => {
                 let token = params["progressToken"].to_string();
