@@ -547,6 +547,16 @@ impl Gateway {
                 self.fail_lane(key, upstream, &why, out);
                 self.upstream_down(upstream, &why, out);
             }
+            Mail::Send { link, bytes } => {
+                out.send_raw(link, &bytes);
+            }
+            Mail::Respond { link, status, headers, bytes } => {
+                let bytes = out.put(&bytes);
+                out.push(Effect::Respond { link, status, headers, bytes });
+            }
+            Mail::Stream { link, headers } => out.push(Effect::Stream { link, headers }),
+            Mail::Close { link, why } => out.push(Effect::Close { link, why }),
+            Mail::Exchange { .. } | Mail::Gone { .. } => {}
             Mail::Want { upstream, uris } => self.remote_want(from, upstream, uris, out),
         }
     }

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::http::{Carried, HeaderPairs, Request};
 use super::lane::LaneKey;
 use super::report::Report;
 use crate::base::{LinkId, ShardId};
@@ -13,6 +14,11 @@ pub enum Transport {
     Stdio,
     Tcp,
     Unix,
+    WebSocket,
+    /// Streamable HTTP: many exchanges, on any connection of any shard.
+    Http,
+    /// HTTP+SSE of 2024-11-05: one stream, and exchanges that only bring messages.
+    Sse,
 }
 
 impl Transport {
@@ -21,6 +27,9 @@ impl Transport {
             Self::Stdio => "stdio",
             Self::Tcp => "tcp",
             Self::Unix => "unix",
+            Self::WebSocket => "websocket",
+            Self::Http => "http",
+            Self::Sse => "sse",
         }
     }
 }
@@ -43,6 +52,13 @@ pub enum Event<'a> {
         lane: LaneKey,
         why: &'a str,
     },
+    /// A whole HTTP request came in; the link is this one exchange. It is answered by
+    /// [`Effect::Respond`] or by [`Effect::Stream`], exactly one, now or later, unless
+    /// [`Event::Closed`] comes first: then the peer went before its answer was over.
+    Exchange {
+        link: LinkId,
+        request: Request<'a>,
+    },
     /// One whole line came in on a link of this shard.
     Frame {
         link: LinkId,
@@ -52,7 +68,8 @@ pub enum Event<'a> {
     Overlong {
         link: LinkId,
     },
-    /// The link is gone, whoever ended it. Said once a link; nothing comes from it afterwards.
+    /// The link is gone, whoever ended it. Said once a link; nothing comes from it afterwards. Not said
+    /// of an exchange that [`Effect::Respond`] answered.
     Closed {
         link: LinkId,
         why: &'a str,
@@ -83,11 +100,25 @@ pub enum Event<'a> {
 /// What is to be done, in this order. A frame lies in [`Effects::bytes`], its newline included.
 #[derive(Debug, PartialEq)]
 pub enum Effect {
-    /// Append these bytes to the outbox of a link of this shard. Sends that follow each other to one
-    /// link are one effect.
+    /// Append these bytes to the outbox of a link. Sends that follow each other to one link are one
+    /// effect. Like every effect on a link of another shard it becomes mail, which that shard does.
     Send {
         link: LinkId,
         bytes: Range<usize>,
+    },
+    /// Answer an HTTP exchange as a whole; the gateway has forgotten its link. The body is JSON unless
+    /// the headers name another type; none if `bytes` is empty.
+    Respond {
+        link: LinkId,
+        status: u16,
+        headers: HeaderPairs,
+        bytes: Range<usize>,
+    },
+    /// Answer an HTTP exchange with 200 and an event stream: what is sent on the link from now on are
+    /// encoded events, until it is closed.
+    Stream {
+        link: LinkId,
+        headers: HeaderPairs,
     },
     /// Write out what waits on the link, then close it. [`Event::Closed`] follows.
     Close {
@@ -132,6 +163,15 @@ pub enum Mail {
     UpstreamReady { upstream: usize, identity: Box<super::upstream::Identity> },
     /// The shared lane of `upstream` is gone: its flights are lost.
     UpstreamDown { upstream: usize, why: String, retry_ms: u64 },
+    /// An exchange of the sender's shard about something that lives at the receiver's.
+    Exchange { link: LinkId, carried: Box<Carried> },
+    /// The client of an exchange that was mailed has gone.
+    Gone { link: LinkId },
+    /// The effects of the same names, on a link of the receiver's shard.
+    Send { link: LinkId, bytes: Box<[u8]> },
+    Respond { link: LinkId, status: u16, headers: HeaderPairs, bytes: Box<[u8]> },
+    Stream { link: LinkId, headers: HeaderPairs },
+    Close { link: LinkId, why: &'static str },
     /// The receiver's sender wants these kinds of news from the shared lane (see `subscribe`).
     Want { upstream: usize, uris: Vec<String> },
 }
@@ -160,6 +200,19 @@ impl Effects {
 
     pub fn report(&mut self, report: Report) {
         self.list.push(Effect::Report(report));
+    }
+
+    /// Appends bytes for an effect to name.
+    pub fn put(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
+    }
+
+    /// Sends bytes that are framed already.
+    pub fn send_raw(&mut self, link: LinkId, bytes: &[u8]) {
+        let bytes = self.put(bytes);
+        self.push(Effect::Send { link, bytes });
     }
 
     /// Sends one frame: what `write` appends, and a newline.

@@ -18,6 +18,7 @@ pub mod forward;
 pub mod gather;
 pub mod greet;
 pub mod hold;
+pub mod http;
 pub mod inbound;
 pub mod lane;
 pub mod local;
@@ -117,6 +118,10 @@ impl Links {
     }
 }
 
+fn exchange(link: LinkId, _request: http::Request<'_>, out: &mut Effects) {
+    out.push(Effect::Respond { link, status: 503, headers: Vec::new(), bytes: 0..0 });
+}
+
 impl Gateway {
     /// A gateway that has not begun: its first event should be the tick that [`Gateway::deadline`] asks for.
     pub fn new(settings: Arc<Settings>, shard: ShardId, builtin: Builtin) -> Self {
@@ -165,6 +170,7 @@ impl Gateway {
             Event::ClientOpened { link, transport } => self.client_opened(link, transport, out),
             Event::Dialed { lane, link } => self.dialed(now, lane, link, out),
             Event::DialFailed { lane, why } => self.lane_lost(now, lane, why, false, out),
+            Event::Exchange { link, request } => exchange(link, request, out),
             Event::Overlong { link } => self.overlong(now, link, out),
             Event::Closed { link, why } => match self.links.take(link) {
                 Some(Peer::Client(client)) => self.client_gone(now, client, out),

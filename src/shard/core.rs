@@ -575,6 +575,8 @@ impl<D: Domain> Core<D> {
                     tracing::error!(?to, "mail for a shard that does not exist");
                 }
             }
+            // Exchanges are opened by nobody yet.
+            Effect::Respond { .. } | Effect::Stream { .. } => {}
             Effect::ReadText { ticket, path } => self.errands.read_text(ticket, path),
             Effect::Report(report) => self.report(&report),
         }

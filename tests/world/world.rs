@@ -432,6 +432,7 @@ impl World {
                 *last = at;
                 self.plan(at, Happening::Mail { from: shard, to, mail });
             }
+            Effect::Respond { .. } | Effect::Stream { .. } => {}
             Effect::ReadText { ticket, path } => {
                 let after = self.delay();
                 self.plan_in(after, Happening::Text { shard, ticket, path });
