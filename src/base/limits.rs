@@ -48,8 +48,13 @@ pub struct Limits {
     pub blocked: Duration,
     /// How long flights may go on once a drain has begun.
     pub drain: Duration,
-    /// How long a connection of a client's own stays when that client has gone quiet.
+    /// How long a connection that was a client's own waits for another that needs the same.
     pub lane_idle: Duration,
+    /// How long a session over HTTP lives unused.
+    pub session_idle: Duration,
+    /// How often a quiet event stream says that it lives, and how long a POST waits before it becomes one:
+    /// what all SDKs do, and less than proxies wait.
+    pub sse_beat: Duration,
 }
 
 impl Limits {
@@ -75,6 +80,8 @@ impl Limits {
         blocked: Duration::from_secs(5),
         drain: Duration::from_secs(30),
         lane_idle: Duration::from_mins(5),
+        session_idle: Duration::from_hours(1),
+        sse_beat: Duration::from_secs(15),
     };
 }
 

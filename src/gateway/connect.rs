@@ -250,7 +250,8 @@ impl Gateway {
                     self.wheel.set(now.at, STEADY, Alarm::Listen(key));
                 }
             }
-            (Errand::Tell | Errand::Listen, _) => {}
+            (Errand::Tools, Ok(result)) => self.tools_learnt(key, result, out),
+            (Errand::Tell | Errand::Listen | Errand::Tools, _) => {}
         }
     }
 
@@ -313,6 +314,7 @@ impl Gateway {
         }
         self.watch(key, out);
         self.launch_queue(now, key, out);
+        self.learn_tools(key, None, out);
     }
 
     /// An upstream answers, over this shard's lane or another's.
@@ -364,7 +366,7 @@ impl Gateway {
             self.links.take(link);
             out.push(Effect::Close { link, why });
         }
-        if matches!(lane.role, Role::Own(_)) {
+        if matches!(lane.role, Role::Own(_) | Role::Parked) {
             let upstream = &mut self.upstreams[lane.upstream];
             upstream.own_lanes = upstream.own_lanes.saturating_sub(1);
         }
@@ -442,6 +444,11 @@ impl Gateway {
                 } else {
                     self.wheel.set(now.at, retry, Alarm::Redial(index));
                 }
+            }
+            Role::Parked => {
+                let upstream = &mut self.upstreams[index];
+                upstream.own_lanes = upstream.own_lanes.saturating_sub(1);
+                upstream.parked.retain(|&parked| parked != key);
             }
             Role::Remote(_) => {}
         }
@@ -551,12 +558,26 @@ impl Gateway {
                 out.send_raw(link, &bytes);
             }
             Mail::Respond { link, status, headers, bytes } => {
+                self.links.take(link);
                 let bytes = out.put(&bytes);
                 out.push(Effect::Respond { link, status, headers, bytes });
             }
             Mail::Stream { link, headers } => out.push(Effect::Stream { link, headers }),
-            Mail::Close { link, why } => out.push(Effect::Close { link, why }),
-            Mail::Exchange { .. } | Mail::Gone { .. } => {}
+            Mail::Close { link, why } => {
+                self.links.take(link);
+                out.push(Effect::Close { link, why });
+            }
+            Mail::Mirrors { upstream, mirrors } => {
+                if let Some(upstream) = self.upstreams.get_mut(upstream) {
+                    upstream.mirrors = mirrors;
+                }
+            }
+            Mail::Exchange { link, carried } => self.carried(now, link, &carried, out),
+            Mail::Gone { link } => {
+                if let Some(key) = self.foreign.remove(&link) {
+                    self.exchange_broke(now, key, out);
+                }
+            }
             Mail::Want { upstream, uris } => self.remote_want(from, upstream, uris, out),
         }
     }

@@ -34,6 +34,8 @@ pub enum Role {
     Remote(ShardId),
     /// One client.
     Own(ClientKey),
+    /// Nobody: it was a client's own, and waits for another that needs the same.
+    Parked,
     /// Nobody: it finds out the era, and becomes the shared lane if that is modern.
     Probe,
 }

@@ -1,10 +1,10 @@
 //! Calls to the built-in upstream: most end at once, without a flight; those that wait, read or ask
 //! get one and go on by steps.
 
-use super::batch::{self, BatchKey};
 use super::builtin::{Context, Outcome};
 use super::client::ClientKey;
 use super::door::{Effect, Effects};
+use super::exchange::ExchangeKey;
 use super::flight::{Asker, Asking, Flight, FlightKey, Stage};
 use super::inbound::Asked;
 use super::settings::Target;
@@ -39,7 +39,7 @@ impl<'a> Step<'a> {
 struct Answered<'a> {
     client: ClientKey,
     id: &'a str,
-    batch: Option<BatchKey>,
+    exchange: Option<ExchangeKey>,
     era: Era,
     method: Method,
     upstream: usize,
@@ -99,7 +99,7 @@ impl Gateway {
         let to = Answered {
             client: asked.client,
             id: asked.id,
-            batch: asked.batch,
+            exchange: asked.exchange,
             era: asked.version.era(),
             method: asked.method,
             upstream,
@@ -182,7 +182,7 @@ impl Gateway {
             Outcome::Done => self.answer_local(to, text, out),
             // A modern client is asked by the answer itself and makes the call anew: nothing is held.
             Outcome::Ask if to.era == Era::Modern => {
-                batch::reply(&self.clients, &mut self.batches, to.client, to.batch, out, |out| {
+                self.exchanges.reply(&self.clients, to.client, to.exchange, out, |out| {
                     answer::open(out, to.id);
                     out.extend_from_slice(b"{\"resultType\":\"input_required\",\"inputRequests\":");
                     out.extend_from_slice(text);
@@ -193,7 +193,15 @@ impl Gateway {
                 let missing = to.method == Method::ResourcesRead
                     && data.as_ref().is_some_and(|data| data.contains("\"uri\""));
                 let code = if missing { era::resource_not_found(to.era) } else { *code };
-                self.reply_error(to.client, to.id, to.batch, code, message, data.as_deref(), out);
+                self.reply_error(
+                    to.client,
+                    to.id,
+                    to.exchange,
+                    code,
+                    message,
+                    data.as_deref(),
+                    out,
+                );
             }
             _ => return false,
         }
@@ -204,7 +212,7 @@ impl Gateway {
         let renames = self.routes.renames(to.upstream);
         if to.era == Era::Legacy && !renames {
             // The hot path: what the tool wrote is the answer.
-            batch::reply(&self.clients, &mut self.batches, to.client, to.batch, out, |out| {
+            self.exchanges.reply(&self.clients, to.client, to.exchange, out, |out| {
                 answer::open(out, to.id);
                 out.extend_from_slice(text);
                 out.push(b'}');
@@ -219,7 +227,7 @@ impl Gateway {
             upstream: to.upstream,
             routes: &self.routes,
         };
-        batch::reply(&self.clients, &mut self.batches, to.client, to.batch, out, |out| {
+        self.exchanges.reply(&self.clients, to.client, to.exchange, out, |out| {
             answer::write_result(out, to.id, result, &translation);
         });
     }
@@ -285,12 +293,12 @@ impl Gateway {
         }
     }
 
-    fn local_progress(&self, key: FlightKey, done: f64, total: f64, out: &mut Effects) {
+    fn local_progress(&mut self, key: FlightKey, done: f64, total: f64, out: &mut Effects) {
         let Some(flight) = self.flights.get(key) else { return };
         let (Some(token), Some(client)) = (&flight.token, flight.client()) else { return };
-        let Some(client) = self.clients.get(client) else { return };
+        let exchange = flight.exchange();
         let params = format!("{{\"progressToken\":{token},\"progress\":{done},\"total\":{total}}}");
-        out.send(client.link, |out| {
+        self.exchanges.tell(&self.clients, client, exchange, out, |out| {
             outbound::write_notice(out, Notice::Progress.as_str(), Splice::of(&params));
         });
     }
@@ -315,8 +323,8 @@ impl Gateway {
         flight.stage = Stage::Stepping { step: number };
         let (upstream, method) = (flight.upstream, flight.method);
         let Some(params) = flight.params.clone() else { return };
-        let Asker::Client { client, id, era, batch } = &flight.asker else { return };
-        let (client, id, era, batch) = (*client, id.clone(), *era, *batch);
+        let Asker::Client { client, id, era, exchange } = &flight.asker else { return };
+        let (client, id, era, exchange) = (*client, id.clone(), *era, *exchange);
         let Ok(json) = Json::parse(&params) else { return };
         let parsed = Params::read(json);
         let session = self.clients.get(client).and_then(|client| client.session.as_deref());
@@ -333,7 +341,7 @@ impl Gateway {
         }
         let mut text = Vec::new();
         let outcome = self.serve_builtin(now, method, json, &step, &mut text);
-        let to = Answered { client, id: &id, batch, era, method, upstream };
+        let to = Answered { client, id: &id, exchange, era, method, upstream };
         if self.end_step(&to, &outcome, &text, out) {
             self.close(key, out);
         } else {

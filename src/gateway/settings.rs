@@ -19,6 +19,8 @@ pub struct Settings {
     pub state_key: [u8; 32],
     /// Makes nonces of different processes differ under one key. Random.
     pub nonce_seed: [u8; 12],
+    /// Tools are asked for before a client does: calls over HTTP are held against their schemas.
+    pub learns_tools: bool,
     /// How many shards there are; a shared stdio child lives on one of them.
     pub shards: u16,
 }

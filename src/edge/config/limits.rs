@@ -41,6 +41,8 @@ pub(super) fn read(mut reader: Reader<'_>) -> Limits {
     time(r, "blocked", &mut l.blocked);
     time(r, "drain", &mut l.drain);
     time(r, "lane_idle", &mut l.lane_idle);
+    time(r, "session_idle", &mut l.session_idle);
+    time(r, "sse_beat", &mut l.sse_beat);
     reader.finish();
 
     // The same rules as the asserts under the defaults, for values that an operator chose.

@@ -222,6 +222,7 @@ impl Config {
             state_key,
             nonce_seed,
             shards,
+            learns_tools: false,
         })
     }
 }
