@@ -35,6 +35,8 @@ pub struct Exchange {
     /// Answers still to come; one more while a batch is being read, so that it cannot end early.
     pub left: usize,
     pub is_batch: bool,
+    /// REST: the response is the bare result, and never a stream.
+    pub is_plain: bool,
     /// The peer, while it is there.
     pub link: Option<LinkId>,
     pub version: Version,
@@ -67,6 +69,7 @@ impl Exchange {
             kind,
             left: 1,
             is_batch: false,
+            is_plain: false,
             link,
             version,
             session: None,
@@ -99,7 +102,7 @@ impl Exchange {
     fn takes_events(&self) -> bool {
         match self.kind {
             Kind::Line => false,
-            Kind::Modern | Kind::Sse => self.link.is_some(),
+            Kind::Modern | Kind::Sse => self.link.is_some() && !self.is_plain,
             Kind::Legacy => !self.is_over && (self.link.is_some() || self.ring.is_some()),
             Kind::Session => true,
         }
@@ -107,7 +110,7 @@ impl Exchange {
 
     /// Answers with an event stream, from now on.
     fn commit(&mut self, key: ExchangeKey, now: Moment, out: &mut Effects) {
-        let Some(link) = self.link.filter(|_| !self.is_streaming) else { return };
+        let Some(link) = self.link.filter(|_| !self.is_streaming && !self.is_plain) else { return };
         self.is_streaming = true;
         out.push(Effect::Stream { link, headers: self.headers() });
         if self.kind == Kind::Legacy {
@@ -160,6 +163,7 @@ impl Exchange {
         self.commit(key, now, out);
         if let Some(link) = self.link
             && !std::mem::take(&mut self.is_lively)
+            && self.is_streaming
         {
             out.send_raw(link, b":\n\n");
         }
@@ -324,6 +328,9 @@ impl Exchanges {
             exchange.is_answered = true;
             let start = out.bytes.len();
             write(&mut out.bytes);
+            if exchange.is_plain {
+                exchange.status = super::rest::unwrap(&mut out.bytes, start);
+            }
             let (status, headers) = (exchange.status, exchange.headers());
             let bytes = start..out.bytes.len();
             out.push(Effect::Respond { link, status, headers, bytes });

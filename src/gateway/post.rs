@@ -76,7 +76,7 @@ impl Gateway {
     }
 
     /// A client for one exchange.
-    fn modern_client(&mut self, link: LinkId) -> (ClientKey, ExchangeKey) {
+    pub(super) fn modern_client(&mut self, link: LinkId) -> (ClientKey, ExchangeKey) {
         let nobody = Key::from_bits(0);
         let exchange =
             self.exchanges.insert(Exchange::new(nobody, Kind::Modern, Some(link), Version::LATEST));

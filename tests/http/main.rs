@@ -6,5 +6,6 @@
 mod house;
 mod ladder;
 mod modern;
+mod rest;
 mod sessions;
 mod streams;
