@@ -10,40 +10,40 @@ use ringgate::gateway::settings::{EraPin, Share, Target, Upstream};
 use ringgate::gateway::{Effect, Effects, Event, Gateway, Settings, Transport};
 use ringgate::mcp::Era;
 
-pub const CLIENT: LinkId = LinkId::new(ShardId(0), 0, 0);
-pub const SERVER: LinkId = LinkId::new(ShardId(0), 1, 0);
+pub(crate) const CLIENT: LinkId = LinkId::new(ShardId(0), 0, 0);
+pub(crate) const SERVER: LinkId = LinkId::new(ShardId(0), 1, 0);
 const NOW: Now = Now { at: Moment::from_micros(1_000_000), unix_ms: 1_780_000_000_000 };
 
 const HELLO: &[u8] = br#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}"#;
 
-pub const PING: &[u8] = br#"{"jsonrpc":"2.0","id":12345,"method":"ping"}"#;
-pub const LIST: &[u8] = br#"{"jsonrpc":"2.0","id":12345,"method":"tools/list"}"#;
-pub const MODERN_LIST: &[u8] = br#"{"jsonrpc":"2.0","id":12345,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
-pub const ECHO: &[u8] = br#"{"jsonrpc":"2.0","id":12345,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hello, world, hello, world"}}}"#;
-pub const MODERN_ECHO: &[u8] = br#"{"jsonrpc":"2.0","id":12345,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hello, world, hello, world"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"}}}}"#;
+pub(crate) const PING: &[u8] = br#"{"jsonrpc":"2.0","id":12345,"method":"ping"}"#;
+pub(crate) const LIST: &[u8] = br#"{"jsonrpc":"2.0","id":12345,"method":"tools/list"}"#;
+pub(crate) const MODERN_LIST: &[u8] = br#"{"jsonrpc":"2.0","id":12345,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
+pub(crate) const ECHO: &[u8] = br#"{"jsonrpc":"2.0","id":12345,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hello, world, hello, world"}}}"#;
+pub(crate) const MODERN_ECHO: &[u8] = br#"{"jsonrpc":"2.0","id":12345,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hello, world, hello, world"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"}}}}"#;
 
 /// What `tools/call` of `echo` sends, as a client of this era writes it.
-pub const fn echo(era: Era) -> &'static [u8] {
+pub(crate) const fn echo(era: Era) -> &'static [u8] {
     match era {
         Era::Legacy => ECHO,
         Era::Modern => MODERN_ECHO,
     }
 }
 
-pub struct House {
+pub(crate) struct House {
     gateway: Gateway,
-    pub out: Effects,
+    pub(crate) out: Effects,
     answer: Vec<u8>,
 }
 
 impl House {
     /// The built-in upstream behind us.
-    pub fn with_builtin() -> Self {
+    pub(crate) fn with_builtin() -> Self {
         Self::new(Target::Builtin { folder: None }, EraPin::Auto)
     }
 
     /// An upstream of this era behind us, ready.
-    pub fn with_server(era: Era) -> Self {
+    pub(crate) fn with_server(era: Era) -> Self {
         let target = Target::Stdio {
             command: "server".to_owned(),
             args: Vec::new(),
@@ -92,7 +92,7 @@ impl House {
     }
 
     /// A client of this era in front of us, ready.
-    pub fn with_client(mut self, era: Era) -> Self {
+    pub(crate) fn with_client(mut self, era: Era) -> Self {
         self.event(Event::ClientOpened { link: CLIENT, transport: Transport::Tcp });
         if era == Era::Legacy {
             self.frame(CLIENT, HELLO);
@@ -108,17 +108,17 @@ impl House {
     }
 
     /// One frame; its effects stand in `out`.
-    pub fn frame(&mut self, link: LinkId, frame: &[u8]) {
+    pub(crate) fn frame(&mut self, link: LinkId, frame: &[u8]) {
         self.event(Event::Frame { link, frame });
     }
 
     /// What was sent last.
-    pub fn said(&self) -> &str {
+    pub(crate) fn said(&self) -> &str {
         std::str::from_utf8(&self.out.bytes).unwrap_or_default()
     }
 
     /// What an upstream of this era answers to the call that was sent to it last.
-    pub fn write_answer(&mut self, era: Era) {
+    pub(crate) fn write_answer(&mut self, era: Era) {
         let rest: &[u8] = match era {
             Era::Legacy => br#","result":{"content":[{"type":"text","text":"hello, world"}]}}"#,
             Era::Modern => {
@@ -132,14 +132,14 @@ impl House {
     }
 
     /// The upstream sends what [`House::write_answer`] wrote.
-    pub fn answer(&mut self) {
+    pub(crate) fn answer(&mut self) {
         let answer = std::mem::take(&mut self.answer);
         self.frame(SERVER, &answer);
         self.answer = answer;
     }
 
     /// The client has its answer, and it is a result.
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         assert!(self.said().contains("\"id\":12345,\"result\""), "{}", self.said());
     }
 }
