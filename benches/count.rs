@@ -119,16 +119,16 @@ fn proxied(name: &str, from: Era, to: Era) {
     let mut round = |count_call: bool, count_answer: bool| {
         let mut ask = || house.frame(CLIENT, black_box(call));
         if count_call {
-            counted(&mut ask)
+            counted(&mut ask);
         } else {
-            ask()
+            ask();
         }
         house.write_answer(to);
         let mut answer = || house.answer();
         if count_answer {
-            counted(&mut answer)
+            counted(&mut answer);
         } else {
-            answer()
+            answer();
         }
         house.check();
     };
