@@ -57,14 +57,18 @@ impl Gateway {
         frame: &[u8],
         out: &mut Effects,
     ) {
-        match envelope::read(frame) {
-            Ok(Frame::One(message)) => self.client_message(now, client, message, None, out),
+        let mut parsed = Params::default();
+        match envelope::read_to(frame, &mut parsed) {
+            Ok(Frame::One(message)) => {
+                self.client_message(now, client, message, &parsed, None, out);
+            }
             Ok(Frame::Batch(elements)) => self.client_batch(now, client, elements, out),
             Err(fault) => self.client_fault(client, &fault, None, out),
         }
     }
 
     /// A frame that is no message gets an error; the connection goes on with the next.
+    #[cold]
     fn client_fault(
         &mut self,
         client: ClientKey,
@@ -72,9 +76,11 @@ impl Gateway {
         batch: Option<BatchKey>,
         out: &mut Effects,
     ) {
-        let id = fault.id.map_or("null", Id::text);
-        let message = format!("{} (byte {})", fault.what, fault.at);
-        self.reply_error(client, id, batch, fault.code, &message, None, out);
+        if !fault.is_notice {
+            let id = fault.id.map_or("null", Id::text);
+            let message = format!("{} (byte {})", fault.what, fault.at);
+            self.reply_error(client, id, batch, fault.code, &message, None, out);
+        }
         if let Some(client) = self.clients.get(client) {
             out.report(Report::ClientFault { link: client.link, what: fault.what });
         }
@@ -119,12 +125,13 @@ impl Gateway {
             None
         };
         if let Some(what) = what {
-            let fault = Fault { code: Code::InvalidRequest.number(), what, at: 0, id: None };
+            let fault = Fault::new(Code::InvalidRequest.number(), what, 0, None);
             return self.client_fault(client, &fault, None, out);
         }
         let batch = self.batches.insert(Batch::reading(client));
         for element in elements.elements() {
-            match envelope::read_element(element) {
+            let mut parsed = Params::default();
+            match envelope::read_element_to(element, &mut parsed) {
                 Ok(Message::Request { method: "initialize", id, .. }) => {
                     self.expect_answer(batch);
                     let message = "initialize must not stand in a batch";
@@ -142,10 +149,12 @@ impl Gateway {
                     if matches!(message, Message::Request { .. }) {
                         self.expect_answer(batch);
                     }
-                    self.client_message(now, client, message, Some(batch), out);
+                    self.client_message(now, client, message, &parsed, Some(batch), out);
                 }
                 Err(fault) => {
-                    self.expect_answer(batch);
+                    if !fault.is_notice {
+                        self.expect_answer(batch);
+                    }
                     self.client_fault(client, &fault, Some(batch), out);
                 }
             }
@@ -164,15 +173,21 @@ impl Gateway {
         now: Now,
         client: ClientKey,
         message: Message<'_>,
+        parsed: &Params<'_>,
         batch: Option<BatchKey>,
         out: &mut Effects,
     ) {
         match message {
-            Message::Request { id, method, params } => {
-                self.request(now, client, id.text(), method, params, batch, out);
-            }
+            Message::Request { id, method, params } => match self.judge(client, method, parsed) {
+                Ok((method, version)) => {
+                    let id = id.text();
+                    let asked = Asked { client, id, batch, version, method, params, parsed };
+                    self.dispatch(now, &asked, out);
+                }
+                Err(refusal) => self.refuse_request(client, id, batch, &refusal, out),
+            },
             Message::Notification { method, params } => {
-                self.client_notice(client, method, params, out);
+                self.client_notice(client, method, params, parsed, out);
             }
             Message::Response { id, result } => {
                 self.asked_answered(now, client, id.text(), Ok(result), out);
@@ -184,31 +199,18 @@ impl Gateway {
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one request; a struct would be built to be taken apart"
-    )]
-    fn request(
+    /// A request that is not even begun.
+    #[cold]
+    fn refuse_request(
         &mut self,
-        now: Now,
         client: ClientKey,
-        id: &str,
-        method: &str,
-        params: Json<'_>,
+        id: Id<'_>,
         batch: Option<BatchKey>,
+        refusal: &Refusal,
         out: &mut Effects,
     ) {
-        let parsed = Params::read(params);
-        let judged = self.judge(client, method, &parsed);
-        match judged {
-            Ok((method, version)) => {
-                let asked = Asked { client, id, batch, version, method, params, parsed: &parsed };
-                self.dispatch(now, &asked, out);
-            }
-            Err(Refusal { code, message, data }) => {
-                self.reply_error(client, id, batch, code.number(), &message, data.as_deref(), out);
-            }
-        }
+        let Refusal { code, message, data } = refusal;
+        self.reply_error(client, id.text(), batch, code.number(), message, data.as_deref(), out);
     }
 
     /// Whether a request is legal where it stands: its method, its era, its session, its `_meta`.
@@ -219,10 +221,19 @@ impl Gateway {
         parsed: &Params<'_>,
     ) -> Result<(Method, Version), Refusal> {
         let refuse = |code, message: String| Err(Refusal { code, message, data: None });
-        let name = text::unescape(method);
-        let Some(method) = Method::parse(&name) else {
+        let name = method;
+        let Some(method) = Method::parse(name).or_else(|| Method::parse(&text::unescape(name)))
+        else {
+            let name = text::unescape(name);
             return refuse(Code::MethodNotFound, format!("there is no method {name}"));
         };
+        let name = method.as_str();
+        if let Some(key) = parsed.doubled {
+            return refuse(
+                Code::InvalidParams,
+                format!("params has the key \"{key}\" twice; which of the two counts is not known"),
+            );
+        }
         if parsed.meta.is_modern() {
             return judge_modern(method, parsed).map(|version| (method, version));
         }
@@ -357,6 +368,14 @@ impl Gateway {
         if asked.parsed.arguments.is_some_and(|arguments| !arguments.is_object()) {
             return self.refuse(asked, invalid, "params.arguments must be an object", None, out);
         }
+        if asked.method == Method::Complete
+            && let Some(key) = asked.parsed.reference.and_then(doubled)
+        {
+            let message = format!(
+                "params.ref has the key \"{key}\" twice; which of the two counts is not known"
+            );
+            return self.refuse(asked, invalid, &message, None, out);
+        }
         if asked.method == Method::Complete && !has_argument(asked.params) {
             let message = "params.argument must be an object with the strings name and value";
             return self.refuse(asked, invalid, message, None, out);
@@ -425,9 +444,13 @@ impl Gateway {
         client: ClientKey,
         method: &str,
         params: Json<'_>,
+        parsed: &Params<'_>,
         out: &mut Effects,
     ) {
         // Notifications get no answer, not even for what is wrong with them.
+        if parsed.doubled.is_some() {
+            return;
+        }
         match Notice::parse(&text::unescape(method)) {
             Some(Notice::Initialized) => {
                 if let Some(session) =
@@ -437,7 +460,7 @@ impl Gateway {
                 }
             }
             Some(Notice::Cancelled) => {
-                let Some(id) = params.get("requestId") else { return };
+                let Some(id) = parsed.request_id else { return };
                 self.client_cancels(client, id.text(), out);
             }
             Some(notice @ (Notice::RootsChanged | Notice::Progress)) => {
@@ -556,6 +579,13 @@ fn judge_modern(method: Method, parsed: &Params<'_>) -> Result<Version, Refusal>
         return refuse(Code::MethodNotFound, message, None);
     }
     Ok(version)
+}
+
+/// The key of a completion's `ref` that stands twice: the upstream might go by the other one.
+fn doubled(reference: Json<'_>) -> Option<&'static str> {
+    ["type", "name", "uri"]
+        .into_iter()
+        .find(|key| reference.members().filter(|member| member.is(key)).nth(1).is_some())
 }
 
 fn has_argument(params: Json<'_>) -> bool {
