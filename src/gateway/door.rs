@@ -260,6 +260,12 @@ impl Effects {
     pub fn send(&mut self, link: LinkId, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         write(&mut self.bytes);
+        self.send_from(link, start);
+    }
+
+    /// Sends what was appended to [`Effects::bytes`] from `start` on as one frame, with a newline.
+    #[inline]
+    pub fn send_from(&mut self, link: LinkId, start: usize) {
         self.bytes.push(b'\n');
         self.sent(link, start);
     }

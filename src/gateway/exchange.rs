@@ -323,18 +323,57 @@ impl Exchanges {
             write(&mut exchange.gathered);
         } else if exchange.is_streaming {
             exchange.event(key, now, out, write);
-        } else if let Some(link) = exchange.link {
+        } else if exchange.link.is_some() {
             // The hot path: the answer is the response.
-            exchange.is_answered = true;
             let start = out.bytes.len();
             write(&mut out.bytes);
             if exchange.is_plain {
                 exchange.status = super::rest::unwrap(&mut out.bytes, start);
             }
-            let (status, headers) = (exchange.status, exchange.headers());
-            let bytes = start..out.bytes.len();
-            out.push(Effect::Respond { link, status, headers, bytes });
+            return self.reply_from(clients, client, Some(key), out, start);
         }
+        self.settle(clients, Some(key), out);
+    }
+
+    /// Whether an answer can be written where it leaves from: [`Exchanges::reply_from`] sends it.
+    #[inline]
+    pub fn is_direct(
+        &self,
+        clients: &Slab<Client>,
+        client: ClientKey,
+        key: Option<ExchangeKey>,
+    ) -> bool {
+        match key {
+            None => clients.get(client).is_some_and(|client| client.link().is_some()),
+            Some(key) => self.slab.get(key).is_some_and(|exchange| {
+                let is_whole = !exchange.is_batch && !exchange.is_plain && !exchange.is_streaming;
+                is_whole && exchange.kind != Kind::Line && exchange.link.is_some()
+            }),
+        }
+    }
+
+    /// Gives the answer that was appended to the effects' bytes from `start` on.
+    #[inline]
+    pub fn reply_from(
+        &mut self,
+        clients: &Slab<Client>,
+        client: ClientKey,
+        key: Option<ExchangeKey>,
+        out: &mut Effects,
+        start: usize,
+    ) {
+        let Some(key) = key else {
+            return match clients.get(client).and_then(Client::link) {
+                Some(link) => out.send_from(link, start),
+                None => out.bytes.truncate(start),
+            };
+        };
+        let Some(exchange) = self.slab.get_mut(key) else { return };
+        let Some(link) = exchange.link else { return out.bytes.truncate(start) };
+        exchange.is_answered = true;
+        let (status, headers) = (exchange.status, exchange.headers());
+        let bytes = start..out.bytes.len();
+        out.push(Effect::Respond { link, status, headers, bytes });
         self.settle(clients, Some(key), out);
     }
 

@@ -59,14 +59,18 @@ impl Gateway {
         frame: &[u8],
         out: &mut Effects,
     ) {
-        match envelope::read(frame) {
-            Ok(Frame::One(message)) => self.client_message(now, client, message, None, out),
+        let mut parsed = Params::default();
+        match envelope::read_to(frame, &mut parsed) {
+            Ok(Frame::One(message)) => {
+                self.client_message(now, client, message, &parsed, None, out);
+            }
             Ok(Frame::Batch(elements)) => self.client_batch(now, client, elements, out),
             Err(fault) => self.client_fault(client, &fault, None, out),
         }
     }
 
     /// A frame that is no message gets an error; the connection goes on with the next.
+    #[cold]
     fn client_fault(
         &mut self,
         client: ClientKey,
@@ -74,9 +78,11 @@ impl Gateway {
         exchange: Option<ExchangeKey>,
         out: &mut Effects,
     ) {
-        let id = fault.id.map_or("null", Id::text);
-        let message = format!("{} (byte {})", fault.what, fault.at);
-        self.reply_error(client, id, exchange, fault.code, &message, None, out);
+        if !fault.is_notice {
+            let id = fault.id.map_or("null", Id::text);
+            let message = format!("{} (byte {})", fault.what, fault.at);
+            self.reply_error(client, id, exchange, fault.code, &message, None, out);
+        }
         if let Some(link) = self.clients.get(client).and_then(Client::link) {
             out.report(Report::ClientFault { link, what: fault.what });
         }
@@ -113,7 +119,7 @@ impl Gateway {
         out: &mut Effects,
     ) {
         if let Some(what) = self.batch_is_wrong(client, elements) {
-            let fault = Fault { code: Code::InvalidRequest.number(), what, at: 0, id: None };
+            let fault = Fault::new(Code::InvalidRequest.number(), what, 0, None);
             return self.client_fault(client, &fault, None, out);
         }
         let batch = Exchange::batch(client, Kind::Line, None, Version::LATEST_LEGACY);
@@ -154,7 +160,8 @@ impl Gateway {
         out: &mut Effects,
     ) {
         for element in elements.elements() {
-            match envelope::read_element(element) {
+            let mut parsed = Params::default();
+            match envelope::read_element_to(element, &mut parsed) {
                 Ok(Message::Request { method: "initialize", id, .. }) => {
                     self.expect_answer(exchange);
                     let message = "initialize must not stand in a batch";
@@ -172,10 +179,12 @@ impl Gateway {
                     if matches!(message, Message::Request { .. }) {
                         self.expect_answer(exchange);
                     }
-                    self.client_message(now, client, message, exchange, out);
+                    self.client_message(now, client, message, &parsed, exchange, out);
                 }
                 Err(fault) => {
-                    self.expect_answer(exchange);
+                    if !fault.is_notice {
+                        self.expect_answer(exchange);
+                    }
                     self.client_fault(client, &fault, exchange, out);
                 }
             }
@@ -194,15 +203,16 @@ impl Gateway {
         now: Now,
         client: ClientKey,
         message: Message<'_>,
+        parsed: &Params<'_>,
         exchange: Option<ExchangeKey>,
         out: &mut Effects,
     ) {
         match message {
             Message::Request { id, method, params } => {
-                self.request(now, client, id.text(), method, params, exchange, out);
+                self.request(now, client, id.text(), method, params, parsed, exchange, out);
             }
             Message::Notification { method, params } => {
-                self.client_notice(client, method, params, out);
+                self.client_notice(client, method, params, parsed, out);
             }
             Message::Response { id, result } => {
                 self.asked_answered(now, client, id.text(), Ok(result), out);
@@ -214,27 +224,8 @@ impl Gateway {
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one request; a struct would be built to be taken apart"
-    )]
-    fn request(
-        &mut self,
-        now: Now,
-        client: ClientKey,
-        id: &str,
-        method: &str,
-        params: Json<'_>,
-        exchange: Option<ExchangeKey>,
-        out: &mut Effects,
-    ) {
-        let parsed = Params::read(params);
-        self.request_read(now, client, id, method, params, &parsed, exchange, out);
-    }
-
-    /// A request whose parameters have been read.
     #[expect(clippy::too_many_arguments, reason = "the parts of one request, read once")]
-    pub(super) fn request_read(
+    pub(super) fn request(
         &mut self,
         now: Now,
         client: ClientKey,
@@ -245,25 +236,28 @@ impl Gateway {
         exchange: Option<ExchangeKey>,
         out: &mut Effects,
     ) {
-        let judged = self.judge(client, method, parsed);
-        match judged {
+        match self.judge(client, method, parsed) {
             Ok((method, version)) => {
                 let asked = Asked { client, id, exchange, version, method, params, parsed };
                 self.dispatch(now, &asked, out);
             }
-            Err(Refusal { code, message, data }) => {
-                self.exchanges.note_error(exchange, code.number(), true);
-                self.reply_error(
-                    client,
-                    id,
-                    exchange,
-                    code.number(),
-                    &message,
-                    data.as_deref(),
-                    out,
-                );
-            }
+            Err(refusal) => self.refuse_request(client, id, exchange, &refusal, out),
         }
+    }
+
+    /// A request that is not even begun.
+    #[cold]
+    fn refuse_request(
+        &mut self,
+        client: ClientKey,
+        id: &str,
+        exchange: Option<ExchangeKey>,
+        refusal: &Refusal,
+        out: &mut Effects,
+    ) {
+        let Refusal { code, message, data } = refusal;
+        self.exchanges.note_error(exchange, code.number(), true);
+        self.reply_error(client, id, exchange, code.number(), message, data.as_deref(), out);
     }
 
     /// Whether a request is legal where it stands: its method, its era, its session, its `_meta`.
@@ -274,10 +268,19 @@ impl Gateway {
         parsed: &Params<'_>,
     ) -> Result<(Method, Version), Refusal> {
         let refuse = |code, message: String| Err(Refusal { code, message, data: None });
-        let name = text::unescape(method);
-        let Some(method) = Method::parse(&name) else {
+        let name = method;
+        let Some(method) = Method::parse(name).or_else(|| Method::parse(&text::unescape(name)))
+        else {
+            let name = text::unescape(name);
             return refuse(Code::MethodNotFound, format!("there is no method {name}"));
         };
+        let name = method.as_str();
+        if let Some(key) = parsed.doubled {
+            return refuse(
+                Code::InvalidParams,
+                format!("params has the key \"{key}\" twice; which of the two counts is not known"),
+            );
+        }
         if parsed.meta.is_modern() {
             return judge_modern(method, parsed).map(|version| (method, version));
         }
@@ -412,6 +415,14 @@ impl Gateway {
         if asked.parsed.arguments.is_some_and(|arguments| !arguments.is_object()) {
             return self.refuse(asked, invalid, "params.arguments must be an object", None, out);
         }
+        if asked.method == Method::Complete
+            && let Some(key) = asked.parsed.reference.and_then(doubled)
+        {
+            let message = format!(
+                "params.ref has the key \"{key}\" twice; which of the two counts is not known"
+            );
+            return self.refuse(asked, invalid, &message, None, out);
+        }
         if asked.method == Method::Complete && !has_argument(asked.params) {
             let message = "params.argument must be an object with the strings name and value";
             return self.refuse(asked, invalid, message, None, out);
@@ -480,9 +491,13 @@ impl Gateway {
         client: ClientKey,
         method: &str,
         params: Json<'_>,
+        parsed: &Params<'_>,
         out: &mut Effects,
     ) {
         // Notifications get no answer, not even for what is wrong with them.
+        if parsed.doubled.is_some() {
+            return;
+        }
         match Notice::parse(&text::unescape(method)) {
             Some(Notice::Initialized) => {
                 if let Some(session) =
@@ -492,7 +507,7 @@ impl Gateway {
                 }
             }
             Some(Notice::Cancelled) => {
-                let Some(id) = params.get("requestId") else { return };
+                let Some(id) = parsed.request_id else { return };
                 self.client_cancels(client, id.text(), out);
             }
             Some(notice @ (Notice::RootsChanged | Notice::Progress)) => {
@@ -608,6 +623,13 @@ fn judge_modern(method: Method, parsed: &Params<'_>) -> Result<Version, Refusal>
         return refuse(Code::MethodNotFound, message, None);
     }
     Ok(version)
+}
+
+/// The key of a completion's `ref` that stands twice: the upstream might go by the other one.
+fn doubled(reference: Json<'_>) -> Option<&'static str> {
+    ["type", "name", "uri"]
+        .into_iter()
+        .find(|key| reference.members().filter(|member| member.is(key)).nth(1).is_some())
 }
 
 fn has_argument(params: Json<'_>) -> bool {

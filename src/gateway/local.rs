@@ -67,6 +67,43 @@ impl Gateway {
         self.builtin.serve(method.as_str(), params, &context, text)
     }
 
+    /// The first step of a client's request, its text appended to `text`. What was found in the
+    /// parameters once is not looked for again.
+    #[inline]
+    fn serve_asked(
+        &mut self,
+        now: Now,
+        asked: &Asked<'_>,
+        own: &str,
+        params: Json<'_>,
+        text: &mut Vec<u8>,
+    ) -> Outcome {
+        let random = self.roll();
+        let session = if asked.parsed.meta.is_modern() {
+            None
+        } else {
+            self.clients.get(asked.client).and_then(|client| client.session.as_deref())
+        };
+        // Only what can be asked matters, and most clients cannot be asked anything.
+        let remembered = session
+            .filter(|session| session.askable.any())
+            .and_then(|session| Json::parse(&session.capabilities).ok());
+        let step = Step::first(asked.parsed);
+        let context = Context {
+            now,
+            step: step.number,
+            text: step.text,
+            answers: step.answers,
+            capabilities: remembered.unwrap_or(step.capabilities),
+            random,
+        };
+        if asked.method == Method::ToolsCall {
+            self.builtin.call(own, asked.parsed.arguments, &context, text)
+        } else {
+            self.builtin.serve(asked.method.as_str(), params, &context, text)
+        }
+    }
+
     /// A client's request to the built-in upstream; `own` is what that calls the thing.
     pub(super) fn call_builtin(
         &mut self,
@@ -76,44 +113,52 @@ impl Gateway {
         own: &str,
         out: &mut Effects,
     ) {
-        let renamed = self.rename(asked.method, upstream, own, asked.params, asked.parsed);
-        let params =
-            renamed.as_deref().and_then(|text| Json::parse(text).ok()).unwrap_or(asked.params);
-        let remembered = if asked.parsed.meta.is_modern() {
+        let era = asked.version.era();
+        let renamed = if asked.method == Method::ToolsCall {
             None
         } else {
-            let session =
-                self.clients.get(asked.client).and_then(|client| client.session.as_deref());
-            // Only what can be asked matters, and most clients cannot be asked anything.
-            session
-                .filter(|session| session.askable.any())
-                .map(|session| session.capabilities.clone())
+            self.rename(asked.method, upstream, own, asked.params, asked.parsed)
         };
-        let mut step = Step::first(asked.parsed);
-        if let Some(capabilities) = remembered.as_deref().and_then(|text| Json::parse(text).ok()) {
-            step.capabilities = capabilities;
-        }
+        let params =
+            renamed.as_deref().and_then(|text| Json::parse(text).ok()).unwrap_or(asked.params);
         let mut text = std::mem::take(&mut self.scratch);
         text.clear();
-        let outcome = self.serve_builtin(now, asked.method, params, &step, &mut text);
+        let is_direct = !self.routes.renames(upstream)
+            && self.exchanges.is_direct(&self.clients, asked.client, asked.exchange);
+        let outcome = if is_direct {
+            // The hot path: what the tool writes stands where it leaves from.
+            let start = out.bytes.len();
+            let at = answer::open_in(&mut out.bytes, asked.id, era, asked.method);
+            let outcome = self.serve_asked(now, asked, own, params, &mut out.bytes);
+            if outcome == Outcome::Done {
+                answer::close_in(&mut out.bytes, at, era);
+                self.exchanges.reply_from(&self.clients, asked.client, asked.exchange, out, start);
+                self.scratch = text;
+                return;
+            }
+            text.extend_from_slice(&out.bytes[at..]);
+            out.bytes.truncate(start);
+            outcome
+        } else {
+            self.serve_asked(now, asked, own, params, &mut text)
+        };
         let to = Answered {
             client: asked.client,
             id: asked.id,
             exchange: asked.exchange,
-            era: asked.version.era(),
+            era,
             method: asked.method,
             upstream,
         };
         if !self.end_step(&to, &outcome, &text, out) {
             if let Some(why) = self.too_many(asked.client) {
                 self.refuse(asked, Code::Internal.number(), why, None, out);
-                text.clear();
-                self.scratch = text;
-                return;
+            } else {
+                let renamed = self.rename(asked.method, upstream, own, asked.params, asked.parsed);
+                let params = renamed.as_deref().unwrap_or(asked.params.text());
+                let key = self.open_local(asked, upstream, params, out);
+                self.go_on(now, key, 0, era, outcome, &text, out);
             }
-            let era = asked.version.era();
-            let key = self.open_local(asked, upstream, params, out);
-            self.go_on(now, key, 0, era, outcome, &text, out);
         }
         text.clear();
         self.scratch = text;
@@ -144,7 +189,7 @@ impl Gateway {
         &mut self,
         asked: &Asked<'_>,
         upstream: usize,
-        params: Json<'_>,
+        params: &str,
         out: &mut Effects,
     ) -> FlightKey {
         let place = self.clients.get(asked.client).map_or(0, |client| client.flights.len());
@@ -156,7 +201,7 @@ impl Gateway {
             stage: Stage::Stepping { step: 0 },
             token: asked.parsed.meta.progress_token.map(|token| token.text().into()),
             level: None,
-            params: Some(params.text().into()),
+            params: Some(params.into()),
             alarm: None,
             digest: 0,
             retry: None,
@@ -211,7 +256,7 @@ impl Gateway {
     fn answer_local(&mut self, to: &Answered<'_>, text: &[u8], out: &mut Effects) {
         let renames = self.routes.renames(to.upstream);
         if to.era == Era::Legacy && !renames {
-            // The hot path: what the tool wrote is the answer.
+            // What the tool wrote is the answer.
             self.exchanges.reply(&self.clients, to.client, to.exchange, out, |out| {
                 answer::open(out, to.id);
                 out.extend_from_slice(text);

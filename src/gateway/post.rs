@@ -71,7 +71,7 @@ impl Gateway {
             return refuse(out, link, id.text(), &wrong);
         }
         let (client, exchange) = self.modern_client(link);
-        self.request_read(now, client, id.text(), method, params, parsed, Some(exchange), out);
+        self.request(now, client, id.text(), method, params, parsed, Some(exchange), out);
         self.wait_for(now, exchange);
     }
 
@@ -89,10 +89,13 @@ impl Gateway {
 
     /// A modern request that another shard has judged: it goes on with a call that is held here.
     pub(super) fn post_carried(&mut self, now: Now, link: LinkId, body: &[u8], out: &mut Effects) {
-        let Ok(Frame::One(Message::Request { id, method, params })) = envelope::read(body) else {
+        let mut parsed = Params::default();
+        let Ok(Frame::One(Message::Request { id, method, params })) =
+            envelope::read_to(body, &mut parsed)
+        else {
             return respond(out, link, 400);
         };
-        self.post_modern(now, link, id, method, params, &Params::read(params), out);
+        self.post_modern(now, link, id, method, params, &parsed, out);
     }
 
     fn post_legacy(
@@ -128,15 +131,16 @@ impl Gateway {
         let Some(version) = self.touch_session(now, client) else {
             return refuse(out, link, "null", &unknown_session());
         };
-        match envelope::read(body) {
+        let mut parsed = Params::default();
+        match envelope::read_to(body, &mut parsed) {
             Ok(Frame::One(message)) => {
                 if !matches!(message, Message::Request { .. }) {
                     respond(out, link, 202);
-                    return self.client_message(now, client, message, None, out);
+                    return self.client_message(now, client, message, &parsed, None, out);
                 }
                 let exchange = Exchange::new(client, Kind::Legacy, Some(link), version);
                 let exchange = self.exchanges.insert(exchange);
-                self.client_message(now, client, message, Some(exchange), out);
+                self.client_message(now, client, message, &parsed, Some(exchange), out);
                 self.wait_for(now, exchange);
             }
             Ok(Frame::Batch(elements)) => {
@@ -291,7 +295,8 @@ fn judge<'a>(facts: &Facts<'_>, body: &'a [u8]) -> Result<Climbed<'a>, (Option<I
         let message = "the header Content-Type must be application/json";
         return Err((None, Wrong::new(415, Code::InvalidRequest, message)));
     }
-    let frame = envelope::read(body).map_err(|fault| {
+    let mut parsed = Params::default();
+    let frame = envelope::read_to(body, &mut parsed).map_err(|fault| {
         let message = format!("{} (byte {})", fault.what, fault.at);
         (fault.id, Wrong { status: 400, code: fault.code, message, data: None })
     })?;
@@ -303,7 +308,6 @@ fn judge<'a>(facts: &Facts<'_>, body: &'a [u8]) -> Result<Climbed<'a>, (Option<I
     let invalid = |message: &str| (None, Wrong::new(400, Code::InvalidRequest, message));
     match frame {
         Frame::One(Message::Request { id, method, params }) => {
-            let parsed = Params::read(params);
             if parsed.meta.is_modern() || names_modern {
                 return judge_modern(facts, method, &parsed)
                     .map(|()| Climbed::Modern { id, method, params, parsed })

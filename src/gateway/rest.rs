@@ -99,7 +99,7 @@ impl Gateway {
             exchange.is_plain = true;
         }
         let parsed = Params::read(params);
-        self.request_read(now, client, "0", method.as_str(), params, &parsed, Some(exchange), out);
+        self.request(now, client, "0", method.as_str(), params, &parsed, Some(exchange), out);
         self.wait_for(now, exchange);
     }
 

@@ -12,7 +12,7 @@ use super::http::{Aim, Carried, Facts, Request};
 use super::post::{Wrong, no_session, refuse, refuse_with, respond, unknown_session};
 use super::timer::Alarm;
 use crate::base::{Key, LinkId, Now, ShardId};
-use crate::mcp::{Code, Era, Version};
+use crate::mcp::{Code, Era, Params, Version};
 use crate::wire::envelope::{self, Frame};
 
 /// Streams of POSTs that are over, kept for one session. Each is a ring; a client resumes the last few.
@@ -31,14 +31,15 @@ impl Gateway {
         if let Some(wrong) = self.no_room() {
             return refuse(out, link, "null", &wrong);
         }
-        let Ok(Frame::One(message)) = envelope::read(body) else {
+        let mut parsed = Params::default();
+        let Ok(Frame::One(message)) = envelope::read_to(body, &mut parsed) else {
             return refuse(out, link, "null", &no_session());
         };
         let (client, id) = self.http_client(now, Transport::Http, None);
         let mut exchange = Exchange::new(client, Kind::Legacy, Some(link), Version::LATEST_LEGACY);
         exchange.session = Some(id);
         let exchange = self.exchanges.insert(exchange);
-        self.client_message(now, client, message, Some(exchange), out);
+        self.client_message(now, client, message, &parsed, Some(exchange), out);
         self.wait_for(now, exchange);
     }
 
@@ -311,11 +312,14 @@ impl Gateway {
         if envelope::read(body).is_ok() {
             super::request::one_line(&mut line, 0);
         }
-        match envelope::read(&line) {
+        let mut parsed = Params::default();
+        match envelope::read_to(&line, &mut parsed) {
             Ok(frame) => {
                 respond(out, link, 202);
                 match frame {
-                    Frame::One(message) => self.client_message(now, client, message, None, out),
+                    Frame::One(message) => {
+                        self.client_message(now, client, message, &parsed, None, out);
+                    }
                     Frame::Batch(elements) => self.client_batch(now, client, elements, out),
                 }
             }

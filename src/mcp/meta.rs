@@ -4,6 +4,7 @@
 use super::capability::Askable;
 use super::log::LogLevel;
 use crate::wire::Json;
+use crate::wire::json::Member;
 
 pub const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 pub const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
@@ -24,28 +25,20 @@ pub struct Meta<'a> {
     pub capabilities: Option<Json<'a>>,
     pub log_level: Option<Json<'a>>,
     pub progress_token: Option<Json<'a>>,
-    pub subscription: Option<Json<'a>>,
-    pub server_info: Option<Json<'a>>,
 }
 
 impl<'a> Meta<'a> {
-    /// One walk over `_meta`.
-    pub fn read(json: Json<'a>) -> Self {
-        let mut meta = Self::default();
-        for member in json.members() {
-            let place = match &*member.name() {
-                VERSION => &mut meta.version,
-                CLIENT_INFO => &mut meta.client_info,
-                CAPABILITIES => &mut meta.capabilities,
-                LOG_LEVEL => &mut meta.log_level,
-                SUBSCRIPTION => &mut meta.subscription,
-                SERVER_INFO => &mut meta.server_info,
-                PROGRESS_TOKEN => &mut meta.progress_token,
-                _ => continue,
-            };
-            *place = Some(member.value);
-        }
-        meta
+    /// Takes a member of `_meta`. True if it is one that we read and had already.
+    pub(super) fn put(&mut self, member: &Member<'a>) -> bool {
+        let place = match &*member.name() {
+            VERSION => &mut self.version,
+            CLIENT_INFO => &mut self.client_info,
+            CAPABILITIES => &mut self.capabilities,
+            LOG_LEVEL => &mut self.log_level,
+            PROGRESS_TOKEN => &mut self.progress_token,
+            _ => return false,
+        };
+        place.replace(member.value).is_some()
     }
 
     /// A request of the modern era names its version here; a legacy one never does.

@@ -3,9 +3,10 @@
 //!
 //! Stricter than JSON-RPC where MCP is (schema, `RequestId`): an id is a string or an integer, never
 //! null, a fraction or a giant; `params` is an object or absent; a key of the envelope stands once.
+#![expect(clippy::inline_always, reason = "as in `scan`: a key's result must stay in registers")]
 
-use super::json::{Json, Kind, utf8};
-use super::scan::{ScanError, Scanner, StringToken};
+use super::json::{Json, Kind, Member, utf8};
+use super::scan::{self, ScanError, StringToken, byte, fail, next, token};
 
 /// Longest id taken, in bytes of its JSON text. It is kept for as long as a request is in flight.
 pub const ID_BYTES_MAX: usize = 256;
@@ -29,7 +30,7 @@ impl<'a> Id<'a> {
         }
         match json.kind() {
             Kind::String => Ok(Self(text)),
-            Kind::Number if json.as_i64().is_some() => Ok(Self(text)),
+            Kind::Number if is_i64(text) => Ok(Self(text)),
             Kind::Number => {
                 Err("the id is a fraction or beyond 64 bits; use a string or an integer")
             }
@@ -38,6 +39,16 @@ impl<'a> Id<'a> {
             }
             _ => Err("the id is neither a string nor an integer"),
         }
+    }
+}
+
+/// Whether a number's text is an integer of 64 bits. Eighteen digits always are, and nearly all ids have
+/// fewer: of those, only what makes a fraction must be looked for.
+fn is_i64(number: &str) -> bool {
+    if number.len() <= 18 {
+        number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+    } else {
+        number.parse::<i64>().is_ok()
     }
 }
 
@@ -73,6 +84,15 @@ pub struct Fault<'a> {
     pub at: usize,
     /// The id, where one could be read.
     pub id: Option<Id<'a>>,
+    /// It is a notification all the same, if one that nobody can act on: it gets no answer
+    /// (JSON-RPC 2.0 section 4.1).
+    pub is_notice: bool,
+}
+
+impl<'a> Fault<'a> {
+    pub const fn new(code: i32, what: &'static str, at: usize, id: Option<Id<'a>>) -> Self {
+        Self { code, what, at, id, is_notice: false }
+    }
 }
 
 /// What a frame holds.
@@ -84,32 +104,70 @@ pub enum Frame<'a> {
     Batch(Json<'a>),
 }
 
+/// Hears of the members of `params` in the pass that validates them, so that nobody has to walk them
+/// again. It hears of them before the message is judged: only of a request or a notification that was
+/// read to its end does it know anything.
+pub trait Listener<'a> {
+    /// The member of `params` whose own members are told as well.
+    const INNER: &'static str;
+
+    /// A member of `params`.
+    fn member(&mut self, member: &Member<'a>);
+
+    /// A member of the member called [`Listener::INNER`]; told before that one.
+    fn inner(&mut self, member: &Member<'a>);
+}
+
+/// Nobody listens.
+impl<'a> Listener<'a> for () {
+    const INNER: &'static str = "";
+
+    fn member(&mut self, _: &Member<'a>) {}
+
+    fn inner(&mut self, _: &Member<'a>) {}
+}
+
 /// Reads one frame: a message or a batch.
 pub fn read(bytes: &[u8]) -> Result<Frame<'_>, Fault<'_>> {
+    read_to(bytes, &mut ())
+}
+
+/// As [`read`]; `listener` hears of the members of a message's `params`.
+pub fn read_to<'a>(
+    bytes: &'a [u8],
+    listener: &mut impl Listener<'a>,
+) -> Result<Frame<'a>, Fault<'a>> {
     let text = utf8(bytes).map_err(not_json)?;
-    let mut scanner = Scanner::new(bytes);
-    scanner.space();
-    if scanner.peek() == Some(b'{') {
-        return message(text, scanner).map(Frame::One);
+    let (at, here) = token(bytes, 0);
+    if here == b'{' {
+        return message(text, at, listener).map(Frame::One);
     }
     let json = Json::parse(text).map_err(not_json)?;
     if json.kind() == Kind::Array {
         Ok(Frame::Batch(json))
     } else {
-        Err(Fault { code: -32600, what: "a message is a JSON object", at: 0, id: None })
+        Err(Fault::new(-32600, "a message is a JSON object", 0, None))
     }
 }
 
 /// Reads one element of a batch.
 pub fn read_element(json: Json<'_>) -> Result<Message<'_>, Fault<'_>> {
+    read_element_to(json, &mut ())
+}
+
+/// As [`read_element`]; `listener` hears of the members of the message's `params`.
+pub fn read_element_to<'a>(
+    json: Json<'a>,
+    listener: &mut impl Listener<'a>,
+) -> Result<Message<'a>, Fault<'a>> {
     if !json.is_object() {
-        return Err(Fault { code: -32600, what: "a message is a JSON object", at: 0, id: None });
+        return Err(Fault::new(-32600, "a message is a JSON object", 0, None));
     }
-    message(json.text(), Scanner::new(json.text().as_bytes()))
+    message(json.text(), 0, listener)
 }
 
 const fn not_json<'a>(error: ScanError) -> Fault<'a> {
-    Fault { code: -32700, what: error.what, at: error.at, id: None }
+    Fault::new(-32700, error.what, error.at, None)
 }
 
 /// The envelope's members. The whole object is read before anything is judged, so that text that is
@@ -177,44 +235,102 @@ impl<'a> Parts<'a> {
     }
 }
 
-fn message<'a>(text: &'a str, mut scanner: Scanner<'a>) -> Result<Message<'a>, Fault<'a>> {
+/// How nearly all messages begin: one comparison instead of a key and a value.
+const OPENING: &[u8] = br#"{"jsonrpc":"2.0","#;
+
+fn message<'a>(
+    text: &'a str,
+    from: usize,
+    listener: &mut impl Listener<'a>,
+) -> Result<Message<'a>, Fault<'a>> {
     let mut parts = Parts::default();
-    scanner.take(b'{');
-    scanner.space();
-    if !scanner.take(b'}') {
-        loop {
-            let at = scanner.at();
-            let part = key(text, &mut scanner).map_err(not_json)?;
-            let start = scanner.at();
-            scanner.value().map_err(not_json)?;
-            let value = Json::trusted(text.get(start..scanner.at()).unwrap_or("null"));
-            parts.put(part, at, value);
-            if !scanner.more(b'}').map_err(not_json)? {
-                break;
-            }
+    let end = members(text, from, &mut parts, listener).map_err(not_json)?;
+    scan::end(text.as_bytes(), end).map_err(not_json)?;
+    judge(text, &parts)
+}
+
+/// Reads the envelope's object, its opening bracket at `from`.
+#[inline]
+fn members<'a>(
+    text: &'a str,
+    from: usize,
+    parts: &mut Parts<'a>,
+    listener: &mut impl Listener<'a>,
+) -> Result<usize, ScanError> {
+    let bytes = text.as_bytes();
+    let (mut at, mut here);
+    if bytes.get(from..).is_some_and(|rest| rest.starts_with(OPENING)) {
+        parts.version = Some(Json::trusted("\"2.0\""));
+        (at, here) = token(bytes, from.wrapping_add(OPENING.len()));
+    } else {
+        (at, here) = token(bytes, next(from));
+        if here == b'}' {
+            return Ok(next(at));
         }
     }
-    scanner.end().map_err(not_json)?;
-    judge(text, &parts)
+    loop {
+        let key_at = at;
+        let mut part = Part::Other;
+        let start = key(text, at, here, &mut part)?;
+        let end = match part {
+            Part::Params if byte(bytes, start) == b'{' => params(text, start, listener)?,
+            _ => scan::value(bytes, start, 0)?,
+        };
+        parts.put(part, key_at, Json::trusted(text.get(start..end).unwrap_or("null")));
+        (at, here) = token(bytes, end);
+        if here != b',' {
+            break;
+        }
+        (at, here) = token(bytes, next(at));
+    }
+    if here == b'}' { Ok(next(at)) } else { fail("expected ',' or '}'", at) }
+}
+
+/// Reads `params`, an object, and tells its members.
+fn params<'a, L: Listener<'a>>(
+    text: &'a str,
+    from: usize,
+    listener: &mut L,
+) -> Result<usize, ScanError> {
+    let bytes = text.as_bytes();
+    scan::object(bytes, from, |key, start| {
+        let is_inner =
+            byte(bytes, start) == b'{' && Member::trusted(text, key, start, start).is(L::INNER);
+        let end = if is_inner {
+            scan::object(bytes, start, |key, start| {
+                let end = scan::value(bytes, start, 2)?;
+                listener.inner(&Member::trusted(text, key, start, end));
+                Ok(end)
+            })?
+        } else {
+            scan::value(bytes, start, 1)?
+        };
+        listener.member(&Member::trusted(text, key, start, end));
+        Ok(end)
+    })
 }
 
 /// Reads a key. The ones of nearly all messages are compared as they are mostly written; any other
 /// spelling takes the longer way.
-#[inline]
-fn key(text: &str, scanner: &mut Scanner<'_>) -> Result<Part, ScanError> {
-    for (written, part) in [
-        (b"\"jsonrpc\":".as_slice(), Part::Version),
-        (b"\"id\":", Part::Id),
+#[inline(always)]
+fn key(text: &str, at: usize, here: u8, part: &mut Part) -> Result<usize, ScanError> {
+    let bytes = text.as_bytes();
+    for (written, named) in [
+        (b"\"id\":".as_slice(), Part::Id),
         (b"\"method\":", Part::Method),
         (b"\"params\":", Part::Params),
         (b"\"result\":", Part::Result),
+        (b"\"jsonrpc\":", Part::Version),
     ] {
-        if scanner.take_key(written) {
-            return Ok(part);
+        if let Some(start) = scan::known(bytes, at, written) {
+            *part = named;
+            return Ok(start);
         }
     }
-    scanner.key()?;
-    Ok(any_key(text, scanner.last_key()))
+    let mut name = StringToken::default();
+    let start = scan::key(bytes, at, here, &mut name)?;
+    *part = any_key(text, name);
+    Ok(start)
 }
 
 #[cold]
@@ -229,17 +345,17 @@ fn judge<'a>(text: &'a str, parts: &Parts<'a>) -> Result<Message<'a>, Fault<'a>>
     let at = |json: Json<'a>| json.range_in(text).map_or(0, |range| range.start);
     if let Some((what, at)) = parts.doubled {
         // Which of the two ids is meant cannot be known, so the answer carries neither.
-        return Err(Fault { code: -32600, what, at, id: None });
+        return Err(Fault::new(-32600, what, at, None));
     }
     let id = match parts.id.map(|json| (json, Id::new(json))) {
         None => None,
         Some((_, Ok(id))) => Some(id),
         Some((json, Err(_))) if parts.error.is_some() && json.kind() == Kind::Null => None,
         Some((json, Err(what))) => {
-            return Err(Fault { code: -32600, what, at: at(json), id: None });
+            return Err(Fault::new(-32600, what, at(json), None));
         }
     };
-    let fault = |what, at| Fault { code: -32600, what, at, id };
+    let fault = |what, at| Fault::new(-32600, what, at, id);
     match parts.version {
         Some(version) if version.text() == "\"2.0\"" => {}
         Some(version) if version.as_str().as_deref() == Some("2.0") => {}
@@ -263,9 +379,12 @@ fn judge<'a>(text: &'a str, parts: &Parts<'a>) -> Result<Message<'a>, Fault<'a>>
                 Some(params) if params.is_object() => params,
                 Some(params) => {
                     let what = "params must be an object";
-                    // JSON-RPC allows an array there, MCP does not: a wrong parameter, not a wrong request.
-                    let code = if params.kind() == Kind::Array { -32602 } else { -32600 };
-                    return Err(Fault { code, what, at: at(params), id });
+                    // JSON-RPC allows an array there, MCP does not: a wrong parameter, not a wrong
+                    // request, and a notification is one with an array too.
+                    let is_array = params.kind() == Kind::Array;
+                    let code = if is_array { -32602 } else { -32600 };
+                    let is_notice = is_array && id.is_none();
+                    return Err(Fault { code, what, at: at(params), id, is_notice });
                 }
             };
             Ok(match id {

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::scan::{ScanError, Scanner};
+use super::scan::{self, ScanError, StringToken};
 use super::{skip, text};
 
 /// One validated JSON value, as the text it is, without surrounding white space. Never empty.
@@ -28,13 +28,8 @@ impl<'a> Json<'a> {
 
     /// Validates `text` as one JSON value.
     pub fn parse(text: &'a str) -> Result<Self, ScanError> {
-        let mut scanner = Scanner::new(text.as_bytes());
-        scanner.space();
-        let start = scanner.at();
-        scanner.value()?;
-        let end = scanner.at();
-        scanner.end()?;
-        Ok(Self(text.get(start..end).unwrap_or("null")))
+        let range = scan::document(text.as_bytes())?;
+        Ok(Self(text.get(range).unwrap_or("null")))
     }
 
     /// As [`Json::parse`], from bytes that may not be UTF-8.
@@ -140,15 +135,25 @@ pub struct Member<'a> {
     pub value: Json<'a>,
 }
 
-impl Member<'_> {
+impl<'a> Member<'a> {
+    /// Takes what a scanner has passed already: a key, and a value from `start` to `end` of `text`.
+    #[inline]
+    pub(super) fn trusted(text: &'a str, key: StringToken, start: usize, end: usize) -> Self {
+        let content = text.get(key.start..key.end).unwrap_or_default();
+        let value = Json(text.get(start..end).unwrap_or("null"));
+        Self { key: content, escaped: key.escaped, value }
+    }
+
     /// Whether the key reads `key`, however it is spelled: `"n\u0061me"` is `name`.
     #[inline]
     pub fn is(&self, key: &str) -> bool {
         if self.escaped { text::unescape(self.key) == key } else { self.key == key }
     }
 
+    /// What the key reads, however it is spelled.
+    #[inline]
     pub fn name(&self) -> Cow<'_, str> {
-        text::unescape(self.key)
+        if self.escaped { text::unescape(self.key) } else { Cow::Borrowed(self.key) }
     }
 }
 
