@@ -29,6 +29,7 @@ pub enum Kind {
 
 /// See the module.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, most of them set once")]
 pub struct Exchange {
     pub client: ClientKey,
     pub kind: Kind,
@@ -259,6 +260,10 @@ pub struct Exchanges {
 impl Exchanges {
     pub const fn len(&self) -> usize {
         self.slab.len()
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.slab.is_empty()
     }
 
     pub fn insert(&mut self, exchange: Exchange) -> ExchangeKey {

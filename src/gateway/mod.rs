@@ -187,7 +187,7 @@ impl Gateway {
                 Some(Peer::Lane(lane)) => self.lane_lost(now, lane, why, true, out),
                 Some(Peer::Exchange(key)) => self.exchange_broke(now, key, out),
                 Some(Peer::Elsewhere(to)) => {
-                    out.push(Effect::Mail { to, mail: Mail::Gone { link } })
+                    out.push(Effect::Mail { to, mail: Mail::Gone { link } });
                 }
                 None => {}
             },

@@ -279,6 +279,7 @@ fn has_requests(elements: Json<'_>) -> bool {
     })
 }
 
+#[expect(clippy::large_enum_variant, reason = "made once a request, on the stack, and taken apart")]
 /// Where a body stands once it has climbed the ladder.
 enum Climbed<'a> {
     Modern { id: Id<'a>, method: &'a str, params: Json<'a>, parsed: Params<'a> },

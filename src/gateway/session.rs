@@ -151,7 +151,7 @@ impl Gateway {
             let message = "the header Accept must name text/event-stream";
             return refuse(out, link, "null", &Wrong::new(406, Code::InvalidRequest, message));
         }
-        let Some(session) = self.legacy_session(link, &facts, out) else { return };
+        let Some(session) = Self::legacy_session(link, &facts, out) else { return };
         let last = facts.last_event;
         let aim = |session| Aim::Stream { session, last_event: last.map(Into::into) };
         if let Some(client) = self.find_session(link, session, aim, b"", out) {
@@ -168,7 +168,7 @@ impl Gateway {
         out: &mut Effects,
     ) {
         let facts = Facts::read(request.headers);
-        let Some(session) = self.legacy_session(link, &facts, out) else { return };
+        let Some(session) = Self::legacy_session(link, &facts, out) else { return };
         let aim = |session| Aim::End { session };
         if let Some(client) = self.find_session(link, session, aim, b"", out) {
             respond(out, link, 200);
@@ -177,12 +177,7 @@ impl Gateway {
     }
 
     /// What GET and DELETE share: they are for sessions, which modern clients do not have.
-    fn legacy_session<'a>(
-        &self,
-        link: LinkId,
-        facts: &Facts<'a>,
-        out: &mut Effects,
-    ) -> Option<&'a str> {
+    fn legacy_session<'a>(link: LinkId, facts: &Facts<'a>, out: &mut Effects) -> Option<&'a str> {
         let version = facts.version.map(Version::parse);
         if let Some(Some(version)) = version
             && version.era() == Era::Modern

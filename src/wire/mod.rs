@@ -12,6 +12,7 @@
 )]
 
 pub mod envelope;
+pub mod http1;
 pub mod json;
 pub mod lines;
 mod plain;
