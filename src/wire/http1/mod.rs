@@ -3,6 +3,7 @@
 //! connection, because what follows cannot be told from the rest of it.
 
 pub mod body;
+pub mod date;
 pub mod head;
 mod host;
 pub mod response;
