@@ -24,7 +24,7 @@ async def only_legacy(ctx: ServerRequestContext, call_next: CallNext) -> Handler
 
 
 async def only_modern(ctx: ServerRequestContext, call_next: CallNext) -> HandlerResult:
-    if ctx.method == "initialize" or ctx.protocol_version not in MODERN:
+    if ctx.protocol_version not in MODERN:
         asked = (ctx.params or {}).get("protocolVersion", ctx.protocol_version)
         raise MCPError(UNSUPPORTED_PROTOCOL_VERSION, "there is no handshake here; use " + ", ".join(MODERN),
                        {"supported": MODERN, "requested": asked})
