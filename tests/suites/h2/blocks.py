@@ -5,9 +5,9 @@ from wire import COMPRESSION_ERROR, END_HEADERS, END_STREAM, HEADERS, PROTOCOL_E
 
 
 def _refused(section: str, name: str, tail: bytes, before: bytes = b"") -> None:
-    def run(c: Connection) -> None:
+    def run(c: Connection) -> str | None:
         c.send(HEADERS, END_STREAM | END_HEADERS, 1, before + c.block(c.fields()) + tail)
-        connection_error(c, COMPRESSION_ERROR, PROTOCOL_ERROR)
+        return connection_error(c, COMPRESSION_ERROR, PROTOCOL_ERROR)
 
     run.__name__ = name
     case(section)(run)

@@ -34,10 +34,10 @@ def an_invalid_preface(c: Connection) -> None:
             return
 
 
-@case("3.4", bare=True)
-def a_preface_without_settings(c: Connection) -> None:
+@case("3.4", bare=True, strict=True)
+def a_preface_without_settings(c: Connection) -> str | None:
     c.raw(PREFACE + frame(PING, payload=EIGHT))
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("4.1")
@@ -69,56 +69,56 @@ def the_largest_frame_is_taken(c: Connection) -> None:
 
 
 @case("4.2")
-def data_over_the_largest_frame(c: Connection) -> None:
+def data_over_the_largest_frame(c: Connection) -> str | None:
     c.headers(1, c.fields("POST"), END_HEADERS)
     c.send(DATA, END_STREAM, 1, b"x" * (FRAME_BYTES + 1))
-    stream_error(c, 1, FRAME_SIZE_ERROR)
+    return stream_error(c, 1, FRAME_SIZE_ERROR)
 
 
 @case("4.2")
-def headers_over_the_largest_frame(c: Connection) -> None:
+def headers_over_the_largest_frame(c: Connection) -> str | None:
     c.headers(1, [*c.fields(), *((f"x-{i}", "y" * 1_000) for i in range(20))])
-    connection_error(c, FRAME_SIZE_ERROR)
+    return connection_error(c, FRAME_SIZE_ERROR)
 
 
 @case("4.3")
-def a_header_block_that_cannot_be_decoded(c: Connection) -> None:
+def a_header_block_that_cannot_be_decoded(c: Connection) -> str | None:
     c.send(HEADERS, END_STREAM | END_HEADERS, 1, b"\x40\x8f\xff")
-    connection_error(c, COMPRESSION_ERROR)
+    return connection_error(c, COMPRESSION_ERROR)
 
 
 @case("4.3")
-def another_frame_inside_a_header_block(c: Connection) -> None:
+def another_frame_inside_a_header_block(c: Connection) -> str | None:
     c.headers(1, flags=END_STREAM)
     c.send(PRIORITY, 0, 1, b"\0\0\0\0\x10")
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("4.3")
-def headers_of_another_stream_inside_a_header_block(c: Connection) -> None:
+def headers_of_another_stream_inside_a_header_block(c: Connection) -> str | None:
     c.headers(1, flags=END_STREAM)
     c.headers(3)
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("5.5")
-def an_unknown_frame_inside_a_header_block(c: Connection) -> None:
+def an_unknown_frame_inside_a_header_block(c: Connection) -> str | None:
     c.headers(1, flags=END_STREAM)
     c.send(0xBE, 0, 0, b"unknown")
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("6.1")
-def data_on_stream_zero(c: Connection) -> None:
+def data_on_stream_zero(c: Connection) -> str | None:
     c.send(DATA, END_STREAM, 0, b"x")
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("6.1")
-def data_with_more_padding_than_payload(c: Connection) -> None:
+def data_with_more_padding_than_payload(c: Connection) -> str | None:
     c.headers(1, c.fields("POST"), END_HEADERS)
     c.send(DATA, END_STREAM | PADDED, 1, b"\x06xxxxx")
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("6.1")
@@ -129,16 +129,16 @@ def padded_data_is_taken(c: Connection) -> None:
 
 
 @case("6.2")
-def headers_on_stream_zero(c: Connection) -> None:
+def headers_on_stream_zero(c: Connection) -> str | None:
     c.headers(0)
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("6.2")
-def headers_with_more_padding_than_payload(c: Connection) -> None:
+def headers_with_more_padding_than_payload(c: Connection) -> str | None:
     block = c.block(c.fields())
     c.send(HEADERS, END_STREAM | END_HEADERS | PADDED, 1, bytes([len(block) + 1]) + block)
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("6.2")
@@ -149,71 +149,71 @@ def padded_headers_with_a_priority_are_taken(c: Connection) -> None:
 
 
 @case("6.3")
-def a_priority_on_stream_zero(c: Connection) -> None:
+def a_priority_on_stream_zero(c: Connection) -> str | None:
     c.send(PRIORITY, 0, 0, b"\0\0\0\0\x10")
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("6.3")
-def a_priority_of_a_wrong_length(c: Connection) -> None:
+def a_priority_of_a_wrong_length(c: Connection) -> str | None:
     c.headers(1, c.fields("POST"), END_HEADERS)
     c.send(PRIORITY, 0, 1, b"\0\0\0\0")
-    stream_error(c, 1, FRAME_SIZE_ERROR)
+    return stream_error(c, 1, FRAME_SIZE_ERROR)
 
 
 @case("6.4")
-def a_reset_of_stream_zero(c: Connection) -> None:
+def a_reset_of_stream_zero(c: Connection) -> str | None:
     c.send(RST_STREAM, 0, 0, b"\0\0\0\x08")
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("6.4")
-def a_reset_of_a_wrong_length(c: Connection) -> None:
+def a_reset_of_a_wrong_length(c: Connection) -> str | None:
     c.headers(1, c.fields("POST"), END_HEADERS)
     c.send(RST_STREAM, 0, 1, b"\0\0\x08")
-    connection_error(c, FRAME_SIZE_ERROR)
+    return connection_error(c, FRAME_SIZE_ERROR)
 
 
 @case("6.5")
-def an_acknowledgement_with_settings_in_it(c: Connection) -> None:
+def an_acknowledgement_with_settings_in_it(c: Connection) -> str | None:
     c.send(SETTINGS, ACK, 0, setting(1, 100))
-    connection_error(c, FRAME_SIZE_ERROR)
+    return connection_error(c, FRAME_SIZE_ERROR)
 
 
 @case("6.5")
-def settings_on_a_stream(c: Connection) -> None:
+def settings_on_a_stream(c: Connection) -> str | None:
     c.send(SETTINGS, 0, 1, setting(1, 100))
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("6.5")
-def settings_of_a_wrong_length(c: Connection) -> None:
+def settings_of_a_wrong_length(c: Connection) -> str | None:
     c.send(SETTINGS, 0, 0, b"\0\x01\0")
-    connection_error(c, FRAME_SIZE_ERROR)
+    return connection_error(c, FRAME_SIZE_ERROR)
 
 
 @case("6.5.2")
-def push_neither_on_nor_off(c: Connection) -> None:
+def push_neither_on_nor_off(c: Connection) -> str | None:
     c.send(SETTINGS, 0, 0, setting(ENABLE_PUSH, 2))
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("6.5.2")
-def a_window_above_the_greatest(c: Connection) -> None:
+def a_window_above_the_greatest(c: Connection) -> str | None:
     c.send(SETTINGS, 0, 0, setting(INITIAL_WINDOW_SIZE, 1 << 31))
-    connection_error(c, FLOW_CONTROL_ERROR)
+    return connection_error(c, FLOW_CONTROL_ERROR)
 
 
 @case("6.5.2")
-def a_frame_size_below_the_least(c: Connection) -> None:
+def a_frame_size_below_the_least(c: Connection) -> str | None:
     c.send(SETTINGS, 0, 0, setting(MAX_FRAME_SIZE, FRAME_BYTES - 1))
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("6.5.2")
-def a_frame_size_above_the_greatest(c: Connection) -> None:
+def a_frame_size_above_the_greatest(c: Connection) -> str | None:
     c.send(SETTINGS, 0, 0, setting(MAX_FRAME_SIZE, 1 << 24))
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("6.5.2")
@@ -240,10 +240,10 @@ def values_are_taken_in_their_order(c: Connection) -> None:
 
 
 @case("6.6")
-def a_push_from_a_client(c: Connection) -> None:
+def a_push_from_a_client(c: Connection) -> str | None:
     c.headers(1, c.fields("POST"), END_HEADERS)
     c.send(PUSH_PROMISE, END_HEADERS, 1, b"\0\0\0\x02" + c.block(c.fields()))
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("6.7")
@@ -261,40 +261,40 @@ def an_answer_to_a_ping_is_not_answered(c: Connection) -> None:
 
 
 @case("6.7")
-def a_ping_on_a_stream(c: Connection) -> None:
+def a_ping_on_a_stream(c: Connection) -> str | None:
     c.send(PING, 0, 1, EIGHT)
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("6.7")
-def a_ping_of_a_wrong_length(c: Connection) -> None:
+def a_ping_of_a_wrong_length(c: Connection) -> str | None:
     c.send(PING, 0, 0, b"six by")
-    connection_error(c, FRAME_SIZE_ERROR)
+    return connection_error(c, FRAME_SIZE_ERROR)
 
 
 @case("6.8")
-def a_goaway_on_a_stream(c: Connection) -> None:
+def a_goaway_on_a_stream(c: Connection) -> str | None:
     c.send(GOAWAY, 0, 1, bytes(8))
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("6.9")
-def a_window_update_of_nothing_on_the_connection(c: Connection) -> None:
+def a_window_update_of_nothing_on_the_connection(c: Connection) -> str | None:
     c.send(WINDOW_UPDATE, 0, 0, bytes(4))
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("6.9")
-def a_window_update_of_nothing_on_a_stream(c: Connection) -> None:
+def a_window_update_of_nothing_on_a_stream(c: Connection) -> str | None:
     c.headers(1, c.fields("POST"), END_HEADERS)
     c.send(WINDOW_UPDATE, 0, 1, bytes(4))
-    stream_error(c, 1, PROTOCOL_ERROR)
+    return stream_error(c, 1, PROTOCOL_ERROR)
 
 
 @case("6.9")
-def a_window_update_of_a_wrong_length(c: Connection) -> None:
+def a_window_update_of_a_wrong_length(c: Connection) -> str | None:
     c.send(WINDOW_UPDATE, 0, 0, b"\0\0\x01")
-    connection_error(c, FRAME_SIZE_ERROR)
+    return connection_error(c, FRAME_SIZE_ERROR)
 
 
 @case("6.9.1")
@@ -312,18 +312,18 @@ def data_stays_inside_the_window(c: Connection) -> None:
 
 
 @case("6.9.1")
-def the_connections_window_above_the_greatest(c: Connection) -> None:
+def the_connections_window_above_the_greatest(c: Connection) -> str | None:
     for _ in range(2):
         c.send(WINDOW_UPDATE, 0, 0, struct.pack(">I", (1 << 31) - 1))
-    connection_error(c, FLOW_CONTROL_ERROR)
+    return connection_error(c, FLOW_CONTROL_ERROR)
 
 
 @case("6.9.1")
-def a_streams_window_above_the_greatest(c: Connection) -> None:
+def a_streams_window_above_the_greatest(c: Connection) -> str | None:
     c.headers(1, c.fields("POST"), END_HEADERS)
     for _ in range(2):
         c.send(WINDOW_UPDATE, 0, 1, struct.pack(">I", (1 << 31) - 1))
-    stream_error(c, 1, FLOW_CONTROL_ERROR)
+    return stream_error(c, 1, FLOW_CONTROL_ERROR)
 
 
 @case("6.9.2")
@@ -357,25 +357,25 @@ def a_block_in_many_parts_is_taken(c: Connection) -> None:
 
 
 @case("6.10")
-def a_continuation_after_the_end_of_a_block(c: Connection) -> None:
+def a_continuation_after_the_end_of_a_block(c: Connection) -> str | None:
     c.headers(1, c.fields("POST"), END_HEADERS)
     c.send(CONTINUATION, END_HEADERS, 1, c.block([("x-more", "y")]))
-    connection_error(c, PROTOCOL_ERROR, STREAM_CLOSED)
+    return connection_error(c, PROTOCOL_ERROR, STREAM_CLOSED)
 
 
 @case("6.10")
-def a_continuation_on_stream_zero(c: Connection) -> None:
+def a_continuation_on_stream_zero(c: Connection) -> str | None:
     c.headers(1, flags=END_STREAM)
     c.send(CONTINUATION, END_HEADERS, 0, c.block([("x-more", "y")]))
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("6.10")
-def a_continuation_after_data(c: Connection) -> None:
+def a_continuation_after_data(c: Connection) -> str | None:
     c.headers(1, c.fields("POST"), END_HEADERS)
     c.send(DATA, 0, 1, b"test")
     c.send(CONTINUATION, END_HEADERS, 1, c.block([("x-more", "y")]))
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("7")

@@ -16,27 +16,27 @@ STREAMS_TRIED_MAX = 2_000
 # Idle
 
 @case("5.1")
-def data_on_an_idle_stream(c: Connection) -> None:
+def data_on_an_idle_stream(c: Connection) -> str | None:
     c.send(DATA, END_STREAM, 1, b"x")
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("5.1")
-def a_reset_of_an_idle_stream(c: Connection) -> None:
+def a_reset_of_an_idle_stream(c: Connection) -> str | None:
     c.send(RST_STREAM, 0, 1, CANCELLED)
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("5.1")
-def a_window_update_of_an_idle_stream(c: Connection) -> None:
+def a_window_update_of_an_idle_stream(c: Connection) -> str | None:
     c.send(WINDOW_UPDATE, 0, 1, struct.pack(">I", 100))
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("5.1")
-def a_continuation_on_an_idle_stream(c: Connection) -> None:
+def a_continuation_on_an_idle_stream(c: Connection) -> str | None:
     c.send(CONTINUATION, END_HEADERS, 1, c.block(c.fields()))
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 # Half closed: no window, so that the server cannot end its side before we speak again.
@@ -48,24 +48,24 @@ def _half_closed(c: Connection) -> None:
 
 
 @case("5.1")
-def data_after_the_end_of_a_stream(c: Connection) -> None:
+def data_after_the_end_of_a_stream(c: Connection) -> str | None:
     _half_closed(c)
     c.send(DATA, END_STREAM, 1, b"x")
-    stream_error(c, 1, STREAM_CLOSED)
+    return stream_error(c, 1, STREAM_CLOSED)
 
 
 @case("5.1")
-def headers_after_the_end_of_a_stream(c: Connection) -> None:
+def headers_after_the_end_of_a_stream(c: Connection) -> str | None:
     _half_closed(c)
     c.headers(1)
-    stream_error(c, 1, STREAM_CLOSED)
+    return stream_error(c, 1, STREAM_CLOSED)
 
 
 @case("5.1")
-def a_continuation_after_the_end_of_a_stream(c: Connection) -> None:
+def a_continuation_after_the_end_of_a_stream(c: Connection) -> str | None:
     _half_closed(c)
     c.send(CONTINUATION, END_HEADERS, 1, c.block(c.fields()))
-    connection_error(c, STREAM_CLOSED, PROTOCOL_ERROR)
+    return connection_error(c, STREAM_CLOSED, PROTOCOL_ERROR)
 
 
 # Closed
@@ -76,56 +76,56 @@ def _reset(c: Connection) -> None:
 
 
 @case("5.1")
-def data_after_our_reset(c: Connection) -> None:
+def data_after_our_reset(c: Connection) -> str | None:
     _reset(c)
     c.send(DATA, END_STREAM, 1, b"x")
-    stream_error(c, 1, STREAM_CLOSED)
+    return stream_error(c, 1, STREAM_CLOSED)
 
 
 @case("5.1")
-def headers_after_our_reset(c: Connection) -> None:
+def headers_after_our_reset(c: Connection) -> str | None:
     _reset(c)
     c.headers(1)
-    stream_error(c, 1, STREAM_CLOSED)
+    return stream_error(c, 1, STREAM_CLOSED)
 
 
 @case("5.1")
-def a_continuation_after_our_reset(c: Connection) -> None:
+def a_continuation_after_our_reset(c: Connection) -> str | None:
     _reset(c)
     c.send(CONTINUATION, END_HEADERS, 1, c.block(c.fields()))
-    connection_error(c, STREAM_CLOSED, PROTOCOL_ERROR)
+    return connection_error(c, STREAM_CLOSED, PROTOCOL_ERROR)
 
 
 @case("5.1")
-def data_on_a_finished_stream(c: Connection) -> None:
+def data_on_a_finished_stream(c: Connection) -> str | None:
     c.alive(1)
     c.send(DATA, END_STREAM, 1, b"x")
-    stream_error(c, 1, STREAM_CLOSED)
+    return stream_error(c, 1, STREAM_CLOSED)
 
 
 @case("5.1")
-def headers_on_a_finished_stream(c: Connection) -> None:
+def headers_on_a_finished_stream(c: Connection) -> str | None:
     c.alive(1)
     c.headers(1)
-    connection_error(c, STREAM_CLOSED, PROTOCOL_ERROR)
+    return connection_error(c, STREAM_CLOSED, PROTOCOL_ERROR)
 
 
 @case("5.1.1")
-def an_even_stream(c: Connection) -> None:
+def an_even_stream(c: Connection) -> str | None:
     c.headers(2)
-    connection_error(c, PROTOCOL_ERROR)
+    return connection_error(c, PROTOCOL_ERROR)
 
 
 @case("5.1.1")
-def a_stream_below_one_that_was_opened(c: Connection) -> None:
+def a_stream_below_one_that_was_opened(c: Connection) -> str | None:
     c.headers(5)
     c.response(5)
     c.headers(3)
-    connection_error(c, PROTOCOL_ERROR, STREAM_CLOSED)
+    return connection_error(c, PROTOCOL_ERROR, STREAM_CLOSED)
 
 
 @case("5.1.2")
-def more_streams_than_the_server_allows(c: Connection) -> None:
+def more_streams_than_the_server_allows(c: Connection) -> str | None:
     most = c.settings.get(MAX_CONCURRENT_STREAMS)
     if most is None or most > STREAMS_TRIED_MAX:
         raise Skipped(f"the server allows {most or 'any number of'} streams")
@@ -133,17 +133,17 @@ def more_streams_than_the_server_allows(c: Connection) -> None:
     c.until(lambda f: f.kind == SETTINGS)
     for i in range(most + 1):
         c.headers(1 + 2 * i, c.fields("POST"), END_HEADERS)
-    stream_error(c, 1 + 2 * most, PROTOCOL_ERROR, REFUSED_STREAM)
+    return stream_error(c, 1 + 2 * most, PROTOCOL_ERROR, REFUSED_STREAM)
 
 
 # Messages
 
 @case("8.1")
-def trailers_that_do_not_end_the_stream(c: Connection) -> None:
+def trailers_that_do_not_end_the_stream(c: Connection) -> str | None:
     c.headers(1, c.fields("POST"), END_HEADERS)
     c.send(DATA, 0, 1, b"test")
     c.headers(1, [("x-trailer", "y")], END_HEADERS)
-    stream_error(c, 1, PROTOCOL_ERROR)
+    return stream_error(c, 1, PROTOCOL_ERROR)
 
 
 @case("8.1")
@@ -157,9 +157,9 @@ def trailers_are_taken(c: Connection) -> None:
 def _malformed(section: str, name: str, fields) -> None:
     """A request whose fields alone make it malformed, section 8.1.1."""
 
-    def run(c: Connection) -> None:
+    def run(c: Connection) -> str | None:
         c.headers(1, fields(c))
-        stream_error(c, 1, PROTOCOL_ERROR)
+        return stream_error(c, 1, PROTOCOL_ERROR)
 
     run.__name__ = name
     case(section)(run)
@@ -193,33 +193,33 @@ for _section, _name, _fields in (
 
 
 @case("8.3")
-def a_pseudo_field_in_trailers(c: Connection) -> None:
+def a_pseudo_field_in_trailers(c: Connection) -> str | None:
     c.headers(1, c.fields("POST"), END_HEADERS)
     c.send(DATA, 0, 1, b"test")
     c.headers(1, [("x-trailer", "y"), (":method", "POST")])
-    stream_error(c, 1, PROTOCOL_ERROR)
+    return stream_error(c, 1, PROTOCOL_ERROR)
 
 
 @case("8.1.1")
-def a_body_longer_than_its_length(c: Connection) -> None:
+def a_body_longer_than_its_length(c: Connection) -> str | None:
     c.headers(1, [*c.fields("POST"), ("content-length", "1")], END_HEADERS)
     c.send(DATA, END_STREAM, 1, b"test")
-    stream_error(c, 1, PROTOCOL_ERROR)
+    return stream_error(c, 1, PROTOCOL_ERROR)
 
 
 @case("8.1.1")
-def a_body_in_parts_longer_than_its_length(c: Connection) -> None:
+def a_body_in_parts_longer_than_its_length(c: Connection) -> str | None:
     c.headers(1, [*c.fields("POST"), ("content-length", "5")], END_HEADERS)
     c.send(DATA, 0, 1, b"test")
     c.send(DATA, END_STREAM, 1, b"test")
-    stream_error(c, 1, PROTOCOL_ERROR)
+    return stream_error(c, 1, PROTOCOL_ERROR)
 
 
 @case("8.1.1")
-def a_body_shorter_than_its_length(c: Connection) -> None:
+def a_body_shorter_than_its_length(c: Connection) -> str | None:
     c.headers(1, [*c.fields("POST"), ("content-length", "9")], END_HEADERS)
     c.send(DATA, END_STREAM, 1, b"test")
-    stream_error(c, 1, PROTOCOL_ERROR)
+    return stream_error(c, 1, PROTOCOL_ERROR)
 
 
 @case("8.1")

@@ -64,8 +64,8 @@ class Silent(Exception):
 
 
 class Connection:
-    def __init__(self, host: str, port: int, wait_s: float) -> None:
-        self.host, self.wait_s = host, wait_s
+    def __init__(self, host: str, port: int, wait_s: float, strict: bool = False) -> None:
+        self.wait_s, self.strict = wait_s, strict
         self.authority = f"{host}:{port}"
         self.socket = socket.create_connection((host, port), wait_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
