@@ -47,8 +47,8 @@ def config_text(port: int, http_port: int | None) -> str:
     A client that is gone looks like one that only sends no more: calls of its that hang are waited for
     until the drain's time is over, which is made short.
     """
-    http = "" if http_port is None else f'[http]\nlisten = "127.0.0.1:{http_port}"\n\n'
-    return f'[tcp]\nlisten = "127.0.0.1:{port}"\n\n{http}[limits]\ndrain = "3s"\n'
+    http = "off" if http_port is None else f"127.0.0.1:{http_port}"
+    return f'[tcp]\nlisten = "127.0.0.1:{port}"\n\n[http]\nlisten = "{http}"\n\n[limits]\ndrain = "3s"\n'
 
 
 def has_http(binary: str) -> bool:

@@ -350,7 +350,7 @@ fn all_errors_are_told_at_once_in_the_order_of_the_sections() {
          clients_max, lanes_max, batch_messages_max, subscriptions_max, list_pages_max, \
          list_bytes_max, ask_rounds_max, connect, probe, request, form, verdict, blocked, drain, \
          lane_idle, session_idle, sse_beat\n\
-         c.toml:6: nonsense: unknown section; known here: tcp, unix, shards, gateway, limits, \
+         c.toml:6: nonsense: unknown section; known here: tcp, http, unix, shards, gateway, limits, \
          upstreams, log",
     );
 }
