@@ -26,6 +26,7 @@ impl House {
             target: Target::Builtin { folder: None },
             era: EraPin::Auto,
             share: Share::Auto,
+            warm: false,
         };
         let settings = Settings { upstreams: vec![upstream], shards: 1, ..Settings::default() };
         let gateway = Gateway::new(Arc::new(settings), ShardId(0), Builtin::new(false));

@@ -78,6 +78,7 @@ impl House {
             target,
             era,
             share: Share::Auto,
+            warm: false,
         };
         let settings = Settings {
             upstreams: vec![upstream],

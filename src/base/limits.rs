@@ -42,6 +42,9 @@ pub struct Limits {
     pub request: Duration,
     /// How long a person may take over a form before the call that asked is given up.
     pub form: Duration,
+    /// How long a legacy server's first question waits for others of the same call, so that a modern
+    /// client is asked once: longer than a burst takes to arrive, shorter than anybody notices.
+    pub ask_gather: Duration,
     /// How long a verdict "legacy" is believed before a restart probes again.
     pub verdict: Duration,
     /// How long a link may stay blocked before it is closed.
@@ -76,6 +79,7 @@ impl Limits {
         probe: Duration::from_secs(10),
         request: Duration::from_secs(30),
         form: Duration::from_mins(10),
+        ask_gather: Duration::from_millis(20),
         verdict: Duration::from_mins(10),
         blocked: Duration::from_secs(5),
         drain: Duration::from_secs(30),

@@ -214,6 +214,7 @@ mod tests {
                 target: Target::Builtin { folder: None },
                 era: EraPin::Auto,
                 share: Share::Auto,
+                warm: false,
             }],
             separator: "__".to_owned(),
             ..Settings::default()

@@ -39,6 +39,9 @@ impl Gateway {
                 let lane = Lane::new(index, Role::Remote(upstream.home));
                 upstream.shared = Some(self.lanes.insert(lane));
             }
+            if self.settings.upstreams[index].warm {
+                self.start_spare(now, index, out);
+            }
         }
     }
 
@@ -71,7 +74,7 @@ impl Gateway {
         self.dial(now, lane, out)
     }
 
-    fn dial(&mut self, now: Now, lane: Lane, out: &mut Effects) -> LaneKey {
+    pub(super) fn dial(&mut self, now: Now, lane: Lane, out: &mut Effects) -> LaneKey {
         let upstream = lane.upstream;
         let wait = self.settings.limits.connect;
         let wheel = &mut self.wheel;
@@ -93,6 +96,17 @@ impl Gateway {
         lane.link = Some(link);
         if self.drain.is_done() {
             return self.drop_lane(key, "the gateway has drained", out);
+        }
+        if lane.role == Role::Spare {
+            if let Some(alarm) = lane.alarm.take() {
+                self.wheel.cancel(alarm);
+            }
+            if !self.settings.upstreams[lane.upstream].warm {
+                let idle = self.settings.limits.lane_idle;
+                lane.alarm = Some(self.wheel.set(now.at, idle, Alarm::Parked(key)));
+            }
+            self.links.put(link, Peer::Lane(key));
+            return;
         }
         let index = lane.upstream;
         // A lane of a client's own was dialled for an era; the verdict may be in doubt since.
@@ -120,7 +134,7 @@ impl Gateway {
     }
 
     /// Shakes hands, in the legacy way.
-    fn initialize(&mut self, _now: Now, key: LaneKey, out: &mut Effects) {
+    pub(super) fn initialize(&mut self, _now: Now, key: LaneKey, out: &mut Effects) {
         let Some(lane) = self.lanes.get_mut(key) else { return };
         lane.phase = Phase::Initializing;
         let params = match &lane.hello {
@@ -333,6 +347,11 @@ impl Gateway {
         if is_back {
             self.lists_changed(index, features, out);
         }
+        match (self.upstreams[index].era(), self.upstreams[index].spare) {
+            (Some(Era::Modern), Some(spare)) => self.parked_due(spare, out),
+            _ if self.settings.upstreams[index].warm => self.start_spare(now, index, out),
+            _ => {}
+        }
     }
 
     /// A lane has not become ready in time.
@@ -366,7 +385,7 @@ impl Gateway {
             self.links.take(link);
             out.push(Effect::Close { link, why });
         }
-        if matches!(lane.role, Role::Own(_) | Role::Parked) {
+        if matches!(lane.role, Role::Own(_) | Role::Parked | Role::Spare) {
             let upstream = &mut self.upstreams[lane.upstream];
             upstream.own_lanes = upstream.own_lanes.saturating_sub(1);
         }
@@ -445,10 +464,11 @@ impl Gateway {
                     self.wheel.set(now.at, retry, Alarm::Redial(index));
                 }
             }
-            Role::Parked => {
+            Role::Parked | Role::Spare => {
                 let upstream = &mut self.upstreams[index];
                 upstream.own_lanes = upstream.own_lanes.saturating_sub(1);
                 upstream.parked.retain(|&parked| parked != key);
+                upstream.spare.take_if(|spare| *spare == key);
             }
             Role::Remote(_) => {}
         }

@@ -96,6 +96,8 @@ pub const HELD_PROGRESS_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub struct Held {
     pub asks: Vec<HeldAsk>,
+    /// The client has been answered; until then further questions join the first.
+    pub is_told: bool,
     /// The upstream has not got the call yet: it asked before, and is answered first.
     pub unsent: bool,
     /// Progress that the upstream reported meanwhile: `params` texts, at most [`HELD_PROGRESS_MAX`].

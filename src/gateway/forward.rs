@@ -275,7 +275,7 @@ impl Gateway {
         let capabilities = hello.capabilities.clone();
         let lane = match parked {
             Some(lane) => lane,
-            None => self.dial_own(now, index, client, hello, out),
+            None => self.fresh_lane(now, index, client, hello, out),
         };
         if let Some(client) = self.clients.get_mut(client) {
             client.lanes.push(OwnLane { upstream: index, capabilities, lane });
@@ -542,7 +542,7 @@ impl Gateway {
         match flight.asker {
             Asker::Client { client, id, exchange, era: _ } => {
                 // A held call has been answered; its retry will find nothing and be told so.
-                if !matches!(flight.stage, Stage::Held(_)) {
+                if !matches!(&flight.stage, Stage::Held(held) if held.is_told) {
                     let data = self.fault_data(code, flight.upstream);
                     self.reply_error(
                         client,
@@ -613,6 +613,7 @@ impl Gateway {
         let limits = &self.settings.limits;
         match &flight.stage {
             Stage::Stepping { .. } => self.step(now, key, None, out),
+            Stage::Held(held) if !held.is_told => self.say_input_required(now, key, out),
             Stage::Held(_) => {
                 self.cancel_upstream(
                     key,

@@ -13,7 +13,10 @@ use super::timer::Alarm;
 use super::{Gateway, answer};
 use crate::base::{Key, Moment, Now, ShardId};
 use crate::mcp::{Code, Era, Method, error};
-use crate::wire::Json;
+use crate::wire::{Json, text};
+
+/// In the `_meta` of a legacy server's question: the key of `inputRequests` that it becomes.
+const ASK_KEY: &str = "ringgate/inputKey";
 
 impl Gateway {
     /// A question for a modern client: put to a call of its that is under way, or kept for the next.
@@ -30,12 +33,14 @@ impl Gateway {
     ) {
         let Some(found) = self.lanes.get_mut(lane) else { return };
         found.asks_made += 1;
-        let ask = HeldAsk {
-            key: format!("ask-{}", found.asks_made),
-            id: id.into(),
-            method,
-            params: params.text().into(),
+        // A legacy server may say by what name a modern client should know its question.
+        let named = params.get("_meta").and_then(|meta| meta.get(ASK_KEY)).and_then(Json::as_str);
+        let is_free = |name: &str| !name.is_empty() && found.asks.iter().all(|ask| ask.key != name);
+        let key = match named {
+            Some(name) if is_free(&name) => text::quoted(&name).trim_matches('"').to_owned(),
+            _ => format!("ask-{}", found.asks_made),
         };
+        let ask = HeldAsk { key, id: id.into(), method, params: params.text().into() };
         // Which call it is for, the upstream does not say. All are this client's, so any will do; the
         // oldest that has not been asked for yet is the likeliest, and spreads the questions.
         let of_client =
@@ -69,7 +74,7 @@ impl Gateway {
             }
             Some((0, key)) => {
                 self.hold(key, vec![ask], false);
-                self.say_input_required(now, key, out);
+                self.gather_asks(now, key);
             }
             None => {
                 let Some(found) = self.lanes.get_mut(lane) else { return };
@@ -123,15 +128,26 @@ impl Gateway {
         }
     }
 
+    /// More questions may follow at once: one round for all is better than a round for each.
+    fn gather_asks(&mut self, now: Now, key: FlightKey) {
+        let wait = self.settings.limits.ask_gather;
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        if let Some(alarm) = flight.alarm.take() {
+            self.wheel.cancel(alarm);
+        }
+        flight.alarm = Some(self.wheel.set(now.at, wait, Alarm::Flight(key)));
+    }
+
     /// Answers a held call with what its upstream wants to know.
-    fn say_input_required(&mut self, now: Now, key: FlightKey, out: &mut Effects) {
+    pub(super) fn say_input_required(&mut self, now: Now, key: FlightKey, out: &mut Effects) {
         let form = self.settings.limits.form;
         let Some(flight) = self.flights.get_mut(key) else { return };
         if let Some(alarm) = flight.alarm.take() {
             self.wheel.cancel(alarm);
         }
         flight.alarm = Some(self.wheel.set(now.at, form, Alarm::Flight(key)));
-        let Stage::Held(held) = &flight.stage else { return };
+        let Stage::Held(held) = &mut flight.stage else { return };
+        held.is_told = true;
         let Asker::Client { client, id, exchange, .. } = &mut flight.asker else { return };
         let (client, id, exchange) = (*client, std::mem::take(id), exchange.take());
         let mut questions = String::new();
@@ -195,7 +211,8 @@ impl Gateway {
         }
         let held = self.flights.get(state.flight).is_some_and(|flight| {
             let is_its = flight.client().is_some_and(|client| self.is_same(client, asked.client));
-            is_its && matches!(flight.stage, Stage::Held(_))
+            // A state that is used a second time finds its call under way again: that has its asker.
+            is_its && matches!(&flight.stage, Stage::Held(held) if held.is_told)
         });
         if !held || state.expires < now.at {
             let message =

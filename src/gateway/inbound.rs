@@ -595,9 +595,9 @@ pub(super) fn whole_meta<'a>(parsed: &Params<'a>) -> Result<Cow<'a, str>, String
 
 /// The data of an error about a version: what is spoken, and what was asked for.
 pub(super) fn spoken(asked: &str) -> String {
-    let supported: Vec<String> =
-        Version::ALL.iter().rev().map(|v| format!("\"{}\"", v.as_str())).collect();
-    format!("{{\"supported\":[{}],\"requested\":{}}}", supported.join(","), text::quoted(asked))
+    // Those that a request's metadata can name, as server/discover says them.
+    let latest = Version::LATEST.as_str();
+    format!("{{\"supported\":[\"{latest}\"],\"requested\":{}}}", text::quoted(asked))
 }
 
 /// The ladder of 2026-07-28: `_meta` whole, version spoken, method there.

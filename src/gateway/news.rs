@@ -36,7 +36,7 @@ impl Gateway {
                         self.learn_tools(key, None, out);
                     }
                 }
-                Role::Probe | Role::Parked => {}
+                Role::Probe | Role::Parked | Role::Spare => {}
             },
             Notice::Message => {
                 if let Role::Own(client) = role {

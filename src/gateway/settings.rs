@@ -36,6 +36,8 @@ pub struct Upstream {
     pub target: Target,
     pub era: EraPin,
     pub share: Share,
+    /// A server that a client will need to itself is started before one does (stdio).
+    pub warm: bool,
 }
 
 /// One way to reach an upstream.

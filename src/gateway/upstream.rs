@@ -77,11 +77,13 @@ pub struct Upstream {
     pub remote_wants: BTreeMap<ShardId, Vec<String>>,
     /// Own lanes that clients left and others may take, the last left last.
     pub parked: Vec<LaneKey>,
+    /// A lane that has been dialled for whoever comes next.
+    pub spare: Option<LaneKey>,
     /// What calls to its tools mirror in headers.
     pub mirrors: Mirrors,
     /// The same, while pages of its list are still to come.
     pub learning: Learning,
-    is_stdio: bool,
+    pub is_stdio: bool,
     pinned: EraPin,
 }
 
@@ -113,6 +115,7 @@ impl Upstream {
             wants: BTreeMap::new(),
             remote_wants: BTreeMap::new(),
             parked: Vec::new(),
+            spare: None,
             mirrors: Mirrors::new(),
             learning: Learning::default(),
             is_stdio,

@@ -85,6 +85,12 @@ impl House {
         Self::new(shards, target, era)
     }
 
+    /// The same, as a child of the gateway's.
+    pub(crate) fn stdio(shards: u16, era: EraPin) -> Self {
+        let (command, args) = ("server".to_owned(), Vec::new());
+        Self::new(shards, Target::Stdio { command, args, env: BTreeMap::new(), cwd: None }, era)
+    }
+
     fn new(shards: u16, target: Target, era: EraPin) -> Self {
         let settings = Arc::new(Settings {
             upstreams: vec![Upstream {
@@ -93,6 +99,7 @@ impl House {
                 target,
                 era,
                 share: Share::Auto,
+                warm: false,
             }],
             separator: "__".to_owned(),
             state_key: [7; 32],

@@ -81,6 +81,7 @@ fn held(house: &mut House, shard: usize) -> (ringgate::base::LinkId, String, Str
     let lane = house.greet_legacy();
     let (id, _) = house.heard(lane, "tools/call").unwrap();
     house.says(lane, r#"{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"?","requestedSchema":{"type":"object","properties":{}}}}"#);
+    house.wait(Duration::from_millis(20));
     let answer = house.answer(link);
     assert_eq!(answer.status, Some(200), "{answer:?}");
     assert!(answer.body.contains("\"resultType\":\"input_required\""), "{}", answer.body);
@@ -109,10 +110,42 @@ fn a_held_call_goes_on_in_another_exchange_and_its_connection_serves_the_next_cl
     assert!(answer.body.contains("\"id\":10,\"result\""), "{answer:?}");
     assert_eq!(house.footprint(), before);
     // The connection that was the client's own waits, and the next of its kind gets it.
+    let dials = house.dials();
     house.modern(0, 11, "tools/call", r#"{"name":"ask","arguments":{}}"#, CAPS);
-    assert_eq!(house.dials(), 0, "no other connection was made");
+    assert_eq!(house.dials(), dials, "no other connection was made");
     let (next, _) = house.heard(lane, "tools/call").unwrap();
     assert_ne!(next, id);
+}
+
+#[test]
+fn questions_that_come_together_are_asked_together_and_by_the_names_they_bring() {
+    let mut house = House::scripted(1, EraPin::Legacy);
+    house.greet_legacy();
+    let link = house.modern(0, 9, "tools/call", r#"{"name":"ask","arguments":{}}"#, CAPS);
+    let lane = house.greet_legacy();
+    house.says(lane, r#"{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{"_meta":{"ringgate/inputKey":"user_name"},"message":"?","requestedSchema":{"type":"object","properties":{}}}}"#);
+    house.says(lane, r#"{"jsonrpc":"2.0","id":2,"method":"roots/list"}"#);
+    assert_eq!(house.answer(link).status, None, "the first waits for the second");
+    house.wait(Duration::from_millis(20));
+    let body = &house.answer(link).body;
+    assert!(body.contains("\"user_name\":{\"method\":\"elicitation/create\""), "{body}");
+    assert!(body.contains("\"ask-2\":{\"method\":\"roots/list\""), "{body}");
+}
+
+#[test]
+fn the_next_server_is_started_before_it_is_needed() {
+    let mut house = House::stdio(1, EraPin::Legacy);
+    house.greet_legacy();
+    let call = r#"{"name":"ask","arguments":{}}"#;
+    house.modern(0, 1, "tools/call", call, CAPS);
+    let first = house.connect();
+    let spare = house.connect();
+    assert!(house.heard(first, "initialize").is_some());
+    assert!(house.lanes[&spare].is_empty(), "nobody knows yet what to say to it");
+    house.modern(0, 2, "tools/call", call, "{\"roots\":{}}");
+    assert!(
+        house.heard(spare, "initialize").unwrap().1.contains("\"capabilities\":{\"roots\":{}}")
+    );
 }
 
 #[test]

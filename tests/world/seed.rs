@@ -53,6 +53,7 @@ fn settings(dice: &mut Dice, is_faultless: bool) -> Settings {
                 target,
                 era: EraPin::Auto,
                 share: if dice.percent(15) { Share::Always } else { Share::Auto },
+                warm: dice.percent(15),
             }
         })
         .collect();

@@ -37,6 +37,7 @@ pub(super) fn read(mut reader: Reader<'_>) -> Limits {
     let probe = time(r, "probe", &mut l.probe);
     time(r, "request", &mut l.request);
     time(r, "form", &mut l.form);
+    time(r, "ask_gather", &mut l.ask_gather);
     time(r, "verdict", &mut l.verdict);
     time(r, "blocked", &mut l.blocked);
     time(r, "drain", &mut l.drain);

@@ -242,6 +242,7 @@ fn builtin() -> Upstream {
         target: Target::Builtin { folder: None },
         era: EraPin::Auto,
         share: Share::Auto,
+        warm: false,
     }
 }
 

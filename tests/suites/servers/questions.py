@@ -95,6 +95,7 @@ class Client:
         answers: dict[str, Any] = {}
 
         async def one(key: str, question: types.InputRequest) -> None:
+            question = named(question, key)
             answers[key] = await self.ctx.session.send_request(
                 question, KINDS[question.method][0],
                 metadata=ServerMessageMetadata(related_request_id=self.ctx.request_id))
@@ -103,6 +104,14 @@ class Client:
             for key, question in questions.items():
                 group.start_soon(one, key, question)
         return answers
+
+
+def named(question: types.InputRequest, key: str) -> types.InputRequest:
+    """The question with the key that a gateway to the modern era should give it: requests have none."""
+    raw = question.model_dump(by_alias=True, mode="json", exclude_none=True)
+    params = raw.setdefault("params", {})
+    params["_meta"] = {**params.get("_meta", {}), "ringgate/inputKey": key}
+    return type(question).model_validate(raw)
 
 
 def dumped(answer: Any) -> Any:
