@@ -13,6 +13,7 @@
 
 pub mod envelope;
 pub mod json;
+pub mod keys;
 pub mod lines;
 mod plain;
 pub mod scan;

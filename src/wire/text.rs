@@ -4,10 +4,17 @@
 use std::borrow::Cow;
 
 /// The text of a string's content (between its quotes). Borrowed where nothing is escaped.
+#[inline]
 pub fn unescape(content: &str) -> Cow<'_, str> {
-    if memchr::memchr(b'\\', content.as_bytes()).is_none() {
+    // Nothing but a backslash can end the run: the scanner has passed it.
+    if super::plain::end(content.as_bytes(), 0) == content.len() {
         return Cow::Borrowed(content);
     }
+    unescaped(content).into()
+}
+
+#[inline(never)]
+fn unescaped(content: &str) -> String {
     let mut text = String::with_capacity(content.len());
     let mut rest = content.chars();
     while let Some(c) = rest.next() {
@@ -38,7 +45,7 @@ pub fn unescape(content: &str) -> Cow<'_, str> {
             None => {}
         }
     }
-    text.into()
+    text
 }
 
 fn hex4(chars: &mut std::str::Chars<'_>) -> u32 {
