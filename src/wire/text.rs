@@ -70,6 +70,23 @@ pub fn quoted(text: &str) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
+/// Appends `number` in decimal digits.
+pub fn decimal(out: &mut Vec<u8>, number: u64) {
+    // As many as 2^64 has.
+    let mut digits = [b'0'; 20];
+    let mut rest = number;
+    let mut used = 0usize;
+    for place in digits.iter_mut().rev() {
+        *place = u8::try_from(rest % 10).unwrap_or(0) | b'0';
+        rest /= 10;
+        used = used.wrapping_add(1);
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(digits.len().wrapping_sub(used)..).unwrap_or_default());
+}
+
 /// Appends `text` as the content of a JSON string, without quotes.
 pub fn escape(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
@@ -109,6 +126,15 @@ mod tests {
             let quoted = String::from_utf8(out).unwrap();
             assert_eq!(serde_json::from_str::<String>(&quoted).unwrap(), text);
             assert_eq!(unescape(quoted.get(1..quoted.len() - 1).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn a_number_is_written_as_the_standard_library_writes_it() {
+        for number in [0, 7, 10, 99, 100, 1 << 42, (1 << 53) - 1, u64::MAX] {
+            let mut out = Vec::new();
+            decimal(&mut out, number);
+            assert_eq!(out, number.to_string().as_bytes());
         }
     }
 
