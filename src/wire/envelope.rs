@@ -114,6 +114,8 @@ pub trait Listener<'a> {
     type Outer: Key;
     /// Of one of them, the members that it wants to hear of as well.
     type Inner: Key;
+    /// Whether it wants to hear of any: to pass over `params` as a whole is cheaper.
+    const LISTENS: bool = true;
 
     /// Whether this is the member whose own members are told; they are told before it.
     fn opens(key: Self::Outer) -> bool;
@@ -127,6 +129,7 @@ pub trait Listener<'a> {
 impl<'a> Listener<'a> for () {
     type Outer = NoKey;
     type Inner = NoKey;
+    const LISTENS: bool = false;
 
     fn opens(_: NoKey) -> bool {
         false
@@ -246,11 +249,11 @@ fn message<'a>(
 
 /// Reads the envelope's object, its opening bracket at `from`.
 #[inline]
-fn members<'a>(
+fn members<'a, L: Listener<'a>>(
     text: &'a str,
     from: usize,
     parts: &mut Parts<'a>,
-    listener: &mut impl Listener<'a>,
+    listener: &mut L,
 ) -> Result<usize, ScanError> {
     let bytes = text.as_bytes();
     let (mut at, mut here);
@@ -268,7 +271,9 @@ fn members<'a>(
         let mut part = None;
         let start = keys::read(text, at, here, &mut part)?;
         let end = match part {
-            Some(Part::Params) if byte(bytes, start) == b'{' => params(text, start, listener)?,
+            Some(Part::Params) if L::LISTENS && byte(bytes, start) == b'{' => {
+                params(text, start, listener)?
+            }
             _ => scan::value(bytes, start, 0)?,
         };
         if let Some(part) = part {
