@@ -48,7 +48,7 @@ macro_rules! keys {
             fn spelled(rest: &[u8]) -> Option<(Self, usize)> {
                 $(
                     let written = concat!("\"", $text, "\":").as_bytes();
-                    if rest.starts_with(written) {
+                    if $crate::wire::keys::begins(rest, written) {
                         return Some((Self::$variant, written.len()));
                     }
                 )*
@@ -63,6 +63,22 @@ macro_rules! keys {
 }
 
 pub(crate) use keys;
+
+/// Whether `rest` begins with `written`, a constant. A long one is compared by halves, each short enough
+/// for a few loads where all of it would be a call; the back first, because it is there that keys differ.
+#[inline(always)]
+pub(crate) fn begins(rest: &[u8], written: &'static [u8]) -> bool {
+    if written.len() <= 16 {
+        return rest.starts_with(written);
+    }
+    let half = written.len() / 2;
+    let (Some(rest), Some((front, back))) =
+        (rest.get(..written.len()), written.split_at_checked(half))
+    else {
+        return false;
+    };
+    rest.split_at_checked(half).is_some_and(|(head, tail)| tail == back && head == front)
+}
 
 /// Reads a key and its colon, up to the first byte of the value; `here` is the byte at `at`.
 #[inline(always)]
