@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::io::Write;
 
 use house::{CLIENT, ECHO, House, LIST, MODERN_ECHO, MODERN_LIST, PING};
-use ringgate::mcp::Era;
+use ringgate::mcp::{Era, Params};
 use ringgate::wire::envelope::{self, Frame};
 use ringgate::wire::{LineCutter, Message};
 
@@ -83,6 +83,12 @@ fn wire() {
         );
         scene(name, 1, || {
             let _ = black_box(envelope::read(black_box(frame)));
+        });
+        // As the gateway reads what a client sends.
+        scene(&format!("{name}, with params"), 1, || {
+            let mut params = Params::default();
+            let _ = black_box(envelope::read_to(black_box(frame), &mut params));
+            black_box(params.name);
         });
     }
     let mut buffer = ECHO.to_vec();

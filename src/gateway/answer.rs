@@ -98,7 +98,7 @@ fn edit<'t>(result: Json<'t>, translation: &Translation<'_>) -> Splice<'t> {
         (Era::Legacy, Era::Modern) => {
             let members = modern_members(result, translation.method);
             if !members.is_empty() {
-                splice.insert_member(result, &members);
+                splice.insert_member(result, members);
             }
         }
         (Era::Modern, Era::Legacy) => splice.remove_members(result, &["resultType"]),

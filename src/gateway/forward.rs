@@ -377,12 +377,7 @@ impl Gateway {
             renamed: renamed.as_deref(),
             retry: retry.as_deref().map(|retry| (&*retry.answers, retry.state.as_deref())),
         };
-        let mut bytes = std::mem::take(&mut self.scratch);
-        bytes.clear();
-        request::write(&mut bytes, &translation, params, parsed);
-        self.frame_for(lane, out, |out| out.extend_from_slice(&bytes));
-        self.scratch = bytes;
-        self.scratch.clear();
+        self.frame_for(lane, out, |out| request::write(out, &translation, params, parsed));
     }
 
     /// What the upstream itself calls the thing, where that differs.

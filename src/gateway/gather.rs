@@ -111,7 +111,7 @@ impl Gateway {
         let params = gather.params.clone();
         let Ok(json) = Json::parse(&params) else { return };
         let mut splice = Splice::of(json.text());
-        splice.insert_member(json, &format!("\"cursor\":{}", cursor.text()));
+        splice.insert_member(json, format!("\"cursor\":{}", cursor.text()));
         let mut next = Vec::new();
         splice.write(&mut next);
         let (method, client) = (gather.method, gather.client);

@@ -213,11 +213,11 @@ fn write_one(
     match (subscription, theirs, params.get("_meta")) {
         (Some(ours), Some(theirs), _) => splice.replace(theirs.text(), ours.to_owned()),
         (Some(ours), None, Some(holder)) => {
-            splice.insert_member(holder, &format!("\"{}\":{ours}", meta::SUBSCRIPTION));
+            splice.insert_member(holder, format!("\"{}\":{ours}", meta::SUBSCRIPTION));
         }
         (Some(ours), None, None) => {
             splice
-                .insert_member(params, &format!("\"_meta\":{{\"{}\":{ours}}}", meta::SUBSCRIPTION));
+                .insert_member(params, format!("\"_meta\":{{\"{}\":{ours}}}", meta::SUBSCRIPTION));
         }
         (None, Some(_), Some(holder)) => splice.remove_members(holder, &[meta::SUBSCRIPTION]),
         _ => {}

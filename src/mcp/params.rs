@@ -5,10 +5,10 @@
 //! a fault: readers of JSON differ in which of the two counts, so what we judge by the one might be done
 //! by the other.
 
-use super::meta::Meta;
+use super::meta::{Meta, MetaKey};
 use crate::wire::Json;
 use crate::wire::envelope::Listener;
-use crate::wire::json::Member;
+use crate::wire::keys::{Key, keys};
 
 /// What stands in a request's `params`. Each is as the client wrote it, of whatever kind.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,8 +28,27 @@ pub struct Params<'a> {
     /// The `_meta` object itself; [`Params::meta`] is what it holds.
     pub meta_json: Option<Json<'a>>,
     pub meta: Meta<'a>,
-    /// The key of a member that stands twice, as it was written.
-    pub doubled: Option<&'a str>,
+    /// The key of a member that stands twice.
+    pub doubled: Option<&'static str>,
+}
+
+keys! {
+    /// What is read of `params`.
+    pub enum ParamKey {
+        Name = "name",
+        Arguments = "arguments",
+        Meta = "_meta",
+        Uri = "uri",
+        Cursor = "cursor",
+        Reference = "ref",
+        RequestId = "requestId",
+        RequestState = "requestState",
+        InputResponses = "inputResponses",
+        ProgressToken = "progressToken",
+        TaskId = "taskId",
+        Level = "level",
+        Notifications = "notifications",
+    }
 }
 
 impl<'a> Params<'a> {
@@ -37,45 +56,54 @@ impl<'a> Params<'a> {
     pub fn read(json: Json<'a>) -> Self {
         let mut params = Self::default();
         for member in json.members() {
-            if member.is(Self::INNER) {
-                member.value.members().for_each(|inner| params.inner(&inner));
+            let Some(key) = ParamKey::named(&member.name()) else { continue };
+            if Self::opens(key) {
+                for inner in member.value.members() {
+                    if let Some(key) = MetaKey::named(&inner.name()) {
+                        params.inner(key, inner.value);
+                    }
+                }
             }
-            params.member(&member);
+            params.member(key, member.value);
         }
         params
     }
 }
 
 impl<'a> Listener<'a> for Params<'a> {
-    const INNER: &'static str = "_meta";
+    type Outer = ParamKey;
+    type Inner = MetaKey;
+
+    fn opens(key: ParamKey) -> bool {
+        key == ParamKey::Meta
+    }
 
     #[inline]
-    fn member(&mut self, member: &Member<'a>) {
-        let place = match &*member.name() {
-            "name" => &mut self.name,
-            "arguments" => &mut self.arguments,
-            "_meta" => &mut self.meta_json,
-            "uri" => &mut self.uri,
-            "cursor" => &mut self.cursor,
-            "ref" => &mut self.reference,
-            "level" => &mut self.level,
-            "requestId" => &mut self.request_id,
-            "requestState" => &mut self.request_state,
-            "inputResponses" => &mut self.input_responses,
-            "progressToken" => &mut self.progress_token,
-            "notifications" => &mut self.notifications,
-            "taskId" => &mut self.task_id,
-            _ => return,
+    fn member(&mut self, key: ParamKey, value: Json<'a>) {
+        let place = match key {
+            ParamKey::Name => &mut self.name,
+            ParamKey::Arguments => &mut self.arguments,
+            ParamKey::Meta => &mut self.meta_json,
+            ParamKey::Uri => &mut self.uri,
+            ParamKey::Cursor => &mut self.cursor,
+            ParamKey::Reference => &mut self.reference,
+            ParamKey::RequestId => &mut self.request_id,
+            ParamKey::RequestState => &mut self.request_state,
+            ParamKey::InputResponses => &mut self.input_responses,
+            ParamKey::ProgressToken => &mut self.progress_token,
+            ParamKey::TaskId => &mut self.task_id,
+            ParamKey::Level => &mut self.level,
+            ParamKey::Notifications => &mut self.notifications,
         };
-        if place.replace(member.value).is_some() {
-            self.doubled = Some(member.key);
+        if place.replace(value).is_some() {
+            self.doubled = Some(key.as_str());
         }
     }
 
     #[inline]
-    fn inner(&mut self, member: &Member<'a>) {
-        if self.meta.put(member) {
-            self.doubled = Some(member.key);
+    fn inner(&mut self, key: MetaKey, value: Json<'a>) {
+        if self.meta.put(key, value) {
+            self.doubled = Some(key.as_str());
         }
     }
 }
@@ -107,7 +135,7 @@ mod tests {
     fn a_member_that_stands_twice_is_found_however_it_is_spelled() {
         for (params, key) in [
             (r#"{"name":"a","name":"b"}"#, Some("name")),
-            (r#"{"name":"a","n\u0061me":"b"}"#, Some("n\\u0061me")),
+            (r#"{"name":"a","n\u0061me":"b"}"#, Some("name")),
             (r#"{"uri":"a","uri":"a"}"#, Some("uri")),
             (r#"{"arguments":{},"arguments":{}}"#, Some("arguments")),
             (r#"{"_meta":{"progressToken":1,"progressToken":2}}"#, Some("progressToken")),

@@ -5,8 +5,9 @@
 //! null, a fraction or a giant; `params` is an object or absent; a key of the envelope stands once.
 #![expect(clippy::inline_always, reason = "as in `scan`: a key's result must stay in registers")]
 
-use super::json::{Json, Kind, Member, utf8};
-use super::scan::{self, ScanError, StringToken, byte, fail, next, token};
+use super::json::{Json, Kind, utf8};
+use super::keys::{self, Key, NoKey, keys};
+use super::scan::{self, ScanError, byte, fail, next, token};
 
 /// Longest id taken, in bytes of its JSON text. It is kept for as long as a request is in flight.
 pub const ID_BYTES_MAX: usize = 256;
@@ -46,7 +47,8 @@ impl<'a> Id<'a> {
 /// fewer: of those, only what makes a fraction must be looked for.
 fn is_i64(number: &str) -> bool {
     if number.len() <= 18 {
-        number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+        let sign = usize::from(number.starts_with('-'));
+        scan::digits_end(number.as_bytes(), sign) == number.len()
     } else {
         number.parse::<i64>().is_ok()
     }
@@ -108,23 +110,34 @@ pub enum Frame<'a> {
 /// again. It hears of them before the message is judged: only of a request or a notification that was
 /// read to its end does it know anything.
 pub trait Listener<'a> {
-    /// The member of `params` whose own members are told as well.
-    const INNER: &'static str;
+    /// The members of `params` that it wants to hear of.
+    type Outer: Key;
+    /// Of one of them, the members that it wants to hear of as well.
+    type Inner: Key;
+    /// Whether it wants to hear of any: to pass over `params` as a whole is cheaper.
+    const LISTENS: bool = true;
 
-    /// A member of `params`.
-    fn member(&mut self, member: &Member<'a>);
+    /// Whether this is the member whose own members are told; they are told before it.
+    fn opens(key: Self::Outer) -> bool;
 
-    /// A member of the member called [`Listener::INNER`]; told before that one.
-    fn inner(&mut self, member: &Member<'a>);
+    fn member(&mut self, key: Self::Outer, value: Json<'a>);
+
+    fn inner(&mut self, key: Self::Inner, value: Json<'a>);
 }
 
 /// Nobody listens.
 impl<'a> Listener<'a> for () {
-    const INNER: &'static str = "";
+    type Outer = NoKey;
+    type Inner = NoKey;
+    const LISTENS: bool = false;
 
-    fn member(&mut self, _: &Member<'a>) {}
+    fn opens(_: NoKey) -> bool {
+        false
+    }
 
-    fn inner(&mut self, _: &Member<'a>) {}
+    fn member(&mut self, _: NoKey, _: Json<'a>) {}
+
+    fn inner(&mut self, _: NoKey, _: Json<'a>) {}
 }
 
 /// Reads one frame: a message or a batch.
@@ -184,29 +197,15 @@ struct Parts<'a> {
     doubled: Option<(&'static str, usize)>,
 }
 
-/// Which of [`Parts`] a key names.
-#[derive(Clone, Copy)]
-enum Part {
-    Version,
-    Id,
-    Method,
-    Params,
-    Result,
-    Error,
-    Other,
-}
-
-impl Part {
-    fn named(key: &str) -> Self {
-        match key {
-            "jsonrpc" => Self::Version,
-            "id" => Self::Id,
-            "method" => Self::Method,
-            "params" => Self::Params,
-            "result" => Self::Result,
-            "error" => Self::Error,
-            _ => Self::Other,
-        }
+keys! {
+    /// Which of [`Parts`] a key names, those of nearly all messages first.
+    enum Part {
+        Id = "id",
+        Method = "method",
+        Params = "params",
+        Result = "result",
+        Version = "jsonrpc",
+        Error = "error",
     }
 }
 
@@ -230,7 +229,6 @@ impl<'a> Parts<'a> {
             Part::Params => set!(params, "the key \"params\" stands twice"),
             Part::Result => set!(result, "the key \"result\" stands twice"),
             Part::Error => set!(error, "the key \"error\" stands twice"),
-            Part::Other => {}
         }
     }
 }
@@ -251,11 +249,11 @@ fn message<'a>(
 
 /// Reads the envelope's object, its opening bracket at `from`.
 #[inline]
-fn members<'a>(
+fn members<'a, L: Listener<'a>>(
     text: &'a str,
     from: usize,
     parts: &mut Parts<'a>,
-    listener: &mut impl Listener<'a>,
+    listener: &mut L,
 ) -> Result<usize, ScanError> {
     let bytes = text.as_bytes();
     let (mut at, mut here);
@@ -270,13 +268,17 @@ fn members<'a>(
     }
     loop {
         let key_at = at;
-        let mut part = Part::Other;
-        let start = key(text, at, here, &mut part)?;
+        let mut part = None;
+        let start = keys::read(text, at, here, &mut part)?;
         let end = match part {
-            Part::Params if byte(bytes, start) == b'{' => params(text, start, listener)?,
+            Some(Part::Params) if L::LISTENS && byte(bytes, start) == b'{' => {
+                params(text, start, listener)?
+            }
             _ => scan::value(bytes, start, 0)?,
         };
-        parts.put(part, key_at, Json::trusted(text.get(start..end).unwrap_or("null")));
+        if let Some(part) = part {
+            parts.put(part, key_at, Json::trusted(text.get(start..end).unwrap_or("null")));
+        }
         (at, here) = token(bytes, end);
         if here != b',' {
             break;
@@ -293,50 +295,48 @@ fn params<'a, L: Listener<'a>>(
     listener: &mut L,
 ) -> Result<usize, ScanError> {
     let bytes = text.as_bytes();
-    scan::object(bytes, from, |key, start| {
-        let is_inner =
-            byte(bytes, start) == b'{' && Member::trusted(text, key, start, start).is(L::INNER);
-        let end = if is_inner {
-            scan::object(bytes, start, |key, start| {
+    told(text, from, |key: Option<L::Outer>, start| {
+        let Some(key) = key else { return scan::value(bytes, start, 1) };
+        let end = if L::opens(key) && byte(bytes, start) == b'{' {
+            told(text, start, |key: Option<L::Inner>, start| {
                 let end = scan::value(bytes, start, 2)?;
-                listener.inner(&Member::trusted(text, key, start, end));
+                if let Some(key) = key {
+                    listener.inner(key, Json::trusted(text.get(start..end).unwrap_or("null")));
+                }
                 Ok(end)
             })?
         } else {
             scan::value(bytes, start, 1)?
         };
-        listener.member(&Member::trusted(text, key, start, end));
+        listener.member(key, Json::trusted(text.get(start..end).unwrap_or("null")));
         Ok(end)
     })
 }
 
-/// Reads a key. The ones of nearly all messages are compared as they are mostly written; any other
-/// spelling takes the longer way.
+/// Reads an object, its opening bracket at `from`. `member` is told of each key and of the place where
+/// its value begins, and reads the value: up to the place behind it.
 #[inline(always)]
-fn key(text: &str, at: usize, here: u8, part: &mut Part) -> Result<usize, ScanError> {
+fn told<K: Key>(
+    text: &str,
+    from: usize,
+    mut member: impl FnMut(Option<K>, usize) -> Result<usize, ScanError>,
+) -> Result<usize, ScanError> {
     let bytes = text.as_bytes();
-    for (written, named) in [
-        (b"\"id\":".as_slice(), Part::Id),
-        (b"\"method\":", Part::Method),
-        (b"\"params\":", Part::Params),
-        (b"\"result\":", Part::Result),
-        (b"\"jsonrpc\":", Part::Version),
-    ] {
-        if let Some(start) = scan::known(bytes, at, written) {
-            *part = named;
-            return Ok(start);
-        }
+    let (mut at, mut here) = token(bytes, next(from));
+    if here == b'}' {
+        return Ok(next(at));
     }
-    let mut name = StringToken::default();
-    let start = scan::key(bytes, at, here, &mut name)?;
-    *part = any_key(text, name);
-    Ok(start)
-}
-
-#[cold]
-fn any_key(text: &str, key: StringToken) -> Part {
-    let content = text.get(key.start..key.end).unwrap_or_default();
-    if key.escaped { Part::named(&super::text::unescape(content)) } else { Part::named(content) }
+    loop {
+        let mut key = None;
+        let start = keys::read(text, at, here, &mut key)?;
+        at = member(key, start)?;
+        (at, here) = token(bytes, at);
+        if here != b',' {
+            break;
+        }
+        (at, here) = token(bytes, next(at));
+    }
+    if here == b'}' { Ok(next(at)) } else { fail("expected ',' or '}'", at) }
 }
 
 /// Which message the parts make. `text` is what faults count their offsets in.

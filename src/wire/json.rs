@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::scan::{self, ScanError, StringToken};
+use super::scan::{self, ScanError};
 use super::{skip, text};
 
 /// One validated JSON value, as the text it is, without surrounding white space. Never empty.
@@ -135,15 +135,7 @@ pub struct Member<'a> {
     pub value: Json<'a>,
 }
 
-impl<'a> Member<'a> {
-    /// Takes what a scanner has passed already: a key, and a value from `start` to `end` of `text`.
-    #[inline]
-    pub(super) fn trusted(text: &'a str, key: StringToken, start: usize, end: usize) -> Self {
-        let content = text.get(key.start..key.end).unwrap_or_default();
-        let value = Json(text.get(start..end).unwrap_or("null"));
-        Self { key: content, escaped: key.escaped, value }
-    }
-
+impl Member<'_> {
     /// Whether the key reads `key`, however it is spelled: `"n\u0061me"` is `name`.
     #[inline]
     pub fn is(&self, key: &str) -> bool {

@@ -14,6 +14,7 @@
 pub mod envelope;
 pub mod http1;
 pub mod json;
+pub mod keys;
 pub mod lines;
 mod plain;
 pub mod scan;

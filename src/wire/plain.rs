@@ -65,7 +65,7 @@ const fn is_stop(byte: u8) -> bool {
 
 /// Which byte of a word holds the lowest bit.
 #[inline(always)]
-fn first_byte(bits: u64) -> usize {
+pub(super) fn first_byte(bits: u64) -> usize {
     usize::try_from(bits.trailing_zeros() >> 3).unwrap_or(0)
 }
 
