@@ -354,12 +354,7 @@ impl State {
 /// Whose state it is: the link stands for the principal where there is no other. Over HTTP, where links are
 /// exchanges, the token itself is all the proof there is.
 fn context(client: &Client) -> [u8; 8] {
-    let mut context = [0xFF; 8];
-    let Some(link) = client.link() else { return context };
-    context[..2].copy_from_slice(&link.shard().0.to_le_bytes());
-    context[2..4].copy_from_slice(&link.generation().to_le_bytes());
-    context[4..].copy_from_slice(&link.slot().to_le_bytes());
-    context
+    client.link().map_or([0xFF; 8], |link| link.to_bits().to_le_bytes())
 }
 
 /// A digest (FNV-1a) of what a retry must repeat: the method and the parameters but those that only a

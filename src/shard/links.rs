@@ -139,7 +139,7 @@ impl Link {
 }
 
 struct Slot {
-    generation: u16,
+    generation: u32,
     entry: Entry,
 }
 
