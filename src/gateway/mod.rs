@@ -47,6 +47,11 @@ pub use door::{Effect, Effects, Event, Mail, Transport};
 pub use report::Report;
 pub use settings::Settings;
 
+/// Makes of a message one line: line breaks become spaces, which in JSON say the same.
+pub fn one_line(frame: &mut [u8]) {
+    request::one_line(frame, 0);
+}
+
 use ask::Ask;
 use builtin::Builtin;
 use client::{Client, ClientKey};

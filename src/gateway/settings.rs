@@ -53,12 +53,39 @@ pub enum Target {
     Unix {
         path: PathBuf,
     },
+    /// Streamable HTTP, or HTTP+SSE.
+    Http(HttpTarget),
     Stdio {
         command: String,
         args: Vec<String>,
         env: BTreeMap<String, String>,
         cwd: Option<PathBuf>,
     },
+}
+
+/// A server behind a URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpTarget {
+    pub address: SocketAddr,
+    /// What stands in `Host`: the URL's host, and its port unless it is 80.
+    pub host: String,
+    /// The URL's path and query.
+    pub path: String,
+    /// Headers of the operator's, in every request.
+    pub headers: Vec<(String, String)>,
+    pub speaks: Speaks,
+}
+
+/// Which of MCP's HTTP transports a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Speaks {
+    /// Streamable HTTP; HTTP+SSE if it refuses to be initialized so (2025-03-26 "Backwards
+    /// Compatibility").
+    #[default]
+    Auto,
+    StreamableHttp,
+    /// HTTP+SSE of 2024-11-05.
+    Sse,
 }
 
 /// Which era an upstream is spoken to in.

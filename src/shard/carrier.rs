@@ -182,7 +182,7 @@ async fn write_on<D: Domain>(shard: &Shard<D>, id: LinkId, writer: &mut Writer) 
 
 impl<D: Domain> super::core::Core<D> {
     /// The link's task is there, and can be woken.
-    fn meet(&mut self, id: LinkId, cx: &Context<'_>) {
+    pub(super) fn meet(&mut self, id: LinkId, cx: &Context<'_>) {
         if let Some(link) = self.links.get_mut(id) {
             link.waker = Some(cx.waker().clone());
         }

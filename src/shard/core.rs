@@ -18,6 +18,7 @@ use super::links::{Due, Face, Life, Link, Links, Side};
 use super::mail::Mailbox;
 use super::meter::Meter;
 use super::pool::Pool;
+use super::port::Driver;
 use super::post::{Dialed, Post};
 use super::{Muster, Shard, rt};
 use crate::base::limits::Limits;
@@ -435,6 +436,22 @@ impl<D: Domain> Core<D> {
             }
             Ok(_) => self.dial_failed(ticket, lane, "the gateway is stopping"),
             Err(why) => self.dial_failed(ticket, lane, &why),
+        }
+    }
+
+    /// A dial has brought a link that something drives.
+    pub(super) fn driven(&mut self, ticket: u64, driver: Driver) {
+        let Some(lane) = self.dials.get(&ticket).map(|dialing| dialing.lane) else { return };
+        if self.phase >= Phase::Stopping {
+            return self.dial_failed(ticket, lane, "the gateway is stopping");
+        }
+        let link = self.insert(Side::Upstream { ticket, tells_its_end: false });
+        if let Some(dialing) = self.dials.get_mut(&ticket) {
+            dialing.link = Some(link);
+        }
+        self.handle(Event::Dialed { lane, link });
+        if let Some(shard) = self.me.upgrade() {
+            rt::spawn(super::port::drive(shard, link, driver));
         }
     }
 

@@ -131,6 +131,7 @@ impl<D: Domain> Core<D> {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Dialed { ticket, outcome } => self.dialed(ticket, outcome),
+            Command::Driven { ticket, driver } => self.driven(ticket, driver),
             Command::Ended { ticket, why } => self.epitaph(ticket, why),
             Command::TextRead { ticket, text } => self.text_read(ticket, &text),
             Command::Client { socket, transport } => {

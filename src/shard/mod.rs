@@ -17,6 +17,7 @@ mod links;
 mod mail;
 mod meter;
 mod pool;
+mod port;
 mod post;
 pub mod rt;
 
@@ -34,6 +35,7 @@ use std::time::Duration;
 pub use clock::Origin;
 pub use domain::{Dialer, Domain, NoDialer};
 pub use meter::{Count, Meter};
+pub use port::{Driver, Port};
 pub use post::{Dialed, Post};
 
 use self::core::{Core, Parts};

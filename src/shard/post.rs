@@ -10,6 +10,7 @@ use std::sync::mpsc;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
+use super::port::Driver;
 use crate::gateway::Transport;
 
 /// What other threads may ask of a shard.
@@ -18,6 +19,11 @@ pub(super) enum Command {
     Dialed {
         ticket: u64,
         outcome: Result<Dialed, String>,
+    },
+    /// The answer to a dial: there is no socket, but something that drives a link.
+    Driven {
+        ticket: u64,
+        driver: Driver,
     },
     /// What was dialled has ended by itself: a child's exit.
     Ended {
@@ -66,6 +72,11 @@ impl Post {
     /// The answer to a dial: a connected stream socket, or why there is none.
     pub fn dialed(&self, ticket: u64, outcome: Result<Dialed, String>) {
         self.send(Command::Dialed { ticket, outcome });
+    }
+
+    /// The answer to a dial whose link has no socket of its own.
+    pub fn driven(&self, ticket: u64, driver: Driver) {
+        self.send(Command::Driven { ticket, driver });
     }
 
     /// What was dialled under this ticket has ended, and how.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::child::Spec;
 use super::nursery::Nurse;
 use crate::base::ShardId;
-use crate::gateway::settings::{Target, Upstream};
+use crate::gateway::settings::{HttpTarget, Target, Upstream};
 use crate::shard::rt::{self, Address};
 use crate::shard::{Dialed, Dialer, Post};
 
@@ -17,20 +17,23 @@ pub struct Upstreams {
     shard: ShardId,
     upstreams: Arc<[Upstream]>,
     connect: Duration,
+    bytes_max: usize,
     nurse: Option<Nurse>,
     /// Tickets of children that live.
     children: BTreeSet<u64>,
 }
 
 impl Upstreams {
-    /// `upstreams` in the order of the settings; `connect` bounds a connect.
+    /// `upstreams` in the order of the settings; `connect` bounds a connect,
+    /// `bytes_max` a message over HTTP.
     pub const fn new(
         shard: ShardId,
         upstreams: Arc<[Upstream]>,
         connect: Duration,
+        bytes_max: usize,
         nurse: Option<Nurse>,
     ) -> Self {
-        Self { shard, upstreams, connect, nurse, children: BTreeSet::new() }
+        Self { shard, upstreams, connect, bytes_max, nurse, children: BTreeSet::new() }
     }
 }
 
@@ -42,6 +45,7 @@ impl Dialer for Upstreams {
         match &upstream.target {
             Target::Tcp { address } => self.connect(Address::Tcp(*address), ticket, post),
             Target::Unix { path } => self.connect(Address::Unix(path.clone()), ticket, post),
+            Target::Http(target) => self.reach(target, ticket, post),
             Target::Stdio { command, args, env, cwd } => {
                 let Some(nurse) = &self.nurse else {
                     return post.dialed(ticket, Err("there is no nursery".to_owned()));
@@ -72,6 +76,20 @@ impl Dialer for Upstreams {
 }
 
 impl Upstreams {
+    /// A server behind HTTP is there if it can be connected to; that connection carries the first request.
+    fn reach(&self, target: &HttpTarget, ticket: u64, post: &Post) {
+        let (post, within, bytes_max) = (post.clone(), self.connect, self.bytes_max);
+        let target = Arc::new(target.clone());
+        rt::spawn(async move {
+            match rt::connect(&Address::Tcp(target.address), within).await {
+                Ok(first) => {
+                    post.driven(ticket, super::http::driver(target, first, within, bytes_max));
+                }
+                Err(error) => post.dialed(ticket, Err(error.to_string())),
+            }
+        });
+    }
+
     fn connect(&self, address: Address, ticket: u64, post: &Post) {
         let (post, within) = (post.clone(), self.connect);
         rt::spawn(async move {

@@ -3,6 +3,7 @@
 
 pub mod child;
 pub mod dial;
+pub mod http;
 pub mod nursery;
 pub mod server;
 pub mod stdio;

@@ -144,7 +144,13 @@ impl Server {
             let core = config.pin.then(|| cores[usize::from(id.0) % cores.len()]);
             let nurse = server.nursery.as_ref().map(Nursery::nurse);
             let upstreams = Arc::clone(&config.upstreams);
-            let dialer = Upstreams::new(id, upstreams, config.limits.connect, nurse);
+            let dialer = Upstreams::new(
+                id,
+                upstreams,
+                config.limits.connect,
+                config.limits.frame_bytes_max,
+                nurse,
+            );
             let (domain, started) = (Arc::clone(&domain), started.clone());
             let thread =
                 std::thread::Builder::new().name(format!("shard-{}", id.0)).spawn(move || {

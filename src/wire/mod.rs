@@ -20,6 +20,7 @@ mod plain;
 pub mod scan;
 mod skip;
 pub mod splice;
+pub mod sse;
 pub mod text;
 
 pub use envelope::{Fault, Id, Message};

@@ -13,8 +13,19 @@ use super::tree::{Entry, Node, Value};
 /// Under which key the servers stand, by who writes it.
 const HOLDERS: [&str; 3] = ["mcpServers", "servers", "context_servers"];
 /// What a server's entry may say that matters here.
-const KEYS: [&str; 9] =
-    ["command", "args", "env", "cwd", "url", "type", "disabled", "era", "share"];
+const KEYS: [&str; 11] = [
+    "command",
+    "args",
+    "env",
+    "cwd",
+    "url",
+    "headers",
+    "transport",
+    "type",
+    "disabled",
+    "era",
+    "share",
+];
 
 /// Reads one file's servers.
 pub(super) fn parse(
@@ -104,7 +115,18 @@ impl Reading<'_> {
         for entry in keys {
             let path = format!("{path}.{}", entry.key);
             match entry.key.as_str() {
-                "type" | "disabled" => {}
+                "disabled" => {}
+                "type" => {
+                    if let Value::Text(kind) = &entry.node.value
+                        && kind == "sse"
+                    {
+                        section.push(Entry { key: "transport".to_owned(), ..entry.clone() });
+                    }
+                }
+                "serverUrl" => {
+                    let node = self.expanded(&entry.node, &path);
+                    section.push(Entry { key: "url".to_owned(), node, ..entry.clone() });
+                }
                 key if KEYS.contains(&key) => {
                     // Null is how some editors write an empty field.
                     if entry.node.value != Value::Nothing {
@@ -175,12 +197,22 @@ fn unserved(keys: &[Entry]) -> Option<(&Place, String)> {
         _ => None,
     };
     if let Some((place, kind)) = text("type")
-        && !matches!(kind.as_str(), "stdio" | "local" | "tcp" | "unix")
+        && !matches!(
+            kind.as_str(),
+            "stdio"
+                | "local"
+                | "tcp"
+                | "unix"
+                | "http"
+                | "streamable-http"
+                | "streamableHttp"
+                | "sse"
+        )
     {
         return Some((place, format!("servers of type {kind:?} are not served yet")));
     }
     let (place, url) = text("url").or_else(|| text("serverUrl"))?;
     let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
-    matches!(scheme, "http" | "https" | "ws" | "wss")
+    matches!(scheme, "https" | "ws" | "wss")
         .then(|| (place, format!("{scheme}:// servers are not served yet")))
 }

@@ -193,7 +193,8 @@ impl Config {
         reader.finish();
         let drafts = upstreams::read(&section, variables);
         let socket = unix.as_ref().map(|unix| unix.path.as_path());
-        upstreams::refuse_self(&drafts, &section, tcp, socket);
+        let own = http.as_ref().map(|http| http.listen);
+        upstreams::refuse_self(&drafts, &section, tcp, own, socket);
         let mut upstreams = names::settle(drafts, foreign, &gateway.separator, &section);
         if upstreams.is_empty() {
             upstreams.push(builtin());

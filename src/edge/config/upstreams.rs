@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::fault::Place;
 use super::read::{Field, Reader};
 use crate::edge::address::Address;
-use crate::gateway::settings::{EraPin, Share, Target};
+use crate::gateway::settings::{EraPin, HttpTarget, Share, Speaks, Target};
 
 /// An upstream as it was written.
 #[derive(Debug)]
@@ -58,6 +58,16 @@ fn one<'a>(
     let share = reader
         .field("share")
         .and_then(|field| field.choice(&[("auto", Share::Auto), ("always", Share::Always)]));
+    let headers = reader.field("headers");
+    let speaks = reader.field("transport").and_then(|field| {
+        field.choice(&[
+            ("auto", Speaks::Auto),
+            ("streamable-http", Speaks::StreamableHttp),
+            ("http", Speaks::StreamableHttp),
+            ("sse", Speaks::Sse),
+        ])
+    });
+    let speaks = speaks.unwrap_or_default();
     let warm = reader.field("warm").and_then(|field| field.boolean()).unwrap_or(false);
     let prefix = reader
         .field("prefix")
@@ -99,7 +109,7 @@ fn one<'a>(
     }
     let target = match way {
         "command" => child(command.as_ref()?, args, env, cwd, variables),
-        "url" => peer(url.as_ref()?),
+        "url" => peer(url.as_ref()?, speaks, headers.as_ref()),
         _ => Some(Target::Builtin { folder: folder.and_then(|field| existing_folder(&field)) }),
     }?;
     Some(Draft {
@@ -167,7 +177,14 @@ fn not_runnable(program: &str, path: &str) -> Option<String> {
     (!found).then(|| format!("no program {program:?} in PATH"))
 }
 
-fn peer(url: &Field<'_>) -> Option<Target> {
+fn peer(url: &Field<'_>, speaks: Speaks, headers: Option<&Field<'_>>) -> Option<Target> {
+    let text = url.text("a URL such as \"http://127.0.0.1:8000/mcp\"")?;
+    if let Some(rest) = text.strip_prefix("http://") {
+        return web(url, rest, speaks, headers);
+    }
+    if let Some(headers) = headers {
+        headers.fault("has no meaning here", "headers go with an http:// URL; remove it");
+    }
     match Address::parse(url.text("a URL such as \"tcp://127.0.0.1:9000\"")?) {
         Ok(Address::Unix { path }) => Some(Target::Unix { path }),
         Ok(address) => match address.resolve().map(|addresses| addresses.into_iter().next()) {
@@ -189,6 +206,34 @@ fn peer(url: &Field<'_>) -> Option<Target> {
     }
 }
 
+/// A server behind `http://`.
+fn web(url: &Field<'_>, rest: &str, speaks: Speaks, headers: Option<&Field<'_>>) -> Option<Target> {
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    let path = path.split('#').next().unwrap_or_default().to_owned();
+    if !path.bytes().all(|byte| (0x21..=0x7E).contains(&byte)) {
+        url.fault("the path has a character that must be percent-encoded", "");
+        return None;
+    }
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
+    let full = if has_port { authority.to_owned() } else { format!("{authority}:80") };
+    let address = match Address::parse(&format!("tcp://{full}")).map(|address| address.resolve()) {
+        Ok(Ok(addresses)) => addresses.into_iter().next(),
+        Ok(Err(error)) => {
+            let what = format!("{authority} cannot be resolved: {error}");
+            url.fault(what, "mend the name, or write its IP address");
+            return None;
+        }
+        Err(_) => None,
+    };
+    let Some(address) = address else {
+        url.fault(format!("{authority:?} is not a host and a port"), "write http://HOST:PORT/PATH");
+        return None;
+    };
+    let headers = headers.and_then(Field::text_table).unwrap_or_default().into_iter().collect();
+    Some(Target::Http(HttpTarget { address, host: authority.to_owned(), path, headers, speaks }))
+}
+
 fn existing_folder(field: &Field<'_>) -> Option<PathBuf> {
     let path = field.path()?;
     if path.is_dir() {
@@ -203,12 +248,14 @@ pub(super) fn refuse_self(
     drafts: &[Draft<'_>],
     reader: &Reader<'_>,
     listen: Option<SocketAddr>,
+    http: Option<SocketAddr>,
     socket: Option<&Path>,
 ) {
     for draft in drafts {
         let own = match &draft.target {
             Target::Tcp { address } => listen == Some(*address),
             Target::Unix { path } => socket == Some(path),
+            Target::Http(target) => http == Some(target.address),
             Target::Builtin { .. } | Target::Stdio { .. } => false,
         };
         if own {

@@ -1,0 +1,103 @@
+//! A link without a socket of its own: the floor above drives it, and makes of its frames whatever its peer
+//! understands (HTTP exchanges, say). To the domain it is a link like any other.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::Shard;
+use super::core::Outgoing;
+use super::domain::Domain;
+use crate::base::LinkId;
+use crate::gateway::Event;
+
+/// What drives a link: a task of the shard's, until [`Port::take`] gives nothing more.
+pub type Driver = Box<dyn FnOnce(Port) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+/// One link, as its driver sees it. Clones lead to the same link.
+#[derive(Clone)]
+pub struct Port {
+    host: Rc<dyn Host>,
+    link: LinkId,
+}
+
+/// The shard, without its domain's type.
+trait Host {
+    fn take(&self, link: LinkId, cx: &Context<'_>) -> Poll<Option<Vec<u8>>>;
+    fn deliver(&self, link: LinkId, frame: &[u8]);
+    fn end(&self, link: LinkId, why: String);
+    fn leave(&self, link: LinkId);
+}
+
+impl Port {
+    pub(super) fn new<D: Domain>(shard: Rc<Shard<D>>, link: LinkId) -> Self {
+        Self { host: shard, link }
+    }
+
+    /// The frames that wait, a line each; `None` when there will be no more.
+    pub async fn take(&self) -> Option<Vec<u8>> {
+        poll_fn(|cx| self.host.take(self.link, cx)).await
+    }
+
+    /// A frame came. It must not be called while the shard runs: only from tasks.
+    pub fn deliver(&self, frame: &[u8]) {
+        self.host.deliver(self.link, frame);
+    }
+
+    /// The peer is gone, and why.
+    pub fn end(&self, why: &str) {
+        self.host.end(self.link, why.to_owned());
+    }
+}
+
+/// Runs a driver on its link, and closes the link after it, also when it panicked.
+pub(super) async fn drive<D: Domain>(shard: Rc<Shard<D>>, link: LinkId, driver: Driver) {
+    let port = Port::new(shard, link);
+    let leaving = Leaving(port.clone());
+    driver(port).await;
+    drop(leaving);
+}
+
+struct Leaving(Port);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.host.leave(self.0.link);
+    }
+}
+
+impl<D: Domain> Host for Shard<D> {
+    fn take(&self, link: LinkId, cx: &Context<'_>) -> Poll<Option<Vec<u8>>> {
+        let core = &mut *self.core.borrow_mut();
+        core.meet(link, cx);
+        match core.take_outbox(link) {
+            Outgoing::Bytes(bytes) => {
+                core.open_turn();
+                core.wrote(link, bytes.len(), 0);
+                Poll::Ready(Some(bytes))
+            }
+            Outgoing::End => Poll::Ready(None),
+            Outgoing::Nothing => Poll::Pending,
+        }
+    }
+
+    fn deliver(&self, link: LinkId, frame: &[u8]) {
+        let core = &mut *self.core.borrow_mut();
+        if core.links.get(link).is_some() {
+            core.open_turn();
+            core.meter.frames_in.add(1);
+            core.handle(Event::Frame { link, frame });
+        }
+    }
+
+    fn end(&self, link: LinkId, why: String) {
+        let core = &mut *self.core.borrow_mut();
+        core.open_turn();
+        core.kill(link, why.into());
+    }
+
+    fn leave(&self, link: LinkId) {
+        self.core.borrow_mut().leave(link);
+    }
+}

@@ -1,0 +1,195 @@
+//! One connection to a server: a request goes out, a response comes back in pieces. Reused while the server
+//! keeps it open and says so.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::net::RecvFlags;
+
+use crate::shard::rt::{self, Address, Reader, Writer};
+use crate::wire::http1::{self, Body, Framing, head, response, write};
+
+/// How long a connection is kept without a request: shorter than servers do (uvicorn and Node: 5 s), so
+/// that none closes it just as a request is sent.
+const IDLE_MAX: Duration = Duration::from_secs(4);
+/// Room for a read.
+const READ_BYTES: usize = 16 << 10;
+
+/// See the module.
+pub(super) struct Connection {
+    reader: Reader,
+    writer: Writer,
+    /// The same socket, to look at without reading.
+    twin: OwnedFd,
+    buffer: Vec<u8>,
+    body: Body,
+    keeps_alive: bool,
+    used: Instant,
+}
+
+/// What a response's head says.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) content_type: String,
+    pub(super) session: Option<String>,
+}
+
+impl Connection {
+    pub(super) async fn open(address: &Address, within: Duration) -> io::Result<Self> {
+        Self::adopt(rt::connect(address, within).await?)
+    }
+
+    pub(super) fn adopt(socket: OwnedFd) -> io::Result<Self> {
+        let twin = socket.try_clone()?;
+        let (reader, writer) = rt::adopt(socket)?;
+        Ok(Self {
+            reader,
+            writer,
+            twin,
+            buffer: Vec::new(),
+            body: Body::new(Framing::Length(0)),
+            keeps_alive: true,
+            used: Instant::now(),
+        })
+    }
+
+    /// Whether another request can be sent on it: the last response has ended, and the server has neither
+    /// closed it nor said anything since.
+    pub(super) fn is_fit(&self) -> bool {
+        if !self.keeps_alive || !self.body.is_done() || !self.buffer.is_empty() {
+            return false;
+        }
+        let mut byte = [0];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        self.used.elapsed() < IDLE_MAX
+            && rustix::net::recv(self.twin.as_fd(), &mut byte, flags)
+                .is_err_and(|error| error == rustix::io::Errno::AGAIN)
+    }
+
+    /// Sends a whole request.
+    pub(super) async fn send(&mut self, mut bytes: Vec<u8>) -> io::Result<()> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let (written, back) = self.writer.write(bytes, done).await;
+            bytes = back;
+            match written {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => done += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the head of the response.
+    pub(super) async fn answer(&mut self) -> io::Result<Answer> {
+        loop {
+            let mut slots = head::slots();
+            let found = response::read(&self.buffer, false, &mut slots).map_err(invalid)?;
+            let Some((head, length)) = found else {
+                if self.fill().await? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                continue;
+            };
+            if matches!(head.status, 100..=199) {
+                self.buffer.drain(..length);
+                continue;
+            }
+            let text = |name: &str| {
+                head.get(name).map(|value| String::from_utf8_lossy(value).into_owned())
+            };
+            let answer = Answer {
+                status: head.status,
+                content_type: text("content-type").unwrap_or_default().to_ascii_lowercase(),
+                session: text("mcp-session-id"),
+            };
+            self.keeps_alive = head.keeps_alive;
+            self.body = Body::new(head.framing);
+            self.buffer.drain(..length);
+            return Ok(answer);
+        }
+    }
+
+    /// Appends the next piece of the body to `data`; false at its end.
+    pub(super) async fn piece(&mut self, data: &mut Vec<u8>) -> io::Result<bool> {
+        loop {
+            if self.body.is_done() {
+                self.used = Instant::now();
+                return Ok(false);
+            }
+            let piece = self.body.next(&self.buffer).map_err(invalid)?;
+            let (consumed, has_data) = (piece.consumed, !piece.data.is_empty());
+            data.extend_from_slice(piece.data);
+            self.buffer.drain(..consumed);
+            if has_data {
+                return Ok(true);
+            }
+            if consumed == 0 && self.fill().await? == 0 {
+                self.keeps_alive = false;
+                if self.body.ends_with_close() {
+                    self.body = Body::new(Framing::Length(0));
+                    return Ok(false);
+                }
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// The rest of the body, up to `max` bytes.
+    pub(super) async fn rest(&mut self, max: usize) -> io::Result<Vec<u8>> {
+        let mut data = Vec::new();
+        while self.piece(&mut data).await? {
+            if data.len() > max {
+                return Err(io::Error::other(
+                    "the response is larger than the limit frame_bytes_max",
+                ));
+            }
+        }
+        Ok(data)
+    }
+
+    async fn fill(&mut self) -> io::Result<usize> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.reserve(READ_BYTES);
+        loop {
+            let (read, back) = self.reader.read(buffer).await;
+            buffer = back;
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => {
+                    self.buffer = buffer;
+                    return read;
+                }
+            }
+        }
+    }
+}
+
+/// A request, head and body.
+pub(super) fn request(
+    verb: &str,
+    path: &str,
+    host: &str,
+    headers: &[(&str, &str)],
+    body: Option<&[u8]>,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512 + body.map_or(0, <[u8]>::len));
+    write::request(&mut out, verb, path);
+    write::header(&mut out, "host", host.as_bytes());
+    for (name, value) in headers {
+        write::header(&mut out, name, value.as_bytes());
+    }
+    if let Some(body) = body {
+        write::length(&mut out, body.len());
+    }
+    write::end(&mut out);
+    out.extend_from_slice(body.unwrap_or_default());
+    out
+}
+
+fn invalid(fault: http1::Fault) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, fault.what)
+}

@@ -1,0 +1,11 @@
+//! Upstreams over HTTP: what the gateway sends on a link becomes exchanges, and what they bring becomes
+//! frames. Streamable HTTP in either era, HTTP+SSE of 2024-11-05. To the domain the link is a stream of
+//! frames like any other; sessions, resumption, headers and connections are known here alone.
+
+mod about;
+mod connection;
+mod exchange;
+mod peer;
+mod stream;
+
+pub use peer::driver;

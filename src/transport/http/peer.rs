@@ -1,0 +1,249 @@
+//! One server as one link sees it: its session, its connections, the requests under way. Takes frames from
+//! the link and gives each an exchange of its own.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use super::about::About;
+use super::connection::{Connection, request};
+use super::{exchange, stream};
+use crate::gateway::mirror::Mirrors;
+use crate::gateway::settings::{HttpTarget, Speaks};
+use crate::shard::rt::{self, Address};
+use crate::shard::{Driver, Port};
+
+/// Connections kept for the next request.
+const IDLE_CONNECTIONS_MAX: usize = 32;
+/// Exchanges of one link under way at once; beyond, its frames wait, and with them the bound of its outbox.
+const EXCHANGES_MAX: usize = 512;
+/// How long the end of a session may take to be told.
+const GOODBYE_MAX: Duration = Duration::from_millis(500);
+
+/// See the module.
+pub(super) struct Peer {
+    pub(super) target: Arc<HttpTarget>,
+    pub(super) port: Port,
+    /// How long a connect may take, and how large a message may be.
+    pub(super) connect: Duration,
+    pub(super) bytes_max: usize,
+    pub(super) state: RefCell<State>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    /// `Mcp-Session-Id`, once there is one.
+    pub(super) session: Option<String>,
+    /// The version that `initialize` agreed on.
+    pub(super) version: Option<String>,
+    /// The handshake, to be repeated should the server forget us.
+    pub(super) hello: Option<Vec<u8>>,
+    /// Where HTTP+SSE posts to; `Some("")` until its stream has said so.
+    pub(super) endpoint: Option<String>,
+    /// Frames that wait for that.
+    pub(super) waiting: Vec<Vec<u8>>,
+    /// What calls mirror in headers, by tool.
+    pub(super) mirrors: Mirrors,
+    idle: Vec<Connection>,
+    /// Requests under way, by id: whether they are still wanted.
+    active: BTreeMap<String, Rc<Wanted>>,
+    exchanges: usize,
+    is_closed: bool,
+    wakers: Vec<Waker>,
+}
+
+/// Whether an exchange is still wanted.
+#[derive(Default)]
+pub(super) struct Wanted {
+    is_off: RefCell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Wanted {
+    fn call_off(&self) {
+        self.is_off.replace(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// What drives the link to a server. `first` is a connection to it: it is there.
+pub fn driver(
+    target: Arc<HttpTarget>,
+    first: OwnedFd,
+    connect: Duration,
+    bytes_max: usize,
+) -> Driver {
+    Box::new(move |port| {
+        Box::pin(async move {
+            let state = RefCell::new(State::default());
+            let peer = Rc::new(Peer { target, port, connect, bytes_max, state });
+            if let Ok(connection) = Connection::adopt(first) {
+                peer.state.borrow_mut().idle.push(connection);
+            }
+            if peer.target.speaks == Speaks::Sse {
+                stream::open_sse(&peer);
+            }
+            peer.run().await;
+        })
+    })
+}
+
+impl Peer {
+    async fn run(self: &Rc<Self>) {
+        while let Some(bytes) = self.port.take().await {
+            for frame in bytes.split(|&byte| byte == b'\n').filter(|frame| !frame.is_empty()) {
+                self.room().await;
+                self.frame(frame.to_vec());
+            }
+        }
+        self.close();
+        self.goodbye().await;
+    }
+
+    /// Waits while as many exchanges are under way as may be.
+    async fn room(&self) {
+        poll_fn(|cx| {
+            let state = &mut *self.state.borrow_mut();
+            if state.exchanges < EXCHANGES_MAX || state.is_closed {
+                return Poll::Ready(());
+            }
+            state.wakers.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// One frame of the gateway's.
+    pub(super) fn frame(self: &Rc<Self>, frame: Vec<u8>) {
+        let state = &mut *self.state.borrow_mut();
+        let Some(about) = About::read(&frame, &state.mirrors) else { return };
+        if state.endpoint.as_deref() == Some("") {
+            return state.waiting.push(frame);
+        }
+        if let Some(id) = &about.cancels
+            && state.version.is_none()
+            && state.session.is_none()
+            && state.endpoint.is_none()
+        {
+            // To a modern server the end of the exchange is the cancellation.
+            if let Some(wanted) = state.active.get(id) {
+                wanted.call_off();
+            }
+            return;
+        }
+        if about.method == "initialize" {
+            state.hello = Some(frame.clone());
+        }
+        let wanted = Rc::new(Wanted::default());
+        if let Some(id) = &about.id {
+            state.active.insert(id.clone(), Rc::clone(&wanted));
+        }
+        state.exchanges += 1;
+        let peer = Rc::clone(self);
+        rt::spawn(async move {
+            peer.unless_called_off(&wanted, exchange::post(&peer, &about, &frame)).await;
+            let state = &mut *peer.state.borrow_mut();
+            state.exchanges -= 1;
+            if let Some(id) = &about.id {
+                state.active.remove(id);
+            }
+            state.wakers.drain(..).for_each(Waker::wake);
+        });
+    }
+
+    /// Runs to its end, unless it is not wanted any more: then it is dropped, with its connection.
+    pub(super) async fn unless_called_off(&self, wanted: &Wanted, work: impl Future<Output = ()>) {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if *wanted.is_off.borrow() || self.is_closed() {
+                return Poll::Ready(());
+            }
+            wanted.waker.replace(Some(cx.waker().clone()));
+            self.state.borrow_mut().wakers.push(cx.waker().clone());
+            work.as_mut().poll(cx)
+        })
+        .await;
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.borrow().is_closed
+    }
+
+    fn close(&self) {
+        let state = &mut *self.state.borrow_mut();
+        state.is_closed = true;
+        state.wakers.drain(..).for_each(Waker::wake);
+    }
+
+    /// A connection to send on: one that is idle, or a new one.
+    pub(super) async fn connection(&self) -> std::io::Result<Connection> {
+        while let Some(connection) = self.idle() {
+            if connection.is_fit() {
+                return Ok(connection);
+            }
+        }
+        Connection::open(&Address::Tcp(self.target.address), self.connect).await
+    }
+
+    fn idle(&self) -> Option<Connection> {
+        self.state.borrow_mut().idle.pop()
+    }
+
+    /// Keeps a connection for the next request, if it is fit for one.
+    pub(super) fn give_back(&self, connection: Connection) {
+        let state = &mut *self.state.borrow_mut();
+        if !state.is_closed && state.idle.len() < IDLE_CONNECTIONS_MAX && connection.is_fit() {
+            state.idle.push(connection);
+        }
+    }
+
+    /// A request with what every request has: the operator's headers, session and version.
+    pub(super) fn request(
+        &self,
+        verb: &str,
+        path: &str,
+        more: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Vec<u8> {
+        let state = self.state.borrow();
+        let own = self.target.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let mut headers: Vec<(&str, &str)> = own.collect();
+        if let Some(session) = &state.session {
+            headers.push(("mcp-session-id", session));
+        }
+        if let Some(version) = &state.version {
+            headers.push(("mcp-protocol-version", version));
+        }
+        headers.extend_from_slice(more);
+        request(verb, path, &self.target.host, &headers, body)
+    }
+
+    /// Tells the server that the session has ended, briefly.
+    async fn goodbye(&self) {
+        if self.state.borrow().session.is_none() {
+            return;
+        }
+        let bytes = self.request("DELETE", &self.target.path, &[], None);
+        let mut telling = pin!(async {
+            let mut connection = self.connection().await.ok()?;
+            connection.send(bytes).await.ok()?;
+            connection.answer().await.ok()
+        });
+        let mut late = Box::pin(rt::sleep(GOODBYE_MAX));
+        poll_fn(|cx| {
+            if telling.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            late.as_mut().poll(cx)
+        })
+        .await;
+    }
+}
