@@ -31,6 +31,11 @@ NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 Headers = dict[str, str | list[str] | None]
 
 
+def is_not_for_the_sdk(name: str) -> bool:
+    """Its other transports have servers and ports of their own."""
+    return name in SDK_DIFFERS or name.startswith(("http-sse/", "http-ws/"))
+
+
 class Reply:
     """One response; a stream is read event by event."""
 

@@ -174,6 +174,20 @@ async def connect(kind: str, where: Where, answers: Answers | None, log: pathlib
             # A URL alone is Streamable HTTP to this SDK.
             there = sse_client(where) if where.endswith("/sse") else where
         mode = next(mode for name, mode in MODES.items() if kind.startswith(name))
-        async with Client(there, mode=mode, message_handler=peer._message, **able) as client:
-            peer.client = client
-            yield peer
+        failure: Exception | None = None
+        finished = False
+        try:
+            async with Client(there, mode=mode, message_handler=peer._message, **able) as client:
+                peer.client = client
+                try:
+                    yield peer
+                except Exception as error:
+                    # Told below: what the closing raises would hide it.
+                    failure = error
+                finished = True
+        except* anyio.BrokenResourceError:
+            # This SDK's SSE reader stumbles over an event that comes while it is closing.
+            if not finished:
+                raise
+    if failure:
+        raise failure

@@ -156,14 +156,14 @@ def streamable(server: Server):
 
 
 def sse(server: Server) -> Starlette:
-    transport = SseServerTransport("/message")
+    transport = SseServerTransport("/message/")
 
     async def connect(request) -> Response:
         async with transport.connect_sse(request.scope, request.receive, request._send) as (reads, writes):
             await server.run(reads, writes, server.create_initialization_options(LEGACY_NEWS))
         return Response()
 
-    return Starlette(routes=[Route("/sse", connect), Mount("/message", app=transport.handle_post_message)])
+    return Starlette(routes=[Route("/sse", connect), Mount("/message/", app=transport.handle_post_message)])
 
 
 async def over_http(app, port: int, path: str) -> None:
