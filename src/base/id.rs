@@ -19,36 +19,49 @@ impl fmt::Debug for ShardId {
 }
 
 /// A live connection, exchange or child. Carries its shard, so that a send to another shard's link
-/// becomes mail; carries a generation, so that a late event of a closed link finds nothing.
+/// becomes mail; carries a generation, so that a late event of a closed link finds nothing. A busy
+/// HTTP connection has a million exchanges in seconds, each a generation of its slot: 32 bits, so that
+/// an answer that comes late by mail still names nobody.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId {
-    shard: ShardId,
-    generation: u16,
-    slot: u32,
+    /// The shard above [`LinkId::SLOT_BITS`] bits of the slot.
+    place: u32,
+    generation: u32,
 }
 
 impl LinkId {
-    pub const fn new(shard: ShardId, slot: u32, generation: u16) -> Self {
-        Self { shard, generation, slot }
+    const SLOT_BITS: u32 = 22;
+    /// Slots a shard's table may have: more than a process may have descriptors.
+    pub const SLOTS_MAX: u32 = 1 << Self::SLOT_BITS;
+
+    /// Panics on a shard or a slot that is out of range: the tables that give them out are bounded.
+    pub const fn new(shard: ShardId, slot: u32, generation: u32) -> Self {
+        assert!(shard.0 <= ShardId::MAX && slot < Self::SLOTS_MAX);
+        Self { place: (shard.0 as u32) << Self::SLOT_BITS | slot, generation }
     }
 
     pub const fn shard(self) -> ShardId {
-        self.shard
+        ShardId((self.place >> Self::SLOT_BITS) as u16)
     }
 
     /// The place in the owning shard's link table.
     pub const fn slot(self) -> u32 {
-        self.slot
+        self.place & (Self::SLOTS_MAX - 1)
     }
 
-    pub const fn generation(self) -> u16 {
+    pub const fn generation(self) -> u32 {
         self.generation
+    }
+
+    /// All of it, for a seal or a hash.
+    pub const fn to_bits(self) -> u64 {
+        (self.place as u64) << 32 | self.generation as u64
     }
 }
 
 impl fmt::Debug for LinkId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "link{}.{}.{}", self.shard.0, self.slot, self.generation)
+        write!(f, "link{}.{}.{}", self.shard().0, self.slot(), self.generation)
     }
 }
 

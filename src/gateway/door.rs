@@ -156,24 +156,59 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mail {
     /// A frame for the shared lane of `upstream`, which the receiver owns.
-    ToUpstream { upstream: usize, frame: Box<[u8]> },
+    ToUpstream {
+        upstream: usize,
+        frame: Box<[u8]>,
+    },
     /// A frame that the shared lane of `upstream` received for a flight of the receiver's, or for all.
-    FromUpstream { upstream: usize, frame: Box<[u8]> },
+    FromUpstream {
+        upstream: usize,
+        frame: Box<[u8]>,
+    },
     /// The shared lane of `upstream` is ready: what it said of itself.
-    UpstreamReady { upstream: usize, identity: Box<super::upstream::Identity> },
+    UpstreamReady {
+        upstream: usize,
+        identity: Box<super::upstream::Identity>,
+    },
     /// The shared lane of `upstream` is gone: its flights are lost.
-    UpstreamDown { upstream: usize, why: String, retry_ms: u64 },
+    UpstreamDown {
+        upstream: usize,
+        why: String,
+        retry_ms: u64,
+    },
     /// An exchange of the sender's shard about something that lives at the receiver's.
-    Exchange { link: LinkId, carried: Box<Carried> },
+    Exchange {
+        link: LinkId,
+        carried: Box<Carried>,
+    },
     /// The client of an exchange that was mailed has gone.
-    Gone { link: LinkId },
+    Gone {
+        link: LinkId,
+    },
     /// The effects of the same names, on a link of the receiver's shard.
-    Send { link: LinkId, bytes: Box<[u8]> },
-    Respond { link: LinkId, status: u16, headers: HeaderPairs, bytes: Box<[u8]> },
-    Stream { link: LinkId, headers: HeaderPairs },
-    Close { link: LinkId, why: &'static str },
+    Send {
+        link: LinkId,
+        bytes: Box<[u8]>,
+    },
+    Respond {
+        link: LinkId,
+        status: u16,
+        headers: HeaderPairs,
+        bytes: Box<[u8]>,
+    },
+    Stream {
+        link: LinkId,
+        headers: HeaderPairs,
+    },
+    Close {
+        link: LinkId,
+        why: &'static str,
+    },
     /// The receiver's sender wants these kinds of news from the shared lane (see `subscribe`).
-    Want { upstream: usize, uris: Vec<String> },
+    Want {
+        upstream: usize,
+        uris: Vec<String>,
+    },
 }
 
 /// Where effects are collected. Kept by the shard and used again for each batch of events.

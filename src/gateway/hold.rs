@@ -283,12 +283,8 @@ impl State {
 }
 
 /// Whose state it is: the link stands for the principal where there is no other.
-fn context(link: LinkId) -> [u8; 8] {
-    let mut context = [0; 8];
-    context[..2].copy_from_slice(&link.shard().0.to_le_bytes());
-    context[2..4].copy_from_slice(&link.generation().to_le_bytes());
-    context[4..].copy_from_slice(&link.slot().to_le_bytes());
-    context
+const fn context(link: LinkId) -> [u8; 8] {
+    link.to_bits().to_le_bytes()
 }
 
 /// A digest (FNV-1a) of what a retry must repeat: the method and the parameters but those that only a

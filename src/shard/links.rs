@@ -122,7 +122,7 @@ impl Link {
 }
 
 struct Slot {
-    generation: u16,
+    generation: u32,
     link: Option<Link>,
 }
 

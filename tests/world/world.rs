@@ -24,7 +24,7 @@ pub struct Shard {
     /// When a tick is on its way already.
     tick_at: Option<u64>,
     /// Slots of links that are free, each with its next generation; and the first never used.
-    free: Vec<(u32, u16)>,
+    free: Vec<(u32, u32)>,
     slots: u32,
     pub drained: u32,
     pub drain_began: Option<u64>,
