@@ -9,6 +9,7 @@ mod core;
 pub mod cores;
 mod domain;
 mod errand;
+pub mod front;
 mod heart;
 mod inbox;
 mod links;
