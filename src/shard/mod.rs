@@ -9,7 +9,6 @@ mod core;
 pub mod cores;
 mod domain;
 mod errand;
-pub mod front;
 mod heart;
 mod inbox;
 mod links;
