@@ -83,6 +83,7 @@ fn to(driver: DriverChoice, target: Target) -> ServerConfig {
         target,
         era: EraPin::Auto,
         share: Share::Auto,
+        warm: false,
     };
     let quick = Duration::from_millis(50);
     ServerConfig {

@@ -312,6 +312,7 @@ impl Suite {
         let listen = tcp.to_string().trim_start_matches("tcp://").to_owned();
         let mut environment = vec![
             ("RINGGATE_TCP__LISTEN".to_owned(), OsString::from(listen)),
+            ("RINGGATE_HTTP__LISTEN".to_owned(), OsString::from("off")),
             ("RINGGATE_UNIX__LISTEN".to_owned(), unix.clone().into_os_string()),
             // Idle connections and busy ones beside them, all on one shard: more than its default lets in.
             (

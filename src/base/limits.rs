@@ -42,14 +42,22 @@ pub struct Limits {
     pub request: Duration,
     /// How long a person may take over a form before the call that asked is given up.
     pub form: Duration,
+    /// How long a legacy server's first question waits for others of the same call, so that a modern
+    /// client is asked once: longer than a burst takes to arrive, shorter than anybody notices.
+    pub ask_gather: Duration,
     /// How long a verdict "legacy" is believed before a restart probes again.
     pub verdict: Duration,
     /// How long a link may stay blocked before it is closed.
     pub blocked: Duration,
     /// How long flights may go on once a drain has begun.
     pub drain: Duration,
-    /// How long a connection of a client's own stays when that client has gone quiet.
+    /// How long a connection that was a client's own waits for another that needs the same.
     pub lane_idle: Duration,
+    /// How long a session over HTTP lives unused.
+    pub session_idle: Duration,
+    /// How often a quiet event stream says that it lives, and how long a POST waits before it becomes one:
+    /// what all SDKs do, and less than proxies wait.
+    pub sse_beat: Duration,
 }
 
 impl Limits {
@@ -71,10 +79,13 @@ impl Limits {
         probe: Duration::from_secs(10),
         request: Duration::from_secs(30),
         form: Duration::from_mins(10),
+        ask_gather: Duration::from_millis(20),
         verdict: Duration::from_mins(10),
         blocked: Duration::from_secs(5),
         drain: Duration::from_secs(30),
         lane_idle: Duration::from_mins(5),
+        session_idle: Duration::from_hours(1),
+        sse_beat: Duration::from_secs(15),
     };
 }
 

@@ -77,6 +77,11 @@ impl<T> Wheel<T> {
         self.timers.remove(key).map(|timer| timer.value)
     }
 
+    /// Whether [`Wheel::expire`] was called for `now` or later already: then nothing is due.
+    pub const fn has_seen(&self, now: Moment) -> bool {
+        now.as_millis() <= self.now_ms
+    }
+
     /// When to call [`Wheel::expire`] next: exact for near deadlines, never late for far ones.
     pub fn next_deadline(&self) -> Option<Moment> {
         let mut soonest: Option<u64> = None;

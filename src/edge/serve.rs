@@ -72,6 +72,7 @@ fn plan(config: &Config, is_stdio: bool) -> ServerConfig {
     // A gateway that belongs to one client takes no others.
     if !is_stdio {
         listens.extend(config.tcp.map(Listen::Tcp));
+        listens.extend(config.http.as_ref().map(|http| Listen::Http(http.listen)));
         listens.extend(
             config
                 .unix
@@ -93,6 +94,7 @@ fn plan(config: &Config, is_stdio: bool) -> ServerConfig {
         },
         ring_entries: config.shards.ring_entries,
         limits: Arc::new(config.limits.clone()),
+        front: Arc::new(config.http.as_ref().map(|http| http.front.clone()).unwrap_or_default()),
         upstreams: config.upstreams.iter().cloned().collect(),
         ..ServerConfig::default()
     }

@@ -55,13 +55,50 @@ pub fn open(out: &mut Vec<u8>, id: &str) {
     out.extend_from_slice(b",\"result\":");
 }
 
+/// Appends the beginning of an answer whose result the built-in upstream appends next, up to
+/// [`close_in`]; gives the place of that result.
+///
+/// What 2026-07-28 wants in a result stands before it, as an object that lacks its end: the built-in
+/// upstream's own object becomes the rest of it, where it was written, without a copy and a walk.
+#[inline]
+pub fn open_in(out: &mut Vec<u8>, id: &str, era: Era, method: Method) -> usize {
+    open(out, id);
+    if era == Era::Modern {
+        out.push(b'{');
+        let is_cacheable = method.is_cacheable();
+        out.extend_from_slice(if is_cacheable { MODERN_CACHEABLE } else { MODERN }.as_bytes());
+    }
+    out.len()
+}
+
+/// Ends what [`open_in`] began; the object at `at` is an object of the built-in upstream, which has
+/// none of the members that are ours to add.
+#[inline]
+pub fn close_in(out: &mut Vec<u8>, at: usize, era: Era) {
+    debug_assert!(
+        Json::from_bytes(out.get(at..).unwrap_or_default()).is_ok_and(|result| {
+            result.is_object()
+                && !result.members().any(|m| matches!(m.key, "resultType" | "ttlMs" | "cacheScope"))
+        }),
+        "a result without the members that the gateway adds"
+    );
+    if era == Era::Modern {
+        let inside = out.get(at..).unwrap_or_default().iter().skip(1);
+        let is_empty = inside.copied().find(|byte| !byte.is_ascii_whitespace()) == Some(b'}');
+        if let Some(bracket) = out.get_mut(at) {
+            *bracket = if is_empty { b' ' } else { b',' };
+        }
+    }
+    out.push(b'}');
+}
+
 fn edit<'t>(result: Json<'t>, translation: &Translation<'_>) -> Splice<'t> {
     let mut splice = Splice::of(result.text());
     match (translation.from, translation.to) {
         (Era::Legacy, Era::Modern) => {
             let members = modern_members(result, translation.method);
             if !members.is_empty() {
-                splice.insert_member(result, &members);
+                splice.insert_member(result, members);
             }
         }
         (Era::Modern, Era::Legacy) => splice.remove_members(result, &["resultType"]),
@@ -73,6 +110,9 @@ fn edit<'t>(result: Json<'t>, translation: &Translation<'_>) -> Splice<'t> {
     }
     splice
 }
+
+const MODERN: &str = r#""resultType":"complete""#;
+const MODERN_CACHEABLE: &str = r#""resultType":"complete","ttlMs":0,"cacheScope":"private""#;
 
 /// What 2026-07-28 wants in every result (`resultType`) and in cacheable ones, as far as a legacy
 /// server's result lacks it. Nothing it said may be stored: it never said for how long.
@@ -87,10 +127,8 @@ pub fn modern_members(result: Json<'_>, method: Method) -> Cow<'static, str> {
         }
     }
     match (kind, ttl, scope) {
-        (true, true, true) => {
-            Cow::Borrowed(r#""resultType":"complete","ttlMs":0,"cacheScope":"private""#)
-        }
-        (true, false, false) => Cow::Borrowed(r#""resultType":"complete""#),
+        (true, true, true) => Cow::Borrowed(MODERN_CACHEABLE),
+        (true, false, false) => Cow::Borrowed(MODERN),
         _ => {
             let parts = [
                 (kind, r#""resultType":"complete""#),
@@ -176,6 +214,7 @@ mod tests {
                 target: Target::Builtin { folder: None },
                 era: EraPin::Auto,
                 share: Share::Auto,
+                warm: false,
             }],
             separator: "__".to_owned(),
             ..Settings::default()
@@ -219,6 +258,26 @@ mod tests {
             "",
         );
         assert!(legacy.contains(r#""result":{"content":[]}"#), "{legacy}");
+    }
+
+    #[test]
+    fn a_result_written_in_place_is_the_one_that_a_translation_writes() {
+        for text in ["{}", "{ }", r#"{"content":[]}"#, r#"{ "tools" : [{}] }"#] {
+            for (method, to) in [
+                (Method::ToolsCall, Era::Legacy),
+                (Method::ToolsCall, Era::Modern),
+                (Method::ToolsList, Era::Modern),
+            ] {
+                let mut out = b"before".to_vec();
+                let at = open_in(&mut out, "\"x\"", to, method);
+                out.extend_from_slice(text.as_bytes());
+                close_in(&mut out, at, to);
+                let written: serde_json::Value = serde_json::from_slice(&out[6..]).unwrap();
+                let translated = result(text, method, Era::Legacy, to, "");
+                let translated: serde_json::Value = serde_json::from_str(&translated).unwrap();
+                assert_eq!(written, translated, "{text}");
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use super::Gateway;
 use super::client::ClientKey;
 use super::door::Effects;
+use super::exchange::ExchangeKey;
 use super::flight::{FlightKey, Stage};
 use super::lane::{LaneKey, Role};
 use crate::base::{Key, Now};
@@ -126,9 +127,12 @@ impl Gateway {
         params: Json<'_>,
         out: &mut Effects,
     ) {
-        let Some(link) = self.clients.get(client).map(|client| client.link) else { return };
+        if self.clients.get(client).is_none() {
+            return;
+        }
+        let exchange = self.exchange_to_ask_on(client, &origin);
         let key = self.asks.insert(Ask { client, origin });
-        out.send(link, |out| {
+        self.exchanges.tell(&self.clients, client, exchange, out, |out| {
             out.extend_from_slice(
                 format!(
                     "{{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"{}\",\"params\":",
@@ -141,6 +145,20 @@ impl Gateway {
             out.push(b'}');
         });
         self.hear_answer(client, out);
+    }
+
+    /// The exchange whose request a question belongs to. A legacy upstream does not say which; of those
+    /// that its lane has under way any will do, and the client hears it.
+    fn exchange_to_ask_on(&self, client: ClientKey, origin: &Origin) -> Option<ExchangeKey> {
+        match origin {
+            Origin::Flight { flight, .. } => self.flights.get(*flight)?.exchange(),
+            Origin::Lane { lane, .. } => {
+                let flights = self.clients.get(client)?.flights.iter();
+                flights
+                    .filter_map(|&key| self.flights.get(key))
+                    .find_map(|flight| flight.exchange().filter(|_| flight.lane == Some(*lane)))
+            }
+        }
     }
 
     /// A legacy client has answered a question.
@@ -269,7 +287,7 @@ impl Gateway {
     fn withdraw(&mut self, key: AskKey, out: &mut Effects) {
         let Some(ask) = self.asks.remove(key) else { return };
         if let Some(client) = self.clients.get(ask.client) {
-            out.send(client.link, |out| {
+            self.exchanges.tell_client(client, out, |out| {
                 let text = format!(
                     "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{}}}}}",
                     key.to_bits()

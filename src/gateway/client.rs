@@ -1,18 +1,47 @@
-//! Clients: a link that asks, and the session that a legacy client has on it. Owns what is known of
-//! the client; what it asked for is in `flight`.
+//! Clients: who asks, how they are reached, and the session that a legacy client has. Owns what is known
+//! of the client; what it asked for is in `flight`.
+
+use std::collections::VecDeque;
 
 use super::door::Transport;
+use super::exchange::ExchangeKey;
 use super::flight::FlightKey;
 use super::lane::LaneKey;
-use crate::base::{Key, LinkId};
+use crate::base::{Key, LinkId, Moment};
 use crate::mcp::{Askable, LogLevel, Version};
 
 pub type ClientKey = Key<Client>;
 
-/// One client link.
+/// How a client is told what answers nothing.
+#[derive(Debug)]
+pub enum Front {
+    /// A byte stream or WebSocket: as frames on this link.
+    Link(LinkId),
+    /// One modern POST, which is all there is of this client, but for calls of its that are held.
+    Exchange(ExchangeKey),
+    /// A session of Streamable HTTP.
+    Session(Box<HttpSession>),
+    /// A client of HTTP+SSE (2024-11-05): its stream is its session.
+    Sse(Box<HttpSession>),
+}
+
+/// What a session over Streamable HTTP has besides.
+#[derive(Debug)]
+pub struct HttpSession {
+    /// Its `Mcp-Session-Id`.
+    pub id: Box<str>,
+    /// Its GET stream.
+    pub stream: ExchangeKey,
+    /// When it was last heard from.
+    pub seen: Moment,
+    /// Streams of POSTs that are over and can be resumed, oldest first.
+    pub kept: VecDeque<ExchangeKey>,
+}
+
+/// One client.
 #[derive(Debug)]
 pub struct Client {
-    pub link: LinkId,
+    pub front: Front,
     pub transport: Transport,
     /// From `initialize` on; a modern client never has one.
     pub session: Option<Box<Session>>,
@@ -74,15 +103,23 @@ pub struct Watched {
 }
 
 impl Client {
-    pub const fn new(link: LinkId, transport: Transport) -> Self {
+    pub const fn new(front: Front, transport: Transport) -> Self {
         Self {
-            link,
+            front,
             transport,
             session: None,
             flights: Vec::new(),
             lanes: Vec::new(),
             listens: Vec::new(),
             paused: false,
+        }
+    }
+
+    /// The link that is the client, where one is.
+    pub const fn link(&self) -> Option<LinkId> {
+        match self.front {
+            Front::Link(link) => Some(link),
+            _ => None,
         }
     }
 

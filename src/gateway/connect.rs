@@ -39,6 +39,9 @@ impl Gateway {
                 let lane = Lane::new(index, Role::Remote(upstream.home));
                 upstream.shared = Some(self.lanes.insert(lane));
             }
+            if self.settings.upstreams[index].warm {
+                self.start_spare(now, index, out);
+            }
         }
     }
 
@@ -71,7 +74,7 @@ impl Gateway {
         self.dial(now, lane, out)
     }
 
-    fn dial(&mut self, now: Now, lane: Lane, out: &mut Effects) -> LaneKey {
+    pub(super) fn dial(&mut self, now: Now, lane: Lane, out: &mut Effects) -> LaneKey {
         let upstream = lane.upstream;
         let wait = self.settings.limits.connect;
         let wheel = &mut self.wheel;
@@ -93,6 +96,17 @@ impl Gateway {
         lane.link = Some(link);
         if self.drain.is_done() {
             return self.drop_lane(key, "the gateway has drained", out);
+        }
+        if lane.role == Role::Spare {
+            if let Some(alarm) = lane.alarm.take() {
+                self.wheel.cancel(alarm);
+            }
+            if !self.settings.upstreams[lane.upstream].warm {
+                let idle = self.settings.limits.lane_idle;
+                lane.alarm = Some(self.wheel.set(now.at, idle, Alarm::Parked(key)));
+            }
+            self.links.put(link, Peer::Lane(key));
+            return;
         }
         let index = lane.upstream;
         // A lane of a client's own was dialled for an era; the verdict may be in doubt since.
@@ -120,7 +134,7 @@ impl Gateway {
     }
 
     /// Shakes hands, in the legacy way.
-    fn initialize(&mut self, _now: Now, key: LaneKey, out: &mut Effects) {
+    pub(super) fn initialize(&mut self, _now: Now, key: LaneKey, out: &mut Effects) {
         let Some(lane) = self.lanes.get_mut(key) else { return };
         lane.phase = Phase::Initializing;
         let params = match &lane.hello {
@@ -250,7 +264,8 @@ impl Gateway {
                     self.wheel.set(now.at, STEADY, Alarm::Listen(key));
                 }
             }
-            (Errand::Tell | Errand::Listen, _) => {}
+            (Errand::Tools, Ok(result)) => self.tools_learnt(key, result, out),
+            (Errand::Tell | Errand::Listen | Errand::Tools, _) => {}
         }
     }
 
@@ -313,6 +328,7 @@ impl Gateway {
         }
         self.watch(key, out);
         self.launch_queue(now, key, out);
+        self.learn_tools(key, None, out);
     }
 
     /// An upstream answers, over this shard's lane or another's.
@@ -330,6 +346,11 @@ impl Gateway {
         }
         if is_back {
             self.lists_changed(index, features, out);
+        }
+        match (self.upstreams[index].era(), self.upstreams[index].spare) {
+            (Some(Era::Modern), Some(spare)) => self.parked_due(spare, out),
+            _ if self.settings.upstreams[index].warm => self.start_spare(now, index, out),
+            _ => {}
         }
     }
 
@@ -364,7 +385,7 @@ impl Gateway {
             self.links.take(link);
             out.push(Effect::Close { link, why });
         }
-        if matches!(lane.role, Role::Own(_)) {
+        if matches!(lane.role, Role::Own(_) | Role::Parked | Role::Spare) {
             let upstream = &mut self.upstreams[lane.upstream];
             upstream.own_lanes = upstream.own_lanes.saturating_sub(1);
         }
@@ -442,6 +463,12 @@ impl Gateway {
                 } else {
                     self.wheel.set(now.at, retry, Alarm::Redial(index));
                 }
+            }
+            Role::Parked | Role::Spare => {
+                let upstream = &mut self.upstreams[index];
+                upstream.own_lanes = upstream.own_lanes.saturating_sub(1);
+                upstream.parked.retain(|&parked| parked != key);
+                upstream.spare.take_if(|spare| *spare == key);
             }
             Role::Remote(_) => {}
         }
@@ -551,12 +578,26 @@ impl Gateway {
                 out.send_raw(link, &bytes);
             }
             Mail::Respond { link, status, headers, bytes } => {
+                self.links.take(link);
                 let bytes = out.put(&bytes);
                 out.push(Effect::Respond { link, status, headers, bytes });
             }
             Mail::Stream { link, headers } => out.push(Effect::Stream { link, headers }),
-            Mail::Close { link, why } => out.push(Effect::Close { link, why }),
-            Mail::Exchange { .. } | Mail::Gone { .. } => {}
+            Mail::Close { link, why } => {
+                self.links.take(link);
+                out.push(Effect::Close { link, why });
+            }
+            Mail::Mirrors { upstream, mirrors } => {
+                if let Some(upstream) = self.upstreams.get_mut(upstream) {
+                    upstream.mirrors = mirrors;
+                }
+            }
+            Mail::Exchange { link, carried } => self.carried(now, link, &carried, out),
+            Mail::Gone { link } => {
+                if let Some(key) = self.foreign.remove(&link) {
+                    self.exchange_broke(now, key, out);
+                }
+            }
             Mail::Want { upstream, uris } => self.remote_want(from, upstream, uris, out),
         }
     }

@@ -204,6 +204,11 @@ pub enum Mail {
         link: LinkId,
         why: &'static str,
     },
+    /// What calls to the tools of `upstream` mirror in headers.
+    Mirrors {
+        upstream: usize,
+        mirrors: super::mirror::Mirrors,
+    },
     /// The receiver's sender wants these kinds of news from the shared lane (see `subscribe`).
     Want {
         upstream: usize,
@@ -246,8 +251,8 @@ impl Effects {
 
     /// Sends bytes that are framed already.
     pub fn send_raw(&mut self, link: LinkId, bytes: &[u8]) {
-        let bytes = self.put(bytes);
-        self.push(Effect::Send { link, bytes });
+        let start = self.put(bytes).start;
+        self.sent(link, start);
     }
 
     /// Sends one frame: what `write` appends, and a newline.
@@ -255,7 +260,19 @@ impl Effects {
     pub fn send(&mut self, link: LinkId, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         write(&mut self.bytes);
+        self.send_from(link, start);
+    }
+
+    /// Sends what was appended to [`Effects::bytes`] from `start` on as one frame, with a newline.
+    #[inline]
+    pub fn send_from(&mut self, link: LinkId, start: usize) {
         self.bytes.push(b'\n');
+        self.sent(link, start);
+    }
+
+    /// Sends what has been appended since `start`.
+    #[inline]
+    pub fn sent(&mut self, link: LinkId, start: usize) {
         let end = self.bytes.len();
         if let Some(Effect::Send { link: last, bytes }) = self.list.last_mut()
             && *last == link

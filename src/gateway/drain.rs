@@ -1,6 +1,7 @@
 //! Draining: no new clients, what is in flight finishes, listen streams end in good order, and then
 //! everything is closed. Begun once; ends in [`Report::Drained`].
 
+use super::client::Front;
 use super::door::{Effect, Effects};
 use super::report::Report;
 use super::timer::Alarm;
@@ -34,10 +35,14 @@ impl Gateway {
         self.wheel.set(now.at, self.settings.limits.drain, Alarm::Drained);
         for key in self.clients.keys() {
             let Some(client) = self.clients.get_mut(key) else { continue };
-            let (link, listens) = (client.link, std::mem::take(&mut client.listens));
+            let listens = std::mem::take(&mut client.listens);
+            let exchange = match client.front {
+                Front::Exchange(exchange) => Some(exchange),
+                _ => None,
+            };
             for listen in listens {
                 // A stream that the server ends has a result (2026-07-28 "Subscriptions").
-                out.send(link, |out| {
+                self.exchanges.reply(&self.clients, key, exchange, out, |out| {
                     answer::open(out, &listen.id);
                     let text = format!(
                         "{{\"resultType\":\"complete\",\"_meta\":{{\"{}\":{}}}}}}}",
@@ -66,9 +71,10 @@ impl Gateway {
             return;
         }
         self.drain.done = true;
-        let clients = self.clients.iter().map(|(_, client)| client.link);
+        let clients = self.clients.iter().filter_map(|(_, client)| client.link());
+        let streams = self.exchanges.links();
         let lanes = self.lanes.iter().filter_map(|(_, lane)| lane.link);
-        for link in clients.chain(lanes) {
+        for link in clients.chain(streams).chain(lanes) {
             out.push(Effect::Close { link, why: "the gateway is draining" });
         }
         out.report(Report::Drained);

@@ -11,8 +11,8 @@
 //!   any of them ─▶ closed: answered, failed, cancelled or timed out; exactly one answer leaves
 //! ```
 
-use super::batch::BatchKey;
 use super::client::ClientKey;
+use super::exchange::ExchangeKey;
 use super::gather::GatherKey;
 use super::lane::LaneKey;
 use super::timer::AlarmKey;
@@ -53,7 +53,7 @@ pub enum Asker {
         client: ClientKey,
         id: Box<str>,
         era: Era,
-        batch: Option<BatchKey>,
+        exchange: Option<ExchangeKey>,
     },
     /// One part of a merged list.
     Gather {
@@ -75,6 +75,8 @@ pub enum Errand {
     Tell,
     /// The listen stream of a modern upstream.
     Listen,
+    /// A page of its tools.
+    Tools,
 }
 
 /// Where a flight stands; see the module's drawing.
@@ -94,6 +96,8 @@ pub const HELD_PROGRESS_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub struct Held {
     pub asks: Vec<HeldAsk>,
+    /// The client has been answered; until then further questions join the first.
+    pub is_told: bool,
     /// The upstream has not got the call yet: it asked before, and is answered first.
     pub unsent: bool,
     /// Progress that the upstream reported meanwhile: `params` texts, at most [`HELD_PROGRESS_MAX`].
@@ -143,6 +147,14 @@ impl Flight {
         match &self.asker {
             Asker::Client { client, .. } | Asker::Gather { client, .. } => Some(*client),
             Asker::Own(_) => None,
+        }
+    }
+
+    /// The exchange that its answer goes into, where it does not simply leave on the client's link.
+    pub const fn exchange(&self) -> Option<ExchangeKey> {
+        match &self.asker {
+            Asker::Client { exchange, .. } => *exchange,
+            _ => None,
         }
     }
 

@@ -1,9 +1,9 @@
 //! Requests to upstreams: a flight is opened, finds its lane, is sent, and ends with one answer,
 //! whichever way it ends. Who may ask for what was decided before.
 
-use super::batch::{self, BatchKey};
-use super::client::{ClientKey, OwnLane};
+use super::client::{ClientKey, Front, OwnLane};
 use super::door::{Effect, Effects};
+use super::exchange::ExchangeKey;
 use super::flight::{Asker, Flight, FlightKey, Retry, Stage, wire_id};
 use super::lane::{Hello, LaneKey};
 use super::settings::Share;
@@ -106,7 +106,7 @@ impl Gateway {
     ) {
         let Some(flight) = self.flights.get(key) else { return };
         let upstream = flight.upstream;
-        match self.choose(now, client, upstream, parsed, out) {
+        match self.choose(now, client, upstream, flight.method, parsed, out) {
             Choice::Send(lane) => self.send(now, key, lane, params, parsed, out),
             Choice::Queue(lane) => {
                 self.keep_params(key, params);
@@ -151,6 +151,7 @@ impl Gateway {
         now: Now,
         client: ClientKey,
         index: usize,
+        method: Method,
         parsed: &Params<'_>,
         out: &mut Effects,
     ) -> Choice {
@@ -161,7 +162,7 @@ impl Gateway {
                 _ => Choice::Wait,
             };
         };
-        if let Some(own) = self.needs_own(client, index, era, parsed) {
+        if let Some(own) = self.needs_own(client, index, era, method, parsed) {
             return self.own_lane(now, client, index, own, out);
         }
         match (&upstream.status, upstream.shared) {
@@ -185,13 +186,19 @@ impl Gateway {
         client: ClientKey,
         index: usize,
         era: Era,
+        method: Method,
         parsed: &Params<'_>,
     ) -> Option<Hello> {
         let spec = &self.settings.upstreams[index];
         if spec.share == Share::Always || self.upstreams[index].is_builtin {
             return None;
         }
-        let session = self.clients.get(client)?.session.as_deref();
+        let client = self.clients.get(client)?;
+        // A client of one exchange would leave the connection with it; only a call is worth one.
+        if matches!(client.front, Front::Exchange(_)) && !method.may_ask() {
+            return None;
+        }
+        let session = client.session.as_deref();
         let (asker, askable, level, version, capabilities, info): Said<'_> = match session {
             Some(session) if !parsed.meta.is_modern() => (
                 Era::Legacy,
@@ -251,7 +258,14 @@ impl Gateway {
                 _ => Choice::Queue(key),
             };
         }
-        if self.upstreams[index].own_lanes >= self.settings.limits.lanes_max {
+        let parked = self.parked_lane(client, index, &hello);
+        if parked.is_none() && self.upstreams[index].own_lanes >= self.settings.limits.lanes_max {
+            // One that waits for who needs something else makes room.
+            if let Some(&oldest) = self.upstreams[index].parked.first() {
+                self.parked_due(oldest, out);
+            }
+        }
+        if parked.is_none() && self.upstreams[index].own_lanes >= self.settings.limits.lanes_max {
             return Choice::Unavailable(format!(
                 "upstream {} has as many connections of clients' own as the limit lanes_max allows; \
                  raise it, or set share = \"always\"",
@@ -259,9 +273,15 @@ impl Gateway {
             ));
         }
         let capabilities = hello.capabilities.clone();
-        let lane = self.dial_own(now, index, client, hello, out);
+        let lane = match parked {
+            Some(lane) => lane,
+            None => self.fresh_lane(now, index, client, hello, out),
+        };
         if let Some(client) = self.clients.get_mut(client) {
             client.lanes.push(OwnLane { upstream: index, capabilities, lane });
+        }
+        if self.lanes.get(lane).is_some_and(super::lane::Lane::is_ready) {
+            return Choice::Send(lane);
         }
         Choice::Queue(lane)
     }
@@ -357,12 +377,7 @@ impl Gateway {
             renamed: renamed.as_deref(),
             retry: retry.as_deref().map(|retry| (&*retry.answers, retry.state.as_deref())),
         };
-        let mut bytes = std::mem::take(&mut self.scratch);
-        bytes.clear();
-        request::write(&mut bytes, &translation, params, parsed);
-        self.frame_for(lane, out, |out| out.extend_from_slice(&bytes));
-        self.scratch = bytes;
-        self.scratch.clear();
+        self.frame_for(lane, out, |out| request::write(out, &translation, params, parsed));
     }
 
     /// What the upstream itself calls the thing, where that differs.
@@ -448,7 +463,15 @@ impl Gateway {
                 && client.flights.len() * 2 <= self.settings.limits.flights_per_link_max
             {
                 client.paused = false;
-                out.push(Effect::Resume { link: client.link });
+                if let Some(link) = client.link() {
+                    out.push(Effect::Resume { link });
+                }
+            }
+            if client.flights.is_empty()
+                && let Front::Exchange(exchange) = client.front
+                && self.exchanges.get(exchange).is_none()
+            {
+                self.exchanges.left_behind.push(client_key);
             }
         }
         Some(flight)
@@ -489,7 +512,9 @@ impl Gateway {
         {
             return;
         }
-        out.push(Effect::Pause { link: client.link });
+        // An exchange is one request; how many there are at once its connection bounds.
+        let Some(link) = client.link() else { return };
+        out.push(Effect::Pause { link });
         if let Some(client) = self.clients.get_mut(key) {
             client.paused = true;
         }
@@ -499,8 +524,9 @@ impl Gateway {
     pub(super) fn hear_answer(&mut self, client: ClientKey, out: &mut Effects) {
         if let Some(client) = self.clients.get_mut(client)
             && std::mem::take(&mut client.paused)
+            && let Some(link) = client.link()
         {
-            out.push(Effect::Resume { link: client.link });
+            out.push(Effect::Resume { link });
         }
     }
 
@@ -509,14 +535,14 @@ impl Gateway {
         self.withdraw_questions(key, out);
         let Some(flight) = self.close(key, out) else { return };
         match flight.asker {
-            Asker::Client { client, id, batch, era: _ } => {
+            Asker::Client { client, id, exchange, era: _ } => {
                 // A held call has been answered; its retry will find nothing and be told so.
-                if !matches!(flight.stage, Stage::Held(_)) {
+                if !matches!(&flight.stage, Stage::Held(held) if held.is_told) {
                     let data = self.fault_data(code, flight.upstream);
                     self.reply_error(
                         client,
                         &id,
-                        batch,
+                        exchange,
                         code.number(),
                         message,
                         data.as_deref(),
@@ -563,13 +589,14 @@ impl Gateway {
         &mut self,
         client: ClientKey,
         id: &str,
-        batch: Option<BatchKey>,
+        exchange: Option<ExchangeKey>,
         code: i32,
         message: &str,
         data: Option<&str>,
         out: &mut Effects,
     ) {
-        batch::reply(&self.clients, &mut self.batches, client, batch, out, |out| {
+        self.exchanges.note_error(exchange, code, false);
+        self.exchanges.reply(&self.clients, client, exchange, out, |out| {
             error::write(out, id, code, message, data);
         });
     }
@@ -581,6 +608,7 @@ impl Gateway {
         let limits = &self.settings.limits;
         match &flight.stage {
             Stage::Stepping { .. } => self.step(now, key, None, out),
+            Stage::Held(held) if !held.is_told => self.say_input_required(now, key, out),
             Stage::Held(_) => {
                 self.cancel_upstream(
                     key,
@@ -636,8 +664,8 @@ impl Gateway {
         self.cancel_upstream(key, reason, out);
         self.withdraw_questions(key, out);
         let Some(flight) = self.close(key, out) else { return };
-        if let Asker::Client { batch, .. } = flight.asker {
-            batch::settle(&self.clients, &mut self.batches, batch, out);
+        if let Asker::Client { exchange, .. } = flight.asker {
+            self.exchanges.settle(&self.clients, exchange, out);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Lists that are merged from several upstreams: every page of each, in the order of the
 //! configuration, names prefixed. One dead upstream never hides the others.
 
-use super::batch::{self, BatchKey};
 use super::client::ClientKey;
 use super::door::Effects;
+use super::exchange::ExchangeKey;
 use super::flight::Asker;
 use super::inbound::Asked;
 use super::lane::LaneKey;
@@ -19,7 +19,7 @@ pub type GatherKey = Key<Gather>;
 pub struct Gather {
     client: ClientKey,
     id: Box<str>,
-    batch: Option<BatchKey>,
+    exchange: Option<ExchangeKey>,
     era: Era,
     method: Method,
     /// The client's `params`, for further pages.
@@ -57,7 +57,7 @@ impl Gateway {
         let gather = self.gathers.insert(Gather {
             client: asked.client,
             id: asked.id.into(),
-            batch: asked.batch,
+            exchange: asked.exchange,
             era: asked.version.era(),
             method: asked.method,
             params: asked.params.text().into(),
@@ -111,7 +111,7 @@ impl Gateway {
         let params = gather.params.clone();
         let Ok(json) = Json::parse(&params) else { return };
         let mut splice = Splice::of(json.text());
-        splice.insert_member(json, &format!("\"cursor\":{}", cursor.text()));
+        splice.insert_member(json, format!("\"cursor\":{}", cursor.text()));
         let mut next = Vec::new();
         splice.write(&mut next);
         let (method, client) = (gather.method, gather.client);
@@ -206,14 +206,14 @@ impl Gateway {
             return self.reply_error(
                 gather.client,
                 &gather.id,
-                gather.batch,
+                gather.exchange,
                 code,
                 &message,
                 None,
                 out,
             );
         }
-        batch::reply(&self.clients, &mut self.batches, gather.client, gather.batch, out, |out| {
+        self.exchanges.reply(&self.clients, gather.client, gather.exchange, out, |out| {
             answer::open(out, &gather.id);
             out.push(b'{');
             if gather.era == Era::Modern {
@@ -259,7 +259,7 @@ impl Gateway {
                 self.cancel(flight, "the client cancelled", out);
             }
         }
-        batch::settle(&self.clients, &mut self.batches, gather.batch, out);
+        self.exchanges.settle(&self.clients, gather.exchange, out);
     }
 
     pub(super) fn drop_gathers(&mut self, client: ClientKey) {

@@ -1,9 +1,9 @@
 //! Greetings: `initialize` and `server/discover`. What the gateway says of itself is what its
 //! upstreams said, so a greeting waits until each has been heard or given up, for a bounded time.
 
-use super::batch::{self, BatchKey};
 use super::client::ClientKey;
 use super::door::Effects;
+use super::exchange::ExchangeKey;
 use super::timer::{Alarm, AlarmKey};
 use super::{Gateway, answer};
 use crate::base::{Key, Now};
@@ -17,7 +17,7 @@ pub type GreetKey = Key<Greet>;
 pub struct Greet {
     client: ClientKey,
     id: Box<str>,
-    batch: Option<BatchKey>,
+    exchange: Option<ExchangeKey>,
     /// The version to answer in.
     version: Version,
     alarm: AlarmKey,
@@ -37,12 +37,12 @@ impl Gateway {
         now: Now,
         client: ClientKey,
         id: &str,
-        batch: Option<BatchKey>,
+        exchange: Option<ExchangeKey>,
         version: Version,
         out: &mut Effects,
     ) {
         if self.upstreams.iter().all(|upstream| !upstream.is_starting()) {
-            self.write_greeting(client, id, batch, version, out);
+            self.write_greeting(client, id, exchange, version, out);
             return;
         }
         let wait = self.settings.limits.connect;
@@ -50,7 +50,7 @@ impl Gateway {
         self.greets.insert_with(|key| Greet {
             client,
             id: id.into(),
-            batch,
+            exchange,
             version,
             alarm: wheel.set(now.at, wait, Alarm::Greet(key)),
         });
@@ -70,7 +70,7 @@ impl Gateway {
     pub(super) fn end_greet(&mut self, key: GreetKey, out: &mut Effects) {
         if let Some(greet) = self.greets.remove(key) {
             self.wheel.cancel(greet.alarm);
-            self.write_greeting(greet.client, &greet.id, greet.batch, greet.version, out);
+            self.write_greeting(greet.client, &greet.id, greet.exchange, greet.version, out);
         }
     }
 
@@ -93,12 +93,12 @@ impl Gateway {
         &mut self,
         client: ClientKey,
         id: &str,
-        batch: Option<BatchKey>,
+        exchange: Option<ExchangeKey>,
         version: Version,
         out: &mut Effects,
     ) {
         let greeting = self.greeting(version);
-        batch::reply(&self.clients, &mut self.batches, client, batch, out, |out| {
+        self.exchanges.reply(&self.clients, client, exchange, out, |out| {
             answer::open(out, id);
             out.extend_from_slice(greeting.as_bytes());
             out.push(b'}');

@@ -2,18 +2,21 @@
 //! is answered `input_required` with a sealed `requestState` that names the held call; its retry
 //! brings the answers, and the call goes on (2026-07-28 "Multi round-trip requests").
 
-use super::batch;
-use super::client::ClientKey;
+use super::client::{Client, ClientKey, Front};
 use super::door::Effects;
 use super::flight::{Asker, FlightKey, Held, HeldAsk, Stage};
+use super::http::Aim;
 use super::inbound::Asked;
 use super::lane::{LaneKey, PENDING_ASKS_MAX};
 use super::seal::Sealer;
 use super::timer::Alarm;
 use super::{Gateway, answer};
-use crate::base::{Key, LinkId, Moment, Now};
+use crate::base::{Key, Moment, Now, ShardId};
 use crate::mcp::{Code, Era, Method, error};
-use crate::wire::Json;
+use crate::wire::{Json, text};
+
+/// In the `_meta` of a legacy server's question: the key of `inputRequests` that it becomes.
+const ASK_KEY: &str = "ringgate/inputKey";
 
 impl Gateway {
     /// A question for a modern client: put to a call of its that is under way, or kept for the next.
@@ -30,12 +33,14 @@ impl Gateway {
     ) {
         let Some(found) = self.lanes.get_mut(lane) else { return };
         found.asks_made += 1;
-        let ask = HeldAsk {
-            key: format!("ask-{}", found.asks_made),
-            id: id.into(),
-            method,
-            params: params.text().into(),
+        // A legacy server may say by what name a modern client should know its question.
+        let named = params.get("_meta").and_then(|meta| meta.get(ASK_KEY)).and_then(Json::as_str);
+        let is_free = |name: &str| !name.is_empty() && found.asks.iter().all(|ask| ask.key != name);
+        let key = match named {
+            Some(name) if is_free(&name) => text::quoted(&name).trim_matches('"').to_owned(),
+            _ => format!("ask-{}", found.asks_made),
         };
+        let ask = HeldAsk { key, id: id.into(), method, params: params.text().into() };
         // Which call it is for, the upstream does not say. All are this client's, so any will do; the
         // oldest that has not been asked for yet is the likeliest, and spreads the questions.
         let of_client =
@@ -69,7 +74,7 @@ impl Gateway {
             }
             Some((0, key)) => {
                 self.hold(key, vec![ask], false);
-                self.say_input_required(now, key, out);
+                self.gather_asks(now, key);
             }
             None => {
                 let Some(found) = self.lanes.get_mut(lane) else { return };
@@ -123,17 +128,28 @@ impl Gateway {
         }
     }
 
+    /// More questions may follow at once: one round for all is better than a round for each.
+    fn gather_asks(&mut self, now: Now, key: FlightKey) {
+        let wait = self.settings.limits.ask_gather;
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        if let Some(alarm) = flight.alarm.take() {
+            self.wheel.cancel(alarm);
+        }
+        flight.alarm = Some(self.wheel.set(now.at, wait, Alarm::Flight(key)));
+    }
+
     /// Answers a held call with what its upstream wants to know.
-    fn say_input_required(&mut self, now: Now, key: FlightKey, out: &mut Effects) {
+    pub(super) fn say_input_required(&mut self, now: Now, key: FlightKey, out: &mut Effects) {
         let form = self.settings.limits.form;
         let Some(flight) = self.flights.get_mut(key) else { return };
         if let Some(alarm) = flight.alarm.take() {
             self.wheel.cancel(alarm);
         }
         flight.alarm = Some(self.wheel.set(now.at, form, Alarm::Flight(key)));
-        let Stage::Held(held) = &flight.stage else { return };
-        let Asker::Client { client, id, batch, .. } = &mut flight.asker else { return };
-        let (client, id, batch) = (*client, std::mem::take(id), batch.take());
+        let Stage::Held(held) = &mut flight.stage else { return };
+        held.is_told = true;
+        let Asker::Client { client, id, exchange, .. } = &mut flight.asker else { return };
+        let (client, id, exchange) = (*client, std::mem::take(id), exchange.take());
         let mut questions = String::new();
         for ask in &held.asks {
             if !questions.is_empty() {
@@ -150,11 +166,11 @@ impl Gateway {
                 "}",
             ]);
         }
-        let Some(link) = self.clients.get(client).map(|client| client.link) else { return };
-        let plain =
-            State { flight: key, expires: now.at.after(form), digest: flight.digest }.to_bytes();
-        let state = self.sealer.seal(&plain, &context(link));
-        batch::reply(&self.clients, &mut self.batches, client, batch, out, |out| {
+        let Some(context) = self.clients.get(client).map(context) else { return };
+        let digest = flight.digest;
+        let state = State { shard: self.shard, flight: key, expires: now.at.after(form), digest };
+        let state = self.sealer.seal(&state.to_bytes(), &context);
+        self.exchanges.reply(&self.clients, client, exchange, out, |out| {
             answer::open(out, &id);
             let text = format!(
                 "{{\"resultType\":\"input_required\",\"inputRequests\":{{{questions}}},\"requestState\":\"{state}\"}}}}"
@@ -170,8 +186,8 @@ impl Gateway {
     /// be another gateway of this kind behind us. What does not open here is then for that.
     pub(super) fn is_state_of_ours(&self, client: ClientKey, upstream: usize, state: &str) -> bool {
         let is_modern = self.upstreams[upstream].era() == Some(Era::Modern);
-        let Some(link) = self.clients.get(client).map(|client| client.link) else { return false };
-        Sealer::is_token(state) && (!is_modern || self.sealer.open(state, &context(link)).is_some())
+        let Some(context) = self.clients.get(client).map(context) else { return false };
+        Sealer::is_token(state) && (!is_modern || self.sealer.open(state, &context).is_some())
     }
 
     /// A call comes back with our own `requestState`.
@@ -183,23 +199,73 @@ impl Gateway {
         out: &mut Effects,
     ) {
         let invalid = Code::InvalidParams.number();
-        let Some(link) = self.clients.get(asked.client).map(|client| client.link) else { return };
-        let state =
-            self.sealer.open(token, &context(link)).and_then(|plain| State::from_bytes(&plain));
+        let Some(context) = self.clients.get(asked.client).map(context) else { return };
+        let state = self.sealer.open(token, &context).and_then(|plain| State::from_bytes(&plain));
         let Some(state) = state.filter(|state| state.digest == digest(asked.method, asked.params))
         else {
             let message = "params.requestState was changed, or belongs to another call or client; make the call anew";
             return self.refuse(asked, invalid, message, None, out);
         };
+        if state.shard != self.shard {
+            return self.carry_retry(asked, state.shard, out);
+        }
         let held = self.flights.get(state.flight).is_some_and(|flight| {
-            flight.client() == Some(asked.client) && matches!(flight.stage, Stage::Held(_))
+            let is_its = flight.client().is_some_and(|client| self.is_same(client, asked.client));
+            // A state that is used a second time finds its call under way again: that has its asker.
+            is_its && matches!(&flight.stage, Stage::Held(held) if held.is_told)
         });
         if !held || state.expires < now.at {
             let message =
                 "the call that params.requestState belongs to has ended; make the call anew";
             return self.refuse(asked, invalid, message, None, out);
         }
-        self.resume(now, asked, state.flight, out);
+        let client = self.adopt(asked, state.flight);
+        self.resume(now, &Asked { client, ..*asked }, state.flight, out);
+    }
+
+    /// Whether two clients are one, as far as can be known: an exchange's client is whoever holds the token.
+    fn is_same(&self, holder: ClientKey, asker: ClientKey) -> bool {
+        let is_exchange = |client| {
+            self.clients.get(client).is_some_and(|it| matches!(it.front, Front::Exchange(_)))
+        };
+        holder == asker || (is_exchange(holder) && is_exchange(asker))
+    }
+
+    /// The client that holds the call comes back in another exchange: that is now its own.
+    fn adopt(&mut self, asked: &Asked<'_>, held: FlightKey) -> ClientKey {
+        let holder = self.flights.get(held).and_then(super::flight::Flight::client);
+        let (Some(holder), Some(key)) = (holder, asked.exchange) else { return asked.client };
+        if holder == asked.client {
+            return holder;
+        }
+        if let (Some(client), Some(exchange)) =
+            (self.clients.get_mut(holder), self.exchanges.get_mut(key))
+        {
+            client.front = Front::Exchange(key);
+            exchange.client = holder;
+            self.clients.remove(asked.client);
+            return holder;
+        }
+        asked.client
+    }
+
+    /// The call is held on another shard: the exchange goes on there.
+    fn carry_retry(&mut self, asked: &Asked<'_>, to: ShardId, out: &mut Effects) {
+        let exchange = asked.exchange.and_then(|key| self.exchanges.get(key));
+        let link = exchange.and_then(|exchange| exchange.link);
+        let (Some(key), Some(link)) = (asked.exchange, link) else {
+            let message = "params.requestState belongs to another connection; make the call anew";
+            return self.refuse(asked, Code::InvalidParams.number(), message, None, out);
+        };
+        self.exchanges.remove(key);
+        self.clients.remove(asked.client);
+        let body = format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"{}\",\"params\":{}}}",
+            asked.id,
+            asked.method.as_str(),
+            asked.params.text()
+        );
+        self.carry(to, link, Aim::Retry, body.as_bytes(), out);
     }
 
     /// The held call goes on, under the retry's id.
@@ -258,23 +324,26 @@ impl Gateway {
 
 /// What our `requestState` says.
 struct State {
+    shard: ShardId,
     flight: FlightKey,
     expires: Moment,
     digest: u64,
 }
 
 impl State {
-    fn to_bytes(&self) -> [u8; 24] {
-        let mut bytes = [0; 24];
+    fn to_bytes(&self) -> [u8; 26] {
+        let mut bytes = [0; 26];
         bytes[..8].copy_from_slice(&self.flight.to_bits().to_le_bytes());
         bytes[8..16].copy_from_slice(&self.expires.as_micros().to_le_bytes());
-        bytes[16..].copy_from_slice(&self.digest.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.digest.to_le_bytes());
+        bytes[24..].copy_from_slice(&self.shard.0.to_le_bytes());
         bytes
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let number = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
         Some(Self {
+            shard: ShardId(u16::from_le_bytes(bytes.get(24..)?.try_into().ok()?)),
             flight: Key::from_bits(number(0)?),
             expires: Moment::from_micros(number(8)?),
             digest: number(16)?,
@@ -282,9 +351,10 @@ impl State {
     }
 }
 
-/// Whose state it is: the link stands for the principal where there is no other.
-const fn context(link: LinkId) -> [u8; 8] {
-    link.to_bits().to_le_bytes()
+/// Whose state it is: the link stands for the principal where there is no other. Over HTTP, where links are
+/// exchanges, the token itself is all the proof there is.
+fn context(client: &Client) -> [u8; 8] {
+    client.link().map_or([0xFF; 8], |link| link.to_bits().to_le_bytes())
 }
 
 /// A digest (FNV-1a) of what a retry must repeat: the method and the parameters but those that only a

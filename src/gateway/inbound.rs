@@ -1,13 +1,15 @@
 //! What clients send: which era it is of, whether it is legal there, and who takes it from here.
 
-use super::batch::{self, Batch, BatchKey};
-use super::client::{Client, ClientKey, Session};
+use super::exchange::{Exchange, ExchangeKey, Kind};
+use std::borrow::Cow;
+
+use super::client::{Client, ClientKey, Front, Session};
 use super::door::{Effect, Effects, Transport};
 use super::flight::Asker;
 use super::report::Report;
 use super::{Gateway, Peer, answer};
 use crate::base::{LinkId, Now};
-use crate::mcp::{Askable, Code, Era, LogLevel, Method, Notice, Params, Version, era, error};
+use crate::mcp::{Askable, Code, Era, LogLevel, Method, Notice, Params, Version, era, error, meta};
 use crate::wire::envelope::{self, Fault, Frame};
 use crate::wire::{Id, Json, Message, text};
 
@@ -16,7 +18,7 @@ use crate::wire::{Id, Json, Message, text};
 pub(super) struct Asked<'a> {
     pub client: ClientKey,
     pub id: &'a str,
-    pub batch: Option<BatchKey>,
+    pub exchange: Option<ExchangeKey>,
     pub version: Version,
     pub method: Method,
     pub params: Json<'a>,
@@ -29,7 +31,7 @@ impl Asked<'_> {
             client: self.client,
             id: self.id.into(),
             era: self.version.era(),
-            batch: self.batch,
+            exchange: self.exchange,
         }
     }
 }
@@ -41,7 +43,7 @@ impl Gateway {
         } else if self.clients.len() >= self.settings.limits.clients_max {
             "too many clients: limit clients_max"
         } else {
-            let client = self.clients.insert(Client::new(link, transport));
+            let client = self.clients.insert(Client::new(Front::Link(link), transport));
             self.links.put(link, Peer::Client(client));
             return;
         };
@@ -57,26 +59,32 @@ impl Gateway {
         frame: &[u8],
         out: &mut Effects,
     ) {
-        match envelope::read(frame) {
-            Ok(Frame::One(message)) => self.client_message(now, client, message, None, out),
+        let mut parsed = Params::default();
+        match envelope::read_to(frame, &mut parsed) {
+            Ok(Frame::One(message)) => {
+                self.client_message(now, client, message, &parsed, None, out);
+            }
             Ok(Frame::Batch(elements)) => self.client_batch(now, client, elements, out),
             Err(fault) => self.client_fault(client, &fault, None, out),
         }
     }
 
     /// A frame that is no message gets an error; the connection goes on with the next.
+    #[cold]
     fn client_fault(
         &mut self,
         client: ClientKey,
         fault: &Fault<'_>,
-        batch: Option<BatchKey>,
+        exchange: Option<ExchangeKey>,
         out: &mut Effects,
     ) {
-        let id = fault.id.map_or("null", Id::text);
-        let message = format!("{} (byte {})", fault.what, fault.at);
-        self.reply_error(client, id, batch, fault.code, &message, None, out);
-        if let Some(client) = self.clients.get(client) {
-            out.report(Report::ClientFault { link: client.link, what: fault.what });
+        if !fault.is_notice {
+            let id = fault.id.map_or("null", Id::text);
+            let message = format!("{} (byte {})", fault.what, fault.at);
+            self.reply_error(client, id, exchange, fault.code, &message, None, out);
+        }
+        if let Some(link) = self.clients.get(client).and_then(Client::link) {
+            out.report(Report::ClientFault { link, what: fault.what });
         }
     }
 
@@ -98,18 +106,39 @@ impl Gateway {
             Some(Peer::Lane(lane)) => {
                 self.give_up(now, lane, "it sent a line over the limit frame_bytes_max", out);
             }
-            None => {}
+            Some(Peer::Exchange(_) | Peer::Elsewhere(_)) | None => {}
         }
     }
 
     /// A batch: legal in sessions of 2025-03-26 only.
-    fn client_batch(&mut self, now: Now, client: ClientKey, elements: Json<'_>, out: &mut Effects) {
+    pub(super) fn client_batch(
+        &mut self,
+        now: Now,
+        client: ClientKey,
+        elements: Json<'_>,
+        out: &mut Effects,
+    ) {
+        if let Some(what) = self.batch_is_wrong(client, elements) {
+            let fault = Fault::new(Code::InvalidRequest.number(), what, 0, None);
+            return self.client_fault(client, &fault, None, out);
+        }
+        let batch = Exchange::batch(client, Kind::Line, None, Version::LATEST_LEGACY);
+        let batch = self.exchanges.insert(batch);
+        self.read_batch(now, client, elements, Some(batch), out);
+    }
+
+    /// Why a batch cannot be taken, if so.
+    pub(super) fn batch_is_wrong(
+        &self,
+        client: ClientKey,
+        elements: Json<'_>,
+    ) -> Option<&'static str> {
         let is_legal = self
             .clients
             .get(client)
             .and_then(|client| client.session.as_ref())
             .is_some_and(|session| session.version.has_batches());
-        let what = if !is_legal {
+        if !is_legal {
             Some("batches exist only in revision 2025-03-26; send one message a line")
         } else if elements.elements().next().is_none() {
             Some("an empty batch is no request")
@@ -117,21 +146,29 @@ impl Gateway {
             Some("the batch has more messages than the limit batch_messages_max")
         } else {
             None
-        };
-        if let Some(what) = what {
-            let fault = Fault { code: Code::InvalidRequest.number(), what, at: 0, id: None };
-            return self.client_fault(client, &fault, None, out);
         }
-        let batch = self.batches.insert(Batch::reading(client));
+    }
+
+    /// The messages of a legal batch. The exchange is there for the answers, of which one more than there
+    /// are requests is waited for until all have been read.
+    pub(super) fn read_batch(
+        &mut self,
+        now: Now,
+        client: ClientKey,
+        elements: Json<'_>,
+        exchange: Option<ExchangeKey>,
+        out: &mut Effects,
+    ) {
         for element in elements.elements() {
-            match envelope::read_element(element) {
+            let mut parsed = Params::default();
+            match envelope::read_element_to(element, &mut parsed) {
                 Ok(Message::Request { method: "initialize", id, .. }) => {
-                    self.expect_answer(batch);
+                    self.expect_answer(exchange);
                     let message = "initialize must not stand in a batch";
                     self.reply_error(
                         client,
                         id.text(),
-                        Some(batch),
+                        exchange,
                         Code::InvalidRequest.number(),
                         message,
                         None,
@@ -140,39 +177,42 @@ impl Gateway {
                 }
                 Ok(message) => {
                     if matches!(message, Message::Request { .. }) {
-                        self.expect_answer(batch);
+                        self.expect_answer(exchange);
                     }
-                    self.client_message(now, client, message, Some(batch), out);
+                    self.client_message(now, client, message, &parsed, exchange, out);
                 }
                 Err(fault) => {
-                    self.expect_answer(batch);
-                    self.client_fault(client, &fault, Some(batch), out);
+                    if !fault.is_notice {
+                        self.expect_answer(exchange);
+                    }
+                    self.client_fault(client, &fault, exchange, out);
                 }
             }
         }
-        batch::settle(&self.clients, &mut self.batches, Some(batch), out);
+        self.exchanges.settle(&self.clients, exchange, out);
     }
 
-    fn expect_answer(&mut self, batch: BatchKey) {
-        if let Some(batch) = self.batches.get_mut(batch) {
-            batch.left += 1;
+    fn expect_answer(&mut self, exchange: Option<ExchangeKey>) {
+        if let Some(exchange) = exchange.and_then(|key| self.exchanges.get_mut(key)) {
+            exchange.left += 1;
         }
     }
 
-    fn client_message(
+    pub(super) fn client_message(
         &mut self,
         now: Now,
         client: ClientKey,
         message: Message<'_>,
-        batch: Option<BatchKey>,
+        parsed: &Params<'_>,
+        exchange: Option<ExchangeKey>,
         out: &mut Effects,
     ) {
         match message {
             Message::Request { id, method, params } => {
-                self.request(now, client, id.text(), method, params, batch, out);
+                self.request(now, client, id.text(), method, params, parsed, exchange, out);
             }
             Message::Notification { method, params } => {
-                self.client_notice(client, method, params, out);
+                self.client_notice(client, method, params, parsed, out);
             }
             Message::Response { id, result } => {
                 self.asked_answered(now, client, id.text(), Ok(result), out);
@@ -184,31 +224,40 @@ impl Gateway {
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one request; a struct would be built to be taken apart"
-    )]
-    fn request(
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request, read once")]
+    pub(super) fn request(
         &mut self,
         now: Now,
         client: ClientKey,
         id: &str,
         method: &str,
         params: Json<'_>,
-        batch: Option<BatchKey>,
+        parsed: &Params<'_>,
+        exchange: Option<ExchangeKey>,
         out: &mut Effects,
     ) {
-        let parsed = Params::read(params);
-        let judged = self.judge(client, method, &parsed);
-        match judged {
+        match self.judge(client, method, parsed) {
             Ok((method, version)) => {
-                let asked = Asked { client, id, batch, version, method, params, parsed: &parsed };
+                let asked = Asked { client, id, exchange, version, method, params, parsed };
                 self.dispatch(now, &asked, out);
             }
-            Err(Refusal { code, message, data }) => {
-                self.reply_error(client, id, batch, code.number(), &message, data.as_deref(), out);
-            }
+            Err(refusal) => self.refuse_request(client, id, exchange, &refusal, out),
         }
+    }
+
+    /// A request that is not even begun.
+    #[cold]
+    fn refuse_request(
+        &mut self,
+        client: ClientKey,
+        id: &str,
+        exchange: Option<ExchangeKey>,
+        refusal: &Refusal,
+        out: &mut Effects,
+    ) {
+        let Refusal { code, message, data } = refusal;
+        self.exchanges.note_error(exchange, code.number(), true);
+        self.reply_error(client, id, exchange, code.number(), message, data.as_deref(), out);
     }
 
     /// Whether a request is legal where it stands: its method, its era, its session, its `_meta`.
@@ -219,10 +268,19 @@ impl Gateway {
         parsed: &Params<'_>,
     ) -> Result<(Method, Version), Refusal> {
         let refuse = |code, message: String| Err(Refusal { code, message, data: None });
-        let name = text::unescape(method);
-        let Some(method) = Method::parse(&name) else {
+        let name = method;
+        let Some(method) = Method::parse(name).or_else(|| Method::parse(&text::unescape(name)))
+        else {
+            let name = text::unescape(name);
             return refuse(Code::MethodNotFound, format!("there is no method {name}"));
         };
+        let name = method.as_str();
+        if let Some(key) = parsed.doubled {
+            return refuse(
+                Code::InvalidParams,
+                format!("params has the key \"{key}\" twice; which of the two counts is not known"),
+            );
+        }
         if parsed.meta.is_modern() {
             return judge_modern(method, parsed).map(|version| (method, version));
         }
@@ -230,7 +288,7 @@ impl Gateway {
         match (session, method) {
             (_, Method::Discover | Method::Listen) => refuse(
                 Code::InvalidParams,
-                format!("{name} needs params._meta with the key {}", crate::mcp::meta::VERSION),
+                format!("{name} needs params._meta with the key {}", meta::VERSION),
             ),
             (None, Method::Initialize | Method::Ping) => Ok((method, Version::LATEST_LEGACY)),
             (Some(session), _) if era::client_may_send(session.version, method) => {
@@ -247,7 +305,7 @@ impl Gateway {
                 Code::InvalidRequest,
                 format!(
                     "{name} came before initialize; send initialize first, or (2026-07-28) params._meta with the key {}",
-                    crate::mcp::meta::VERSION
+                    meta::VERSION
                 ),
             ),
         }
@@ -257,7 +315,7 @@ impl Gateway {
         match asked.method {
             Method::Initialize => self.initialize_session(now, asked, out),
             Method::Discover => {
-                self.greet(now, asked.client, asked.id, asked.batch, asked.version, out);
+                self.greet(now, asked.client, asked.id, asked.exchange, asked.version, out);
             }
             Method::Ping => self.reply_empty(asked, out),
             Method::SetLevel => self.set_level(asked, out),
@@ -279,7 +337,7 @@ impl Gateway {
             Era::Legacy => "{}}",
             Era::Modern => "{\"resultType\":\"complete\"}}",
         };
-        batch::reply(&self.clients, &mut self.batches, asked.client, asked.batch, out, |out| {
+        self.exchanges.reply(&self.clients, asked.client, asked.exchange, out, |out| {
             answer::open(out, asked.id);
             out.extend_from_slice(text.as_bytes());
         });
@@ -293,7 +351,7 @@ impl Gateway {
         data: Option<&str>,
         out: &mut Effects,
     ) {
-        self.reply_error(asked.client, asked.id, asked.batch, code, message, data, out);
+        self.reply_error(asked.client, asked.id, asked.exchange, code, message, data, out);
     }
 
     fn initialize_session(&mut self, now: Now, asked: &Asked<'_>, out: &mut Effects) {
@@ -321,7 +379,7 @@ impl Gateway {
             initialized: false,
             subscriptions: Vec::new(),
         }));
-        self.greet(now, asked.client, asked.id, asked.batch, version, out);
+        self.greet(now, asked.client, asked.id, asked.exchange, version, out);
     }
 
     fn set_level(&mut self, asked: &Asked<'_>, out: &mut Effects) {
@@ -356,6 +414,14 @@ impl Gateway {
         };
         if asked.parsed.arguments.is_some_and(|arguments| !arguments.is_object()) {
             return self.refuse(asked, invalid, "params.arguments must be an object", None, out);
+        }
+        if asked.method == Method::Complete
+            && let Some(key) = asked.parsed.reference.and_then(doubled)
+        {
+            let message = format!(
+                "params.ref has the key \"{key}\" twice; which of the two counts is not known"
+            );
+            return self.refuse(asked, invalid, &message, None, out);
         }
         if asked.method == Method::Complete && !has_argument(asked.params) {
             let message = "params.argument must be an object with the strings name and value";
@@ -425,9 +491,13 @@ impl Gateway {
         client: ClientKey,
         method: &str,
         params: Json<'_>,
+        parsed: &Params<'_>,
         out: &mut Effects,
     ) {
         // Notifications get no answer, not even for what is wrong with them.
+        if parsed.doubled.is_some() {
+            return;
+        }
         match Notice::parse(&text::unescape(method)) {
             Some(Notice::Initialized) => {
                 if let Some(session) =
@@ -437,7 +507,7 @@ impl Gateway {
                 }
             }
             Some(Notice::Cancelled) => {
-                let Some(id) = params.get("requestId") else { return };
+                let Some(id) = parsed.request_id else { return };
                 self.client_cancels(client, id.text(), out);
             }
             Some(notice @ (Notice::RootsChanged | Notice::Progress)) => {
@@ -489,10 +559,8 @@ impl Gateway {
         self.drop_gathers(key);
         self.drop_greets(key);
         self.drop_asks_of(key, out);
-        for batch in self.batches.keys() {
-            if self.batches.get(batch).is_some_and(|batch| batch.client == key) {
-                self.batches.remove(batch);
-            }
+        for exchange in self.exchanges.of(key) {
+            self.drop_exchange(exchange, out);
         }
         let Some(client) = self.clients.remove(key) else { return };
         for own in client.lanes {
@@ -514,48 +582,54 @@ struct Refusal {
     data: Option<String>,
 }
 
+/// The version that a modern request's `_meta` names, if the object has what it must have.
+pub(super) fn whole_meta<'a>(parsed: &Params<'a>) -> Result<Cow<'a, str>, String> {
+    let Some(asked) = parsed.meta.version.and_then(Json::as_str) else {
+        return Err(format!("params._meta needs the key {} (a string)", meta::VERSION));
+    };
+    if !parsed.meta.capabilities.is_some_and(Json::is_object) {
+        return Err(format!("params._meta needs the key {} (an object)", meta::CAPABILITIES));
+    }
+    Ok(asked)
+}
+
+/// The data of an error about a version: what is spoken, and what was asked for.
+pub(super) fn spoken(asked: &str) -> String {
+    // Those that a request's metadata can name, as server/discover says them.
+    let latest = Version::LATEST.as_str();
+    format!("{{\"supported\":[\"{latest}\"],\"requested\":{}}}", text::quoted(asked))
+}
+
 /// The ladder of 2026-07-28: `_meta` whole, version spoken, method there.
 fn judge_modern(method: Method, parsed: &Params<'_>) -> Result<Version, Refusal> {
     let refuse = |code, message: String, data| Err(Refusal { code, message, data });
-    let Some(asked) = parsed.meta.version.and_then(Json::as_str) else {
-        return refuse(
-            Code::InvalidParams,
-            format!("{} must be a string", crate::mcp::meta::VERSION),
-            None,
-        );
+    let asked = match whole_meta(parsed) {
+        Ok(asked) => asked,
+        Err(message) => return refuse(Code::InvalidParams, message, None),
     };
-    if !parsed.meta.capabilities.is_some_and(Json::is_object) {
-        let message =
-            format!("params._meta needs the key {} (an object)", crate::mcp::meta::CAPABILITIES);
-        return refuse(Code::InvalidParams, message, None);
-    }
     let Some(version) = Version::parse(&asked).filter(|version| version.era() == Era::Modern)
     else {
-        let supported: Vec<String> =
-            Version::ALL.iter().rev().map(|v| format!("\"{}\"", v.as_str())).collect();
-        let data = format!(
-            "{{\"supported\":[{}],\"requested\":{}}}",
-            supported.join(","),
-            text::quoted(&asked)
-        );
         return refuse(
             Code::UnsupportedVersion,
             format!("protocol version {asked} is not spoken in _meta"),
-            Some(data),
+            Some(spoken(&asked)),
         );
     };
     if parsed.meta.log_level.is_some() && parsed.meta.level().is_none() {
-        return refuse(
-            Code::InvalidParams,
-            format!("{} is no log level", crate::mcp::meta::LOG_LEVEL),
-            None,
-        );
+        return refuse(Code::InvalidParams, format!("{} is no log level", meta::LOG_LEVEL), None);
     }
     if !era::client_may_send(version, method) {
         let message = format!("a client of {} may not send {}", version.as_str(), method.as_str());
         return refuse(Code::MethodNotFound, message, None);
     }
     Ok(version)
+}
+
+/// The key of a completion's `ref` that stands twice: the upstream might go by the other one.
+fn doubled(reference: Json<'_>) -> Option<&'static str> {
+    ["type", "name", "uri"]
+        .into_iter()
+        .find(|key| reference.members().filter(|member| member.is(key)).nth(1).is_some())
 }
 
 fn has_argument(params: Json<'_>) -> bool {

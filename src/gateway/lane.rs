@@ -34,6 +34,11 @@ pub enum Role {
     Remote(ShardId),
     /// One client.
     Own(ClientKey),
+    /// Nobody yet: a server that has been started and not greeted, so that the next who needs one of its
+    /// own need not wait for it to start.
+    Spare,
+    /// Nobody: it was a client's own, and waits for another that needs the same.
+    Parked,
     /// Nobody: it finds out the era, and becomes the shared lane if that is modern.
     Probe,
 }

@@ -1,10 +1,10 @@
 //! Calls to the built-in upstream: most end at once, without a flight; those that wait, read or ask
 //! get one and go on by steps.
 
-use super::batch::{self, BatchKey};
 use super::builtin::{Context, Outcome};
 use super::client::ClientKey;
 use super::door::{Effect, Effects};
+use super::exchange::ExchangeKey;
 use super::flight::{Asker, Asking, Flight, FlightKey, Stage};
 use super::inbound::Asked;
 use super::settings::Target;
@@ -39,7 +39,7 @@ impl<'a> Step<'a> {
 struct Answered<'a> {
     client: ClientKey,
     id: &'a str,
-    batch: Option<BatchKey>,
+    exchange: Option<ExchangeKey>,
     era: Era,
     method: Method,
     upstream: usize,
@@ -67,6 +67,43 @@ impl Gateway {
         self.builtin.serve(method.as_str(), params, &context, text)
     }
 
+    /// The first step of a client's request, its text appended to `text`. What was found in the
+    /// parameters once is not looked for again.
+    #[inline]
+    fn serve_asked(
+        &mut self,
+        now: Now,
+        asked: &Asked<'_>,
+        own: &str,
+        params: Json<'_>,
+        text: &mut Vec<u8>,
+    ) -> Outcome {
+        let random = self.roll();
+        let session = if asked.parsed.meta.is_modern() {
+            None
+        } else {
+            self.clients.get(asked.client).and_then(|client| client.session.as_deref())
+        };
+        // Only what can be asked matters, and most clients cannot be asked anything.
+        let remembered = session
+            .filter(|session| session.askable.any())
+            .and_then(|session| Json::parse(&session.capabilities).ok());
+        let step = Step::first(asked.parsed);
+        let context = Context {
+            now,
+            step: step.number,
+            text: step.text,
+            answers: step.answers,
+            capabilities: remembered.unwrap_or(step.capabilities),
+            random,
+        };
+        if asked.method == Method::ToolsCall {
+            self.builtin.call(own, asked.parsed.arguments, &context, text)
+        } else {
+            self.builtin.serve(asked.method.as_str(), params, &context, text)
+        }
+    }
+
     /// A client's request to the built-in upstream; `own` is what that calls the thing.
     pub(super) fn call_builtin(
         &mut self,
@@ -76,44 +113,52 @@ impl Gateway {
         own: &str,
         out: &mut Effects,
     ) {
-        let renamed = self.rename(asked.method, upstream, own, asked.params, asked.parsed);
-        let params =
-            renamed.as_deref().and_then(|text| Json::parse(text).ok()).unwrap_or(asked.params);
-        let remembered = if asked.parsed.meta.is_modern() {
+        let era = asked.version.era();
+        let renamed = if asked.method == Method::ToolsCall {
             None
         } else {
-            let session =
-                self.clients.get(asked.client).and_then(|client| client.session.as_deref());
-            // Only what can be asked matters, and most clients cannot be asked anything.
-            session
-                .filter(|session| session.askable.any())
-                .map(|session| session.capabilities.clone())
+            self.rename(asked.method, upstream, own, asked.params, asked.parsed)
         };
-        let mut step = Step::first(asked.parsed);
-        if let Some(capabilities) = remembered.as_deref().and_then(|text| Json::parse(text).ok()) {
-            step.capabilities = capabilities;
-        }
+        let params =
+            renamed.as_deref().and_then(|text| Json::parse(text).ok()).unwrap_or(asked.params);
         let mut text = std::mem::take(&mut self.scratch);
         text.clear();
-        let outcome = self.serve_builtin(now, asked.method, params, &step, &mut text);
+        let is_direct = !self.routes.renames(upstream)
+            && self.exchanges.is_direct(&self.clients, asked.client, asked.exchange);
+        let outcome = if is_direct {
+            // The hot path: what the tool writes stands where it leaves from.
+            let start = out.bytes.len();
+            let at = answer::open_in(&mut out.bytes, asked.id, era, asked.method);
+            let outcome = self.serve_asked(now, asked, own, params, &mut out.bytes);
+            if outcome == Outcome::Done {
+                answer::close_in(&mut out.bytes, at, era);
+                self.exchanges.reply_from(&self.clients, asked.client, asked.exchange, out, start);
+                self.scratch = text;
+                return;
+            }
+            text.extend_from_slice(&out.bytes[at..]);
+            out.bytes.truncate(start);
+            outcome
+        } else {
+            self.serve_asked(now, asked, own, params, &mut text)
+        };
         let to = Answered {
             client: asked.client,
             id: asked.id,
-            batch: asked.batch,
-            era: asked.version.era(),
+            exchange: asked.exchange,
+            era,
             method: asked.method,
             upstream,
         };
         if !self.end_step(&to, &outcome, &text, out) {
             if let Some(why) = self.too_many(asked.client) {
                 self.refuse(asked, Code::Internal.number(), why, None, out);
-                text.clear();
-                self.scratch = text;
-                return;
+            } else {
+                let renamed = self.rename(asked.method, upstream, own, asked.params, asked.parsed);
+                let params = renamed.as_deref().unwrap_or(asked.params.text());
+                let key = self.open_local(asked, upstream, params, out);
+                self.go_on(now, key, 0, era, outcome, &text, out);
             }
-            let era = asked.version.era();
-            let key = self.open_local(asked, upstream, params, out);
-            self.go_on(now, key, 0, era, outcome, &text, out);
         }
         text.clear();
         self.scratch = text;
@@ -144,7 +189,7 @@ impl Gateway {
         &mut self,
         asked: &Asked<'_>,
         upstream: usize,
-        params: Json<'_>,
+        params: &str,
         out: &mut Effects,
     ) -> FlightKey {
         let place = self.clients.get(asked.client).map_or(0, |client| client.flights.len());
@@ -156,7 +201,7 @@ impl Gateway {
             stage: Stage::Stepping { step: 0 },
             token: asked.parsed.meta.progress_token.map(|token| token.text().into()),
             level: None,
-            params: Some(params.text().into()),
+            params: Some(params.into()),
             alarm: None,
             digest: 0,
             retry: None,
@@ -182,7 +227,7 @@ impl Gateway {
             Outcome::Done => self.answer_local(to, text, out),
             // A modern client is asked by the answer itself and makes the call anew: nothing is held.
             Outcome::Ask if to.era == Era::Modern => {
-                batch::reply(&self.clients, &mut self.batches, to.client, to.batch, out, |out| {
+                self.exchanges.reply(&self.clients, to.client, to.exchange, out, |out| {
                     answer::open(out, to.id);
                     out.extend_from_slice(b"{\"resultType\":\"input_required\",\"inputRequests\":");
                     out.extend_from_slice(text);
@@ -193,7 +238,15 @@ impl Gateway {
                 let missing = to.method == Method::ResourcesRead
                     && data.as_ref().is_some_and(|data| data.contains("\"uri\""));
                 let code = if missing { era::resource_not_found(to.era) } else { *code };
-                self.reply_error(to.client, to.id, to.batch, code, message, data.as_deref(), out);
+                self.reply_error(
+                    to.client,
+                    to.id,
+                    to.exchange,
+                    code,
+                    message,
+                    data.as_deref(),
+                    out,
+                );
             }
             _ => return false,
         }
@@ -203,8 +256,8 @@ impl Gateway {
     fn answer_local(&mut self, to: &Answered<'_>, text: &[u8], out: &mut Effects) {
         let renames = self.routes.renames(to.upstream);
         if to.era == Era::Legacy && !renames {
-            // The hot path: what the tool wrote is the answer.
-            batch::reply(&self.clients, &mut self.batches, to.client, to.batch, out, |out| {
+            // What the tool wrote is the answer.
+            self.exchanges.reply(&self.clients, to.client, to.exchange, out, |out| {
                 answer::open(out, to.id);
                 out.extend_from_slice(text);
                 out.push(b'}');
@@ -219,7 +272,7 @@ impl Gateway {
             upstream: to.upstream,
             routes: &self.routes,
         };
-        batch::reply(&self.clients, &mut self.batches, to.client, to.batch, out, |out| {
+        self.exchanges.reply(&self.clients, to.client, to.exchange, out, |out| {
             answer::write_result(out, to.id, result, &translation);
         });
     }
@@ -285,12 +338,12 @@ impl Gateway {
         }
     }
 
-    fn local_progress(&self, key: FlightKey, done: f64, total: f64, out: &mut Effects) {
+    fn local_progress(&mut self, key: FlightKey, done: f64, total: f64, out: &mut Effects) {
         let Some(flight) = self.flights.get(key) else { return };
         let (Some(token), Some(client)) = (&flight.token, flight.client()) else { return };
-        let Some(client) = self.clients.get(client) else { return };
+        let exchange = flight.exchange();
         let params = format!("{{\"progressToken\":{token},\"progress\":{done},\"total\":{total}}}");
-        out.send(client.link, |out| {
+        self.exchanges.tell(&self.clients, client, exchange, out, |out| {
             outbound::write_notice(out, Notice::Progress.as_str(), Splice::of(&params));
         });
     }
@@ -315,8 +368,8 @@ impl Gateway {
         flight.stage = Stage::Stepping { step: number };
         let (upstream, method) = (flight.upstream, flight.method);
         let Some(params) = flight.params.clone() else { return };
-        let Asker::Client { client, id, era, batch } = &flight.asker else { return };
-        let (client, id, era, batch) = (*client, id.clone(), *era, *batch);
+        let Asker::Client { client, id, era, exchange } = &flight.asker else { return };
+        let (client, id, era, exchange) = (*client, id.clone(), *era, *exchange);
         let Ok(json) = Json::parse(&params) else { return };
         let parsed = Params::read(json);
         let session = self.clients.get(client).and_then(|client| client.session.as_deref());
@@ -333,7 +386,7 @@ impl Gateway {
         }
         let mut text = Vec::new();
         let outcome = self.serve_builtin(now, method, json, &step, &mut text);
-        let to = Answered { client, id: &id, batch, era, method, upstream };
+        let to = Answered { client, id: &id, exchange, era, method, upstream };
         if self.end_step(&to, &outcome, &text, out) {
             self.close(key, out);
         } else {

@@ -2,16 +2,16 @@
 //! each event, knows no socket, clock, task or await.
 //!
 //! [`Gateway::handle`] is the one door. Each table has a file that owns it (`client`, `flight`, `lane`,
-//! `upstream`, `gather`, `batch`, `greet`, `ask`); each way through them has one as well (`inbound` from
+//! `upstream`, `gather`, `exchange`, `greet`, `ask`); each way through them has one as well (`inbound` from
 //! clients, `forward` to upstreams, `reply` back, `news` for what nobody asked for).
 
 pub mod answer;
 pub mod ask;
-pub mod batch;
 pub mod builtin;
 pub mod client;
 pub mod connect;
 pub mod door;
+pub mod exchange;
 pub mod drain;
 pub mod flight;
 pub mod forward;
@@ -22,18 +22,25 @@ pub mod http;
 pub mod inbound;
 pub mod lane;
 pub mod local;
+pub mod mirror;
 pub mod news;
 pub mod outbound;
+mod park;
+mod post;
+mod rest;
 pub mod reply;
 pub mod report;
 pub mod request;
 pub mod route;
+pub mod ring;
 pub mod seal;
+mod session;
 pub mod settings;
 pub mod subscribe;
 pub mod timer;
 pub mod upstream;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use door::{Effect, Effects, Event, Mail, Transport};
@@ -41,9 +48,9 @@ pub use report::Report;
 pub use settings::Settings;
 
 use ask::Ask;
-use batch::Batch;
 use builtin::Builtin;
 use client::{Client, ClientKey};
+use exchange::{ExchangeKey, Exchanges};
 use flight::Flight;
 use gather::Gather;
 use greet::Greet;
@@ -63,12 +70,14 @@ pub struct Gateway {
     routes: Routes,
     sealer: Sealer,
     links: Links,
+    /// Exchanges whose links are other shards'.
+    foreign: BTreeMap<LinkId, ExchangeKey>,
     clients: Slab<Client>,
     flights: Slab<Flight>,
     lanes: Slab<Lane>,
     upstreams: Vec<Upstream>,
     gathers: Slab<Gather>,
-    batches: Slab<Batch>,
+    exchanges: Exchanges,
     greets: Slab<Greet>,
     asks: Slab<Ask>,
     wheel: Wheel<Alarm>,
@@ -86,6 +95,9 @@ pub struct Gateway {
 enum Peer {
     Client(ClientKey),
     Lane(LaneKey),
+    Exchange(ExchangeKey),
+    /// An exchange that another shard answers.
+    Elsewhere(ShardId),
 }
 
 /// Links of this shard, by slot. Kept beside the tables, because a frame's way to its owner is on the
@@ -118,10 +130,6 @@ impl Links {
     }
 }
 
-fn exchange(link: LinkId, _request: http::Request<'_>, out: &mut Effects) {
-    out.push(Effect::Respond { link, status: 503, headers: Vec::new(), bytes: 0..0 });
-}
-
 impl Gateway {
     /// A gateway that has not begun: its first event should be the tick that [`Gateway::deadline`] asks for.
     pub fn new(settings: Arc<Settings>, shard: ShardId, builtin: Builtin) -> Self {
@@ -136,12 +144,13 @@ impl Gateway {
             sealer: Sealer::new(&settings, shard),
             shard,
             links: Links::default(),
+            foreign: BTreeMap::new(),
             clients: Slab::default(),
             flights: Slab::default(),
             lanes: Slab::default(),
             upstreams,
             gathers: Slab::default(),
-            batches: Slab::default(),
+            exchanges: Exchanges::default(),
             greets: Slab::default(),
             asks: Slab::default(),
             wheel: Wheel::default(),
@@ -161,20 +170,25 @@ impl Gateway {
             self.started = true;
             self.start(now, out);
         }
+        self.exchanges.now = now.at;
         match event {
             Event::Frame { link, frame } => match self.links.get(link) {
                 Some(Peer::Client(client)) => self.client_frame(now, client, frame, out),
                 Some(Peer::Lane(lane)) => self.lane_frame(now, lane, frame, out),
-                None => {}
+                Some(Peer::Exchange(_) | Peer::Elsewhere(_)) | None => {}
             },
             Event::ClientOpened { link, transport } => self.client_opened(link, transport, out),
             Event::Dialed { lane, link } => self.dialed(now, lane, link, out),
             Event::DialFailed { lane, why } => self.lane_lost(now, lane, why, false, out),
-            Event::Exchange { link, request } => exchange(link, request, out),
+            Event::Exchange { link, request } => self.exchange(now, link, request, out),
             Event::Overlong { link } => self.overlong(now, link, out),
             Event::Closed { link, why } => match self.links.take(link) {
                 Some(Peer::Client(client)) => self.client_gone(now, client, out),
                 Some(Peer::Lane(lane)) => self.lane_lost(now, lane, why, true, out),
+                Some(Peer::Exchange(key)) => self.exchange_broke(now, key, out),
+                Some(Peer::Elsewhere(to)) => {
+                    out.push(Effect::Mail { to, mail: Mail::Gone { link } });
+                }
                 None => {}
             },
             Event::Blocked { link } => self.set_blocked(link, true),
@@ -185,6 +199,7 @@ impl Gateway {
             Event::Drain => self.begin_drain(now, out),
         }
         self.ring_alarms(now, out);
+        self.clear_exchanges(now, out);
         self.check_drained(out);
     }
 
@@ -211,13 +226,13 @@ impl Gateway {
         self.clients.len()
             + self.flights.len()
             + self.gathers.len()
-            + self.batches.len()
+            + self.exchanges.len()
             + self.greets.len()
             + self.asks.len()
     }
 
     fn ring_alarms(&mut self, now: Now, out: &mut Effects) {
-        if self.wheel.next_deadline().is_none_or(|deadline| deadline > now.at) {
+        if self.wheel.has_seen(now.at) {
             return;
         }
         let mut due = Vec::new();
@@ -229,6 +244,9 @@ impl Gateway {
                 Alarm::Redial(upstream) => self.redial(now, upstream, out),
                 Alarm::Greet(greet) => self.end_greet(greet, out),
                 Alarm::Listen(lane) => self.watch(lane, out),
+                Alarm::Beat(exchange) => self.beat(now, exchange, out),
+                Alarm::Session(client) => self.session_due(now, client, out),
+                Alarm::Parked(lane) => self.parked_due(lane, out),
                 Alarm::Drained => self.drain_overdue(),
             }
         }

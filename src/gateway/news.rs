@@ -4,6 +4,7 @@
 use super::Gateway;
 use super::client::{Client, ClientKey, Watched};
 use super::door::Effects;
+use super::exchange::Exchanges;
 use super::lane::{LaneKey, Role};
 use crate::mcp::{Features, LogLevel, Notice, meta};
 use crate::wire::{Json, Splice};
@@ -31,8 +32,11 @@ impl Gateway {
                 Role::Shared | Role::Remote(_) => {
                     self.tell_all(upstream, notice, params, out);
                     self.tell_shards(key, frame, out);
+                    if notice == Notice::ToolsChanged {
+                        self.learn_tools(key, None, out);
+                    }
                 }
-                Role::Probe => {}
+                Role::Probe | Role::Parked | Role::Spare => {}
             },
             Notice::Message => {
                 if let Role::Own(client) = role {
@@ -49,7 +53,7 @@ impl Gateway {
                     && let Some(client) = self.clients.get(client)
                     && client.session.as_ref().is_some_and(|session| session.initialized)
                 {
-                    out.send(client.link, |out| {
+                    self.exchanges.tell_client(client, out, |out| {
                         super::outbound::write_notice(
                             out,
                             notice.as_str(),
@@ -77,7 +81,7 @@ impl Gateway {
     }
 
     /// Everyone who hears the shared lane of an upstream.
-    fn tell_all(&self, upstream: usize, notice: Notice, params: Json<'_>, out: &mut Effects) {
+    fn tell_all(&mut self, upstream: usize, notice: Notice, params: Json<'_>, out: &mut Effects) {
         let prefix = self.routes.uri_prefix(upstream);
         for (_, client) in self.clients.iter() {
             // Who has a lane of its own hears of lists there. Its resources may be watched over either.
@@ -85,12 +89,12 @@ impl Gateway {
             if has_own && notice != Notice::ResourceUpdated {
                 continue;
             }
-            write_news(client, upstream, None, notice, params, prefix, out);
+            write_news(&mut self.exchanges, client, upstream, None, notice, params, prefix, out);
         }
     }
 
     fn tell_client(
-        &self,
+        &mut self,
         client: ClientKey,
         upstream: usize,
         own: Option<LaneKey>,
@@ -100,6 +104,7 @@ impl Gateway {
     ) {
         if let Some(client) = self.clients.get(client) {
             write_news(
+                &mut self.exchanges,
                 client,
                 upstream,
                 own,
@@ -112,7 +117,7 @@ impl Gateway {
     }
 
     /// An upstream has come back: what it offers may have changed.
-    pub(super) fn lists_changed(&self, upstream: usize, features: Features, out: &mut Effects) {
+    pub(super) fn lists_changed(&mut self, upstream: usize, features: Features, out: &mut Effects) {
         for (offered, notice) in [
             (features.tools, Notice::ToolsChanged),
             (features.prompts, Notice::PromptsChanged),
@@ -126,23 +131,24 @@ impl Gateway {
 
     /// A log message on a client's own lane: to a legacy client by its session's level, to a modern one
     /// while a request that asked for logs is under way.
-    fn log_message(&self, key: ClientKey, lane: LaneKey, params: Json<'_>, out: &mut Effects) {
+    fn log_message(&mut self, key: ClientKey, lane: LaneKey, params: Json<'_>, out: &mut Effects) {
         let Some(client) = self.clients.get(key) else { return };
         let level = params.get("level").and_then(LogLevel::read).unwrap_or(LogLevel::Emergency);
+        let mut of_lane = client
+            .flights
+            .iter()
+            .filter_map(|&flight| self.flights.get(flight))
+            .filter(|flight| flight.lane == Some(lane) && flight.is_sent());
+        // Which call it belongs to it does not say; of those under way any is told.
+        let exchange = of_lane.clone().find_map(super::flight::Flight::exchange);
         let hears = match &client.session {
             Some(session) => {
                 session.initialized && session.level.is_none_or(|least| level >= least)
             }
-            None => {
-                client.flights.iter().filter_map(|&flight| self.flights.get(flight)).any(|flight| {
-                    flight.lane == Some(lane)
-                        && flight.is_sent()
-                        && flight.level.is_some_and(|least| level >= least)
-                })
-            }
+            None => of_lane.any(|flight| flight.level.is_some_and(|least| level >= least)),
         };
         if hears {
-            out.send(client.link, |out| {
+            self.exchanges.tell(&self.clients, key, exchange, out, |out| {
                 super::outbound::write_notice(
                     out,
                     Notice::Message.as_str(),
@@ -154,7 +160,9 @@ impl Gateway {
 }
 
 /// Tells one client, if it wants to know: a legacy one by its session, a modern one on each listen.
+#[expect(clippy::too_many_arguments, reason = "one piece of news and whom it may concern")]
 fn write_news(
+    exchanges: &mut Exchanges,
     client: &Client,
     upstream: usize,
     own: Option<LaneKey>,
@@ -172,7 +180,7 @@ fn write_news(
     if let Some(session) = client.session.as_ref().filter(|session| session.initialized)
         && (notice != Notice::ResourceUpdated || watches(&session.subscriptions))
     {
-        out.send(client.link, |out| write_one(out, notice, params, prefix, None));
+        exchanges.tell_client(client, out, |out| write_one(out, notice, params, prefix, None));
     }
     for listen in &client.listens {
         let wanted = match notice {
@@ -182,7 +190,9 @@ fn write_news(
             _ => watches(&listen.uris),
         };
         if wanted {
-            out.send(client.link, |out| write_one(out, notice, params, prefix, Some(&listen.id)));
+            exchanges.tell_client(client, out, |out| {
+                write_one(out, notice, params, prefix, Some(&listen.id))
+            });
         }
     }
 }
@@ -203,11 +213,11 @@ fn write_one(
     match (subscription, theirs, params.get("_meta")) {
         (Some(ours), Some(theirs), _) => splice.replace(theirs.text(), ours.to_owned()),
         (Some(ours), None, Some(holder)) => {
-            splice.insert_member(holder, &format!("\"{}\":{ours}", meta::SUBSCRIPTION));
+            splice.insert_member(holder, format!("\"{}\":{ours}", meta::SUBSCRIPTION));
         }
         (Some(ours), None, None) => {
             splice
-                .insert_member(params, &format!("\"_meta\":{{\"{}\":{ours}}}", meta::SUBSCRIPTION));
+                .insert_member(params, format!("\"_meta\":{{\"{}\":{ours}}}", meta::SUBSCRIPTION));
         }
         (None, Some(_), Some(holder)) => splice.remove_members(holder, &[meta::SUBSCRIPTION]),
         _ => {}

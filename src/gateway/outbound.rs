@@ -184,16 +184,18 @@ impl Gateway {
     }
 
     /// Progress of a flight, to its client under the client's own token.
-    pub(super) fn tell_progress(&self, key: FlightKey, params: Json<'_>, out: &mut Effects) {
+    pub(super) fn tell_progress(&mut self, key: FlightKey, params: Json<'_>, out: &mut Effects) {
         let Some(flight) = self.flights.get(key) else { return };
         let (Some(own), Some(token)) = (&flight.token, params.get(meta::PROGRESS_TOKEN)) else {
             return;
         };
-        let client = flight.client().and_then(|client| self.clients.get(client));
-        let Some(client) = client else { return };
+        let Some(client) = flight.client() else { return };
+        let exchange = flight.exchange();
         let mut splice = crate::wire::Splice::of(params.text());
         splice.replace(token.text(), own.to_string());
-        out.send(client.link, |out| write_notice(out, Notice::Progress.as_str(), splice));
+        self.exchanges.tell(&self.clients, client, exchange, out, |out| {
+            write_notice(out, Notice::Progress.as_str(), splice);
+        });
     }
 
     pub(super) fn oddity(&self, lane: LaneKey, what: &'static str, out: &mut Effects) {

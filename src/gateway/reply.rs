@@ -1,6 +1,5 @@
 //! Answers to clients' own flights: delivered in the client's era, or turned into questions first.
 
-use super::batch;
 use super::door::Effects;
 use super::flight::{Asker, Asking, Early, FlightKey, Stage};
 use super::lane::LaneKey;
@@ -54,7 +53,7 @@ impl Gateway {
     ) {
         self.withdraw_questions(key, out);
         let Some(flight) = self.close(key, out) else { return };
-        let Asker::Client { client, id, era, batch } = flight.asker else { return };
+        let Asker::Client { client, id, era, exchange } = flight.asker else { return };
         let translation = answer::Translation {
             method: flight.method,
             from,
@@ -62,7 +61,12 @@ impl Gateway {
             upstream: flight.upstream,
             routes: &self.routes,
         };
-        batch::reply(&self.clients, &mut self.batches, client, batch, out, |out| match answer {
+        if let Err(error) = answer {
+            let code = error.get("code").and_then(Json::as_i64).unwrap_or_default();
+            let code = i32::try_from(code).unwrap_or_default();
+            self.exchanges.note_error(exchange, code, false);
+        }
+        self.exchanges.reply(&self.clients, client, exchange, out, |out| match answer {
             Ok(result) => answer::write_result(out, &id, result, &translation),
             Err(error) => answer::write_error(out, &id, error, &translation),
         });

@@ -35,7 +35,7 @@ pub fn write(
     parsed: &Params<'_>,
 ) {
     out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
-    out.extend_from_slice(translation.wire_id.to_string().as_bytes());
+    text::decimal(out, translation.wire_id);
     out.extend_from_slice(b",\"method\":\"");
     out.extend_from_slice(translation.method.as_str().as_bytes());
     out.extend_from_slice(b"\",\"params\":");
@@ -79,13 +79,15 @@ fn edit<'t>(translation: &Translation<'_>, params: Json<'t>, parsed: &Params<'t>
             if let Some(meta) = parsed.meta_json {
                 splice.replace(meta.text(), request_meta(meta, translation.wire_id));
             }
-            splice.remove_members(params, &["inputResponses", "requestState"]);
+            if parsed.input_responses.is_some() || parsed.request_state.is_some() {
+                splice.remove_members(params, &["inputResponses", "requestState"]);
+            }
         }
         (Era::Legacy, Era::Modern) => {
             if let Some(remembered) = &translation.remembered {
                 let of_connection = of_the_connection(remembered);
                 match parsed.meta_json.filter(|meta| meta.is_object()) {
-                    Some(meta) => splice.insert_member(meta, &of_connection),
+                    Some(meta) => splice.insert_member(meta, of_connection),
                     None if parsed.meta_json.is_some() => {
                         // A `_meta` that is no object says nothing; two of them would say two things.
                         let meta = parsed.meta_json.map_or("", Json::text);
@@ -98,7 +100,7 @@ fn edit<'t>(translation: &Translation<'_>, params: Json<'t>, parsed: &Params<'t>
         _ => {}
     }
     if !members.is_empty() {
-        splice.insert_member(params, &members.join(","));
+        splice.insert_member(params, members.join(","));
     }
     splice
 }
@@ -121,15 +123,13 @@ pub fn named<'t>(method: Method, parsed: &Params<'t>) -> Option<Json<'t>> {
 
 /// The members that make a request modern.
 pub fn of_the_connection(remembered: &Remembered<'_>) -> String {
-    let mut members = format!(
-        "\"{}\":\"{}\",\"{}\":{},\"{}\":{}",
-        meta::VERSION,
-        Version::LATEST.as_str(),
-        meta::CAPABILITIES,
-        remembered.capabilities,
-        meta::CLIENT_INFO,
-        remembered.info,
-    );
+    // Keys, version and level are shorter than this together.
+    const REST_BYTES: usize = 256;
+    let length = remembered.capabilities.len() + remembered.info.len();
+    let mut members = String::with_capacity(length + REST_BYTES);
+    members.extend(["\"", meta::VERSION, "\":\"", Version::LATEST.as_str(), "\",\""]);
+    members.extend([meta::CAPABILITIES, "\":", remembered.capabilities, ",\""]);
+    members.extend([meta::CLIENT_INFO, "\":", remembered.info]);
     if let Some(level) = remembered.level {
         members.extend([",\"", meta::LOG_LEVEL, "\":\"", level.as_str(), "\""]);
     }
@@ -139,7 +139,9 @@ pub fn of_the_connection(remembered: &Remembered<'_>) -> String {
 /// `_meta` without what describes the connection, and with our progress token. Written anew, because
 /// neighbours that both go would overlap as edits.
 fn request_meta(object: Json<'_>, token: u64) -> String {
-    let mut kept = String::from("{");
+    // Our token may be longer than the client's: twenty digits at most.
+    let mut kept = String::with_capacity(object.text().len() + 20);
+    kept.push('{');
     for member in object.members() {
         let name = member.name();
         if meta::OF_THE_CONNECTION.contains(&&*name) {

@@ -107,6 +107,7 @@ mod tests {
                 target: Target::Builtin { folder: None },
                 era: EraPin::Auto,
                 share: Share::Auto,
+                warm: false,
             })
             .collect();
         Routes::new(&Settings { upstreams, separator: "__".to_owned(), ..Settings::default() })

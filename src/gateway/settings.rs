@@ -19,6 +19,8 @@ pub struct Settings {
     pub state_key: [u8; 32],
     /// Makes nonces of different processes differ under one key. Random.
     pub nonce_seed: [u8; 12],
+    /// Tools are asked for before a client does: calls over HTTP are held against their schemas.
+    pub learns_tools: bool,
     /// How many shards there are; a shared stdio child lives on one of them.
     pub shards: u16,
 }
@@ -34,6 +36,8 @@ pub struct Upstream {
     pub target: Target,
     pub era: EraPin,
     pub share: Share,
+    /// A server that a client will need to itself is started before one does (stdio).
+    pub warm: bool,
 }
 
 /// One way to reach an upstream.

@@ -91,7 +91,8 @@ impl Gateway {
 
     /// `subscriptions/listen` (modern): acknowledged with what can be honoured, open until cancelled.
     pub(super) fn listen(&mut self, now: Now, asked: &Asked<'_>, out: &mut Effects) {
-        if asked.batch.is_some() {
+        let exchange = asked.exchange.and_then(|key| self.exchanges.get(key));
+        if exchange.is_some_and(|exchange| exchange.is_batch) {
             let message = "a subscription must not stand in a batch";
             return self.refuse(asked, Code::InvalidRequest.number(), message, None, out);
         }
@@ -137,8 +138,8 @@ impl Gateway {
         let honoured = honoured(&listen);
         let Some(client) = self.clients.get_mut(asked.client) else { return };
         client.listens.push(listen);
-        let (link, id) = (client.link, asked.id);
-        out.send(link, |out| {
+        let id = asked.id;
+        self.exchanges.tell(&self.clients, asked.client, asked.exchange, out, |out| {
             let text = format!(
                 "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/subscriptions/acknowledged\",\
                  \"params\":{{\"_meta\":{{\"{}\":{id}}},\"notifications\":{honoured}}}}}",
@@ -161,7 +162,7 @@ impl Gateway {
         out: &mut Effects,
     ) -> Option<LaneKey> {
         let era = self.upstreams[upstream].era()?;
-        let hello = self.needs_own(client, upstream, era, parsed)?;
+        let hello = self.needs_own(client, upstream, era, Method::Listen, parsed)?;
         self.own_lane_key(now, client, upstream, hello, out)
     }
 

@@ -1,5 +1,7 @@
 //! What the gateway waits for by time.
 
+use super::client::ClientKey;
+use super::exchange::ExchangeKey;
 use super::flight::FlightKey;
 use super::greet::GreetKey;
 use super::lane::LaneKey;
@@ -18,6 +20,12 @@ pub enum Alarm {
     Greet(GreetKey),
     /// A modern upstream ended our listen stream; another may be opened.
     Listen(LaneKey),
+    /// A stream has been quiet, or an exchange has been waiting, for one beat.
+    Beat(ExchangeKey),
+    /// A session over HTTP may have been idle for too long.
+    Session(ClientKey),
+    /// An own lane that nobody has wanted for a while.
+    Parked(LaneKey),
     /// The drain ends, whatever is in flight.
     Drained,
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::flight::FlightKey;
 use super::lane::LaneKey;
+use super::mirror::Mirrors;
 use super::settings::{EraPin, Settings, Target};
 use crate::base::{Moment, ShardId};
 use crate::mcp::{Era, Features, Version};
@@ -40,6 +41,17 @@ pub enum Status {
     },
 }
 
+/// A list of tools that is being read.
+#[derive(Debug, Default)]
+pub struct Learning {
+    /// The request for a page is under way, on this lane.
+    pub on: Option<LaneKey>,
+    /// The list has changed since it was begun.
+    pub is_stale: bool,
+    pub pages: usize,
+    pub mirrors: Mirrors,
+}
+
 /// One server behind us.
 #[derive(Debug)]
 pub struct Upstream {
@@ -63,7 +75,15 @@ pub struct Upstream {
     pub wants: BTreeMap<String, u32>,
     /// What other shards want to be told of, when this is the home.
     pub remote_wants: BTreeMap<ShardId, Vec<String>>,
-    is_stdio: bool,
+    /// Own lanes that clients left and others may take, the last left last.
+    pub parked: Vec<LaneKey>,
+    /// A lane that has been dialled for whoever comes next.
+    pub spare: Option<LaneKey>,
+    /// What calls to its tools mirror in headers.
+    pub mirrors: Mirrors,
+    /// The same, while pages of its list are still to come.
+    pub learning: Learning,
+    pub is_stdio: bool,
     pinned: EraPin,
 }
 
@@ -94,6 +114,10 @@ impl Upstream {
             own_lanes: 0,
             wants: BTreeMap::new(),
             remote_wants: BTreeMap::new(),
+            parked: Vec::new(),
+            spare: None,
+            mirrors: Mirrors::new(),
+            learning: Learning::default(),
             is_stdio,
             pinned: spec.era,
         }

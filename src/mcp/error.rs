@@ -16,6 +16,8 @@ pub enum Code {
     ServerUnavailable,
     /// The upstream took too long (gateway error, data: `upstream`, `timeoutMs`).
     Timeout,
+    /// 2026-07-28: a header does not say what the body says.
+    HeaderMismatch,
     /// 2026-07-28: the client lacks a capability that the request needs.
     MissingCapability,
     /// 2026-07-28: a version that is not spoken here.
@@ -32,6 +34,7 @@ impl Code {
             Self::Internal => -32603,
             Self::ServerUnavailable => -32001,
             Self::Timeout => -32004,
+            Self::HeaderMismatch => -32020,
             Self::MissingCapability => -32021,
             Self::UnsupportedVersion => -32022,
         }

@@ -4,14 +4,15 @@
 use super::capability::Askable;
 use super::log::LogLevel;
 use crate::wire::Json;
+use crate::wire::keys::keys;
 
-pub const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-pub const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
-pub const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
-pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+pub const VERSION: &str = MetaKey::Version.as_str();
+pub const CLIENT_INFO: &str = MetaKey::ClientInfo.as_str();
+pub const CAPABILITIES: &str = MetaKey::Capabilities.as_str();
+pub const LOG_LEVEL: &str = MetaKey::LogLevel.as_str();
 pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 pub const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
-pub const PROGRESS_TOKEN: &str = "progressToken";
+pub const PROGRESS_TOKEN: &str = MetaKey::ProgressToken.as_str();
 /// What describes the connection rather than the request; it does not cross to the other era.
 pub const OF_THE_CONNECTION: [&str; 4] = [VERSION, CLIENT_INFO, CAPABILITIES, LOG_LEVEL];
 
@@ -24,28 +25,31 @@ pub struct Meta<'a> {
     pub capabilities: Option<Json<'a>>,
     pub log_level: Option<Json<'a>>,
     pub progress_token: Option<Json<'a>>,
-    pub subscription: Option<Json<'a>>,
-    pub server_info: Option<Json<'a>>,
+}
+
+keys! {
+    /// What is read of `_meta`.
+    pub enum MetaKey {
+        Version = "io.modelcontextprotocol/protocolVersion",
+        Capabilities = "io.modelcontextprotocol/clientCapabilities",
+        ClientInfo = "io.modelcontextprotocol/clientInfo",
+        ProgressToken = "progressToken",
+        LogLevel = "io.modelcontextprotocol/logLevel",
+    }
 }
 
 impl<'a> Meta<'a> {
-    /// One walk over `_meta`.
-    pub fn read(json: Json<'a>) -> Self {
-        let mut meta = Self::default();
-        for member in json.members() {
-            let place = match &*member.name() {
-                VERSION => &mut meta.version,
-                CLIENT_INFO => &mut meta.client_info,
-                CAPABILITIES => &mut meta.capabilities,
-                LOG_LEVEL => &mut meta.log_level,
-                SUBSCRIPTION => &mut meta.subscription,
-                SERVER_INFO => &mut meta.server_info,
-                PROGRESS_TOKEN => &mut meta.progress_token,
-                _ => continue,
-            };
-            *place = Some(member.value);
-        }
-        meta
+    /// Takes a member of `_meta`. True if it was there already.
+    #[inline]
+    pub(super) fn put(&mut self, key: MetaKey, value: Json<'a>) -> bool {
+        let place = match key {
+            MetaKey::Version => &mut self.version,
+            MetaKey::Capabilities => &mut self.capabilities,
+            MetaKey::ClientInfo => &mut self.client_info,
+            MetaKey::ProgressToken => &mut self.progress_token,
+            MetaKey::LogLevel => &mut self.log_level,
+        };
+        place.replace(value).is_some()
     }
 
     /// A request of the modern era names its version here; a legacy one never does.

@@ -13,6 +13,7 @@
 pub mod capability;
 pub mod era;
 pub mod error;
+pub mod header;
 pub mod log;
 pub mod meta;
 pub mod method;

@@ -62,7 +62,7 @@ pub(super) fn admit<D: Domain>(
     socket: OwnedFd,
     transport: Transport,
 ) {
-    if transport == Transport::Tcp {
+    if matches!(transport, Transport::Tcp | Transport::Http) {
         // Fails only on a socket that is gone already; the first read will tell.
         let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
     }

@@ -4,7 +4,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 use std::rc::Weak;
 use std::sync::Arc;
 use std::task::Waker;
@@ -13,8 +12,9 @@ use std::time::Duration;
 use super::clock::Clock;
 use super::domain::{Dialer, Domain};
 use super::errand::Errands;
+use super::http::Front;
 use super::inbox::Inbox;
-use super::links::{Due, Life, Link, Links, Side};
+use super::links::{Due, Face, Life, Link, Links, Side};
 use super::mail::Mailbox;
 use super::meter::Meter;
 use super::pool::Pool;
@@ -24,15 +24,11 @@ use crate::base::limits::Limits;
 use crate::base::wheel::Wheel;
 use crate::base::{LinkId, Now, ShardId};
 use crate::gateway::lane::LaneKey;
-use crate::gateway::{Effect, Effects, Event, Mail, Report, Transport};
+use crate::gateway::{Effect, Effects, Event, Mail, Transport};
 
 /// Effects are applied before this many bytes of answers have gathered, so that a burst of small
 /// questions with large answers meets the outbox's bound before it is far over it.
 const EFFECT_BYTES: usize = 32 << 10;
-/// A link that closes may take this long to write what waits.
-const FLUSH_MAX: Duration = Duration::from_secs(2);
-/// How often an ended link is asked about besides after each send.
-const OWES_EVERY: Duration = Duration::from_millis(250);
 /// How long the end of a child's output waits to be told why.
 const EPITAPH_MAX: Duration = Duration::from_millis(250);
 /// A blocked link is free again below this share of its bound, in percent: not at the bound itself,
@@ -61,15 +57,15 @@ pub(super) enum Verdict {
 }
 
 /// What follows from effects; handled after they are applied, in order.
-enum Follow {
+pub(super) enum Follow {
     Blocked(LinkId),
     Unblocked(LinkId),
     Letter(Mail),
 }
 
-struct Dialing {
-    lane: LaneKey,
-    link: Option<LinkId>,
+pub(super) struct Dialing {
+    pub(super) lane: LaneKey,
+    pub(super) link: Option<LinkId>,
 }
 
 /// See the module.
@@ -85,23 +81,26 @@ pub(super) struct Core<D: Domain> {
     /// The time of this turn: events of one turn share it.
     pub(super) now: Now,
     /// The link whose task is delivering: it needs no wake, its writer comes next.
-    running: Option<LinkId>,
+    pub(super) running: Option<LinkId>,
     /// Something has happened since the heart last beat.
     pub(super) turn_open: bool,
     pub(super) heart: Option<Waker>,
     pub(super) out: Effects,
     pub(super) links: Links,
-    follow: VecDeque<Follow>,
+    pub(super) follow: VecDeque<Follow>,
     pub(super) wheel: Wheel<Due>,
     pub(super) pool: Pool,
     pub(super) meter: Arc<Meter>,
     pub(super) mailbox: Mailbox,
     pub(super) post: Post,
-    dialer: Box<dyn Dialer>,
-    errands: Errands,
-    limits: Arc<Limits>,
-    dials: BTreeMap<u64, Dialing>,
-    next_ticket: u64,
+    pub(super) dialer: Box<dyn Dialer>,
+    pub(super) errands: Errands,
+    pub(super) limits: Arc<Limits>,
+    pub(super) front: Arc<Front>,
+    /// `Date` of responses, and the second that it is of.
+    pub(super) date: (u64, String),
+    pub(super) dials: BTreeMap<u64, Dialing>,
+    pub(super) next_ticket: u64,
     pub(super) phase: Phase,
     /// The domain has said that it is drained, or ran out of time for it.
     pub(super) drained: bool,
@@ -124,13 +123,25 @@ pub(super) struct Parts<D: Domain> {
     pub(super) post: Post,
     pub(super) dialer: Box<dyn Dialer>,
     pub(super) limits: Arc<Limits>,
+    pub(super) front: Arc<Front>,
     pub(super) muster: Arc<Muster>,
 }
 
 impl<D: Domain> Core<D> {
     pub(super) fn new(parts: Parts<D>) -> Self {
-        let Parts { me, id, domain, mut clock, meter, mailbox, post, dialer, limits, muster } =
-            parts;
+        let Parts {
+            me,
+            id,
+            domain,
+            mut clock,
+            meter,
+            mailbox,
+            post,
+            dialer,
+            limits,
+            front,
+            muster,
+        } = parts;
         Self {
             me,
             id,
@@ -151,6 +162,8 @@ impl<D: Domain> Core<D> {
             post,
             dialer,
             limits,
+            front,
+            date: (0, String::new()),
             dials: BTreeMap::new(),
             next_ticket: 0,
             phase: Phase::Serving,
@@ -199,7 +212,15 @@ impl<D: Domain> Core<D> {
         self.open_turn();
         let link = self.insert(Side::Client(transport));
         self.meter.accepted.add(1);
-        self.handle(Event::ClientOpened { link, transport });
+        if transport == Transport::Http {
+            // Its exchanges are what the domain knows.
+            if let Some(link) = self.links.get_mut(link) {
+                link.face = Face::Http(Box::default());
+            }
+            self.begin_idle(link);
+        } else {
+            self.handle(Event::ClientOpened { link, transport });
+        }
         Some(link)
     }
 
@@ -213,7 +234,10 @@ impl<D: Domain> Core<D> {
     pub(super) fn deliver(&mut self, id: LinkId, inbox: &mut Inbox) -> Verdict {
         self.open_turn();
         self.running = Some(id);
-        let verdict = self.deliver_all(id, inbox);
+        let verdict = match self.links.get(id).map(|link| &link.face) {
+            Some(Face::Http(_)) => self.deliver_http(id, inbox),
+            _ => self.deliver_all(id, inbox),
+        };
         self.running = None;
         verdict
     }
@@ -263,7 +287,7 @@ impl<D: Domain> Core<D> {
         }
     }
 
-    fn discard(&mut self, inbox: &mut Inbox) -> Verdict {
+    pub(super) fn discard(&mut self, inbox: &mut Inbox) -> Verdict {
         inbox.discard(&mut self.pool);
         Verdict::Discard
     }
@@ -277,6 +301,8 @@ impl<D: Domain> Core<D> {
         }
         link.life = Life::Ended;
         match link.side {
+            // A peer that goes is all the news there is of an exchange's end.
+            Side::Client(_) if link.is_http() => self.kill(id, Cow::Borrowed("the peer closed it")),
             Side::Client(_) => self.close_unless_owed(id),
             Side::Upstream { .. } => self.mourn(id, Cow::Borrowed("the peer closed it")),
         }
@@ -372,7 +398,14 @@ impl<D: Domain> Core<D> {
             self.dialer.released(ticket);
         }
         let why = link.why.unwrap_or(Cow::Borrowed("its task ended"));
-        self.handle(Event::Closed { link: id, why: &why });
+        let id = match link.face {
+            Face::Lines => Some(id),
+            Face::Http(face) => face.exchange,
+        };
+        if let Some(id) = id {
+            self.links.close_exchange(id);
+            self.handle(Event::Closed { link: id, why: &why });
+        }
     }
 
     // ── what others say ─────────────────────────────────────────────────────────────────────────
@@ -430,6 +463,15 @@ impl<D: Domain> Core<D> {
             self.phase = Phase::Draining;
             self.wake_on_phase();
             self.wheel.set(self.now.at, self.limits.drain, Due::Drain);
+            for id in self.links.ids() {
+                let is_idle = self.links.get(id).is_some_and(|link| match &link.face {
+                    Face::Http(face) => face.exchange.is_none(),
+                    Face::Lines => false,
+                });
+                if is_idle {
+                    self.close(id, Cow::Borrowed("the gateway is draining"));
+                }
+            }
             self.handle(Event::Drain);
         }
     }
@@ -473,6 +515,10 @@ impl<D: Domain> Core<D> {
                     self.forget_timer(id);
                     self.close_unless_owed(id);
                 }
+                Due::Late(id) => {
+                    self.forget_timer(id);
+                    self.late(id);
+                }
                 Due::Epitaph(id) => {
                     self.forget_timer(id);
                     self.kill(id, Cow::Borrowed("the upstream closed its output"));
@@ -498,195 +544,6 @@ impl<D: Domain> Core<D> {
             self.settle();
         }
     }
-
-    // ── effects ─────────────────────────────────────────────────────────────────────────────────
-
-    /// Applies effects, and handles what follows from them, until nothing does.
-    pub(super) fn settle(&mut self) {
-        loop {
-            self.apply();
-            let event = match self.follow.pop_front() {
-                None => return,
-                Some(Follow::Blocked(link)) => Event::Blocked { link },
-                Some(Follow::Unblocked(link)) => Event::Unblocked { link },
-                Some(Follow::Letter(mail)) => Event::Mail { from: self.id, mail },
-            };
-            self.domain.handle(self.now, event, &mut self.out);
-        }
-    }
-
-    #[inline]
-    fn apply(&mut self) {
-        if self.out.list.is_empty() {
-            self.out.bytes.clear();
-            return;
-        }
-        let mut list = std::mem::take(&mut self.out.list);
-        let mut bytes = std::mem::take(&mut self.out.bytes);
-        // The common case: everything that was written goes to one link. An empty outbox then takes
-        // the buffer itself, and nothing is copied.
-        if let [Effect::Send { link, bytes: range }] = &list[..]
-            && *range == (0..bytes.len())
-            && let Some(target) = self.links.get_mut(*link)
-            && target.outbox.capacity() == 0
-            && target.life < Life::Closing
-        {
-            let id = *link;
-            target.outbox = bytes;
-            self.filled(id);
-            bytes = self.pool.take();
-            list.clear();
-        }
-        for effect in list.drain(..) {
-            self.apply_one(effect, &bytes);
-        }
-        bytes.clear();
-        self.out.list = list;
-        self.out.bytes = bytes;
-    }
-
-    fn apply_one(&mut self, effect: Effect, bytes: &[u8]) {
-        match effect {
-            Effect::Send { link, bytes: range } => self.send(link, bytes, range),
-            Effect::Close { link, why } => self.close(link, Cow::Borrowed(why)),
-            Effect::Pause { link } => {
-                if let Some(link) = self.links.get_mut(link) {
-                    link.paused = true;
-                }
-            }
-            Effect::Resume { link } => {
-                if let Some(link) = self.links.get_mut(link)
-                    && link.paused
-                {
-                    link.paused = false;
-                    link.wake();
-                }
-            }
-            Effect::Dial { lane, upstream } => {
-                let ticket = self.next_ticket;
-                self.next_ticket += 1;
-                self.dials.insert(ticket, Dialing { lane, link: None });
-                self.dialer.dial(upstream, ticket, &self.post);
-            }
-            Effect::Mail { to, mail } => {
-                if to == self.id {
-                    self.follow.push_back(Follow::Letter(mail));
-                } else if !self.mailbox.send(to, mail, &self.meter) {
-                    tracing::error!(?to, "mail for a shard that does not exist");
-                }
-            }
-            // Exchanges are opened by nobody yet.
-            Effect::Respond { .. } | Effect::Stream { .. } => {}
-            Effect::ReadText { ticket, path } => self.errands.read_text(ticket, path),
-            Effect::Report(report) => self.report(&report),
-        }
-    }
-
-    fn send(&mut self, id: LinkId, bytes: &[u8], range: Range<usize>) {
-        debug_assert_eq!(id.shard(), self.id, "frames for other shards go by mail");
-        let Some(frame) = bytes.get(range) else { return };
-        let Some(link) = self.links.get_mut(id) else { return };
-        if link.life >= Life::Closing {
-            return;
-        }
-        if link.outbox.capacity() == 0 {
-            link.outbox = self.pool.take();
-        }
-        link.outbox.extend_from_slice(frame);
-        self.filled(id);
-    }
-
-    /// A link's outbox has got more: wakes its writer, and holds its bounds.
-    #[inline]
-    fn filled(&mut self, id: LinkId) {
-        let running = self.running == Some(id);
-        let Some(link) = self.links.get_mut(id) else { return };
-        if link.in_flight == 0 && !running {
-            link.wake();
-        }
-        if link.life == Life::Ended {
-            // Perhaps that was the last answer it was owed.
-            self.set_timer(id, Duration::ZERO, Due::Owes(id));
-            return;
-        }
-        let waiting = link.waiting();
-        if link.is_client() && waiting > self.limits.outbox_bytes_hard_max {
-            self.meter.closed_slow.add(1);
-            tracing::info!(link = %id, "outbox_bytes_hard_max: the client reads too slowly");
-            self.kill(id, Cow::Borrowed("its outbox was over outbox_bytes_hard_max"));
-        } else if !link.blocked && waiting > bound(&self.limits, link) {
-            link.blocked = true;
-            if link.is_client() {
-                self.set_timer(id, self.limits.blocked, Due::Blocked(id));
-            }
-            self.follow.push_back(Follow::Blocked(id));
-        }
-    }
-
-    /// Writes out what waits, then closes; for at most [`FLUSH_MAX`].
-    fn close(&mut self, id: LinkId, why: Cow<'static, str>) {
-        let Some(link) = self.links.get_mut(id) else { return };
-        if link.life >= Life::Closing {
-            return;
-        }
-        link.life = Life::Closing;
-        link.why.get_or_insert(why);
-        link.wake();
-        self.set_timer(id, FLUSH_MAX, Due::Flush(id));
-    }
-
-    /// Ends a link's task at once; what waits is lost.
-    fn kill(&mut self, id: LinkId, why: Cow<'static, str>) {
-        let Some(link) = self.links.get_mut(id) else { return };
-        link.life = Life::Dead;
-        link.why.get_or_insert(why);
-        link.wake();
-    }
-
-    fn close_unless_owed(&mut self, id: LinkId) {
-        if self.links.get(id).is_none_or(|link| link.life != Life::Ended) {
-            return;
-        }
-        if self.domain.owes(id) {
-            self.set_timer(id, OWES_EVERY, Due::Owes(id));
-        } else {
-            self.close(id, Cow::Borrowed("the peer closed it"));
-        }
-    }
-
-    /// A link has one timer: what it waits for most.
-    fn set_timer(&mut self, id: LinkId, after: Duration, due: Due) {
-        let Some(link) = self.links.get_mut(id) else { return };
-        if let Some(old) = link.timer.take() {
-            self.wheel.cancel(old);
-        }
-        link.timer = Some(self.wheel.set(self.now.at, after, due));
-    }
-
-    fn forget_timer(&mut self, id: LinkId) {
-        if let Some(link) = self.links.get_mut(id) {
-            link.timer = None;
-        }
-    }
-
-    fn report(&mut self, report: &Report) {
-        self.meter.reports.add(1);
-        match report {
-            Report::Drained => self.drained = true,
-            Report::UpstreamDown { upstream, why, retry_ms } => {
-                tracing::warn!(upstream, why, retry_ms, "an upstream is down");
-            }
-            Report::UpstreamOddity { upstream, what } => {
-                tracing::warn!(upstream, what, "an upstream sent something odd");
-            }
-            // Strangers cause these; at a higher level they could fill a disk.
-            Report::ClientClosed { link, why } => tracing::debug!(%link, why, "client closed"),
-            Report::ClientFault { link, what } => tracing::debug!(%link, what, "client fault"),
-            Report::UpstreamReady { upstream, version } => {
-                tracing::info!(upstream, version, "an upstream is ready");
-            }
-        }
-    }
 }
 
 /// What a link's writer does next.
@@ -698,7 +555,7 @@ pub(super) enum Outgoing {
     End,
 }
 
-fn bound(limits: &Limits, link: &Link) -> usize {
+pub(super) fn bound(limits: &Limits, link: &Link) -> usize {
     if link.is_client() { limits.outbox_bytes_max } else { limits.upstream_outbox_bytes_max }
 }
 

@@ -1,6 +1,7 @@
 //! What a link has read and not yet handed on: a buffer that fits the link's pace, and where its lines
 //! stand. Small while the link is quiet, pooled while it is busy, as large as a line must be.
 
+use super::http::Reading;
 use super::pool::{HOT_BYTES, Pool};
 use crate::wire::LineCutter;
 
@@ -17,6 +18,8 @@ pub(super) struct Inbox {
     /// The last read left no room: more was waiting, probably.
     filled: bool,
     quiet_reads: u8,
+    /// Of HTTP: where the request that comes in stands.
+    pub(super) reading: Reading,
 }
 
 impl Inbox {
@@ -24,6 +27,18 @@ impl Inbox {
     #[inline]
     pub(super) fn next(&mut self) -> Option<&[u8]> {
         self.cutter.next(&self.buffer)
+    }
+
+    /// What has not been handed on, for readers that know no lines.
+    #[inline]
+    pub(super) fn rest(&self) -> &[u8] {
+        self.buffer.get(self.cutter.consumed()..).unwrap_or_default()
+    }
+
+    /// Bytes of [`Inbox::rest`] are done with.
+    #[inline]
+    pub(super) fn consume(&mut self, bytes: usize) {
+        self.cutter.skip(bytes);
     }
 
     /// Bytes of the line that has not ended yet.
@@ -73,6 +88,7 @@ impl Inbox {
     /// Forgets everything, and gives the buffer to the pool.
     pub(super) fn discard(&mut self, pool: &mut Pool) {
         self.cutter = LineCutter::default();
+        self.reading = Reading::Head;
         pool.give(std::mem::take(&mut self.buffer));
     }
 

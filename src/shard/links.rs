@@ -12,6 +12,7 @@
 use std::borrow::Cow;
 use std::task::Waker;
 
+use super::http::HttpFace;
 use crate::base::wheel::TimerKey;
 use crate::base::{LinkId, ShardId};
 use crate::gateway::Transport;
@@ -25,6 +26,8 @@ pub(super) enum Due {
     Flush(LinkId),
     /// Time to ask again whether an ended link is owed anything.
     Owes(LinkId),
+    /// A request has not come in in time, or none has come for long.
+    Late(LinkId),
     /// How a child ended has not been told in time.
     Epitaph(LinkId),
     /// The drain has taken too long.
@@ -49,6 +52,13 @@ pub(super) enum Life {
     Dead,
 }
 
+/// What the bytes of a link are.
+#[derive(Debug)]
+pub(super) enum Face {
+    Lines,
+    Http(Box<HttpFace>),
+}
+
 /// See the module.
 #[expect(
     clippy::struct_excessive_bools,
@@ -65,6 +75,7 @@ pub(super) struct Link {
     pub(super) why: Option<Cow<'static, str>>,
     pub(super) timer: Option<TimerKey<Due>>,
     pub(super) side: Side,
+    pub(super) face: Face,
     pub(super) life: Life,
     /// The domain wants nothing from it for now.
     pub(super) paused: bool,
@@ -85,6 +96,7 @@ impl Link {
             why: None,
             timer: None,
             side,
+            face: Face::Lines,
             life: Life::Open,
             paused: false,
             blocked: false,
@@ -107,6 +119,11 @@ impl Link {
             && !self.paused
             && !self.overlong
             && (!self.blocked || !self.is_client())
+            && !matches!(&self.face, Face::Http(face) if face.is_held)
+    }
+
+    pub(super) const fn is_http(&self) -> bool {
+        matches!(self.face, Face::Http(_))
     }
 
     #[inline]
@@ -123,7 +140,14 @@ impl Link {
 
 struct Slot {
     generation: u32,
-    link: Option<Link>,
+    entry: Entry,
+}
+
+enum Entry {
+    Free,
+    Link(Link),
+    /// An exchange on the connection of this link.
+    Exchange(LinkId),
 }
 
 /// See the module.
@@ -132,15 +156,16 @@ pub(super) struct Links {
     slots: Vec<Slot>,
     free: Vec<u32>,
     clients: usize,
+    exchanges: usize,
 }
 
 impl Links {
     pub(super) const fn new(shard: ShardId) -> Self {
-        Self { shard, slots: Vec::new(), free: Vec::new(), clients: 0 }
+        Self { shard, slots: Vec::new(), free: Vec::new(), clients: 0, exchanges: 0 }
     }
 
     pub(super) const fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.slots.len() - self.free.len() - self.exchanges
     }
 
     pub(super) const fn clients(&self) -> usize {
@@ -149,23 +174,33 @@ impl Links {
 
     pub(super) fn insert(&mut self, link: Link) -> LinkId {
         self.clients += usize::from(link.is_client());
+        self.put(Entry::Link(link))
+    }
+
+    fn put(&mut self, entry: Entry) -> LinkId {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, link: None });
+            self.slots.push(Slot { generation: 0, entry: Entry::Free });
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
-        let entry = &mut self.slots[slot as usize];
-        debug_assert!(entry.link.is_none(), "a free slot holds no link");
-        entry.link = Some(link);
-        LinkId::new(self.shard, slot, entry.generation)
+        let place = &mut self.slots[slot as usize];
+        debug_assert!(matches!(place.entry, Entry::Free), "a free slot holds no link");
+        place.entry = entry;
+        LinkId::new(self.shard, slot, place.generation)
+    }
+
+    #[inline]
+    fn entry(&self, id: LinkId) -> Option<&Entry> {
+        let slot = self.slots.get(id.slot() as usize)?;
+        let is_it = slot.generation == id.generation() && id.shard() == self.shard;
+        is_it.then_some(&slot.entry)
     }
 
     #[inline]
     pub(super) fn get(&self, id: LinkId) -> Option<&Link> {
-        let slot = self.slots.get(id.slot() as usize)?;
-        if slot.generation != id.generation() || id.shard() != self.shard {
-            return None;
+        match self.entry(id)? {
+            Entry::Link(link) => Some(link),
+            _ => None,
         }
-        slot.link.as_ref()
     }
 
     #[inline]
@@ -174,22 +209,55 @@ impl Links {
         if slot.generation != id.generation() || id.shard() != self.shard {
             return None;
         }
-        slot.link.as_mut()
+        match &mut slot.entry {
+            Entry::Link(link) => Some(link),
+            _ => None,
+        }
     }
 
     pub(super) fn remove(&mut self, id: LinkId) -> Option<Link> {
         self.get(id)?;
         let slot = self.slots.get_mut(id.slot() as usize)?;
-        let link = slot.link.take()?;
+        let Entry::Link(link) = std::mem::replace(&mut slot.entry, Entry::Free) else {
+            return None;
+        };
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(id.slot());
         self.clients -= usize::from(link.is_client());
         Some(link)
     }
 
+    /// An id for one exchange on a connection.
+    pub(super) fn open_exchange(&mut self, connection: LinkId) -> LinkId {
+        self.exchanges += 1;
+        self.put(Entry::Exchange(connection))
+    }
+
+    /// The connection of an exchange that is under way.
+    #[inline]
+    pub(super) fn connection(&self, exchange: LinkId) -> Option<LinkId> {
+        match self.entry(exchange)? {
+            Entry::Exchange(connection) => Some(*connection),
+            _ => None,
+        }
+    }
+
+    /// The exchange is over: its id is worth nothing from now on.
+    pub(super) fn close_exchange(&mut self, exchange: LinkId) {
+        if self.connection(exchange).is_some()
+            && let Some(slot) = self.slots.get_mut(exchange.slot() as usize)
+        {
+            slot.entry = Entry::Free;
+            slot.generation = slot.generation.wrapping_add(1);
+            self.free.push(exchange.slot());
+            self.exchanges -= 1;
+        }
+    }
+
     /// All links, by slot.
     pub(super) fn ids(&self) -> Vec<LinkId> {
-        let live = self.slots.iter().enumerate().filter(|(_, slot)| slot.link.is_some());
+        let live =
+            self.slots.iter().enumerate().filter(|(_, slot)| matches!(slot.entry, Entry::Link(_)));
         live.map(|(n, slot)| {
             LinkId::new(self.shard, u32::try_from(n).unwrap_or(u32::MAX), slot.generation)
         })

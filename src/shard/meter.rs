@@ -50,6 +50,9 @@ meter! {
     accept_failures,
     /// Lines that came in.
     frames_in,
+    /// HTTP requests that came in whole, and what was refused as none.
+    requests,
+    faults,
     bytes_in,
     bytes_out,
     /// Reads that brought something, and writes that took something: frames divided by these is the

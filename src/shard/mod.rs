@@ -8,8 +8,10 @@ mod clock;
 mod core;
 pub mod cores;
 mod domain;
+mod effects;
 mod errand;
 mod heart;
+pub mod http;
 mod inbox;
 mod links;
 mod mail;
@@ -112,6 +114,8 @@ pub struct Plan {
     /// Entries of the ring, see [`rt::RING_ENTRIES_DEFAULT`].
     pub ring_entries: u32,
     pub limits: Arc<Limits>,
+    /// For what comes in by HTTP.
+    pub front: Arc<http::Front>,
     /// Listening sockets.
     pub listeners: Vec<(OwnedFd, Transport)>,
 }
@@ -145,6 +149,7 @@ pub fn run<D: Domain>(
                 post,
                 dialer,
                 limits: plan.limits,
+                front: plan.front,
                 muster,
             })),
         });

@@ -18,6 +18,7 @@ use crate::base::ShardId;
 use crate::base::limits::Limits;
 use crate::gateway::Transport;
 use crate::gateway::settings::{Target, Upstream};
+use crate::shard::http::Front;
 use crate::shard::rt::{Driver, DriverChoice, RING_ENTRIES_DEFAULT};
 use crate::shard::{Domain, Meter, Plan, Post, cores, run, seeds};
 
@@ -26,6 +27,8 @@ use crate::shard::{Domain, Meter, Plan, Post, cores, run, seeds};
 pub enum Listen {
     /// Port 0 takes a free one.
     Tcp(SocketAddr),
+    /// HTTP of all kinds, by the rules of [`ServerConfig::front`].
+    Http(SocketAddr),
     /// `mode` of the socket's file.
     Unix { path: PathBuf, mode: u32 },
 }
@@ -42,6 +45,8 @@ pub struct ServerConfig {
     /// Entries of each shard's ring.
     pub ring_entries: u32,
     pub limits: Arc<Limits>,
+    /// What HTTP listeners serve whom.
+    pub front: Arc<Front>,
     /// What the domain may dial, by the index it dials.
     pub upstreams: Arc<[Upstream]>,
     /// How long children are given to end.
@@ -57,6 +62,7 @@ impl Default for ServerConfig {
             driver: DriverChoice::Auto,
             ring_entries: RING_ENTRIES_DEFAULT,
             limits: Arc::new(Limits::DEFAULT),
+            front: Arc::new(Front::default()),
             upstreams: Arc::from([]),
             patience: Patience::default(),
         }
@@ -75,6 +81,7 @@ impl ServerConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bound {
     Tcp(SocketAddr),
+    Http(SocketAddr),
     Unix(PathBuf),
 }
 
@@ -82,6 +89,7 @@ impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Http(address) => write!(f, "http://{address}"),
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
         }
     }
@@ -130,6 +138,7 @@ impl Server {
                 driver: config.driver,
                 ring_entries: config.ring_entries,
                 limits: Arc::clone(&config.limits),
+                front: Arc::clone(&config.front),
                 listeners: listeners.pop().unwrap_or_default(),
             };
             let core = config.pin.then(|| cores[usize::from(id.0) % cores.len()]);
@@ -261,6 +270,12 @@ fn bind(
                     tcp::listen(*address, shards).map_err(|error| at(&error, address))?;
                 bound.push(Bound::Tcp(address));
                 (Transport::Tcp, sockets)
+            }
+            Listen::Http(address) => {
+                let (address, sockets) =
+                    tcp::listen(*address, shards).map_err(|error| at(&error, address))?;
+                bound.push(Bound::Http(address));
+                (Transport::Http, sockets)
             }
             Listen::Unix { path, mode } => {
                 let (file, sockets) = unix::listen(path, *mode, shards)

@@ -3,9 +3,11 @@
 //!
 //! Stricter than JSON-RPC where MCP is (schema, `RequestId`): an id is a string or an integer, never
 //! null, a fraction or a giant; `params` is an object or absent; a key of the envelope stands once.
+#![expect(clippy::inline_always, reason = "as in `scan`: a key's result must stay in registers")]
 
 use super::json::{Json, Kind, utf8};
-use super::scan::{ScanError, Scanner, StringToken};
+use super::keys::{self, Key, NoKey, keys};
+use super::scan::{self, ScanError, byte, fail, next, token};
 
 /// Longest id taken, in bytes of its JSON text. It is kept for as long as a request is in flight.
 pub const ID_BYTES_MAX: usize = 256;
@@ -29,7 +31,7 @@ impl<'a> Id<'a> {
         }
         match json.kind() {
             Kind::String => Ok(Self(text)),
-            Kind::Number if json.as_i64().is_some() => Ok(Self(text)),
+            Kind::Number if is_i64(text) => Ok(Self(text)),
             Kind::Number => {
                 Err("the id is a fraction or beyond 64 bits; use a string or an integer")
             }
@@ -38,6 +40,17 @@ impl<'a> Id<'a> {
             }
             _ => Err("the id is neither a string nor an integer"),
         }
+    }
+}
+
+/// Whether a number's text is an integer of 64 bits. Eighteen digits always are, and nearly all ids have
+/// fewer: of those, only what makes a fraction must be looked for.
+fn is_i64(number: &str) -> bool {
+    if number.len() <= 18 {
+        let sign = usize::from(number.starts_with('-'));
+        scan::digits_end(number.as_bytes(), sign) == number.len()
+    } else {
+        number.parse::<i64>().is_ok()
     }
 }
 
@@ -73,6 +86,15 @@ pub struct Fault<'a> {
     pub at: usize,
     /// The id, where one could be read.
     pub id: Option<Id<'a>>,
+    /// It is a notification all the same, if one that nobody can act on: it gets no answer
+    /// (JSON-RPC 2.0 section 4.1).
+    pub is_notice: bool,
+}
+
+impl<'a> Fault<'a> {
+    pub const fn new(code: i32, what: &'static str, at: usize, id: Option<Id<'a>>) -> Self {
+        Self { code, what, at, id, is_notice: false }
+    }
 }
 
 /// What a frame holds.
@@ -84,32 +106,81 @@ pub enum Frame<'a> {
     Batch(Json<'a>),
 }
 
+/// Hears of the members of `params` in the pass that validates them, so that nobody has to walk them
+/// again. It hears of them before the message is judged: only of a request or a notification that was
+/// read to its end does it know anything.
+pub trait Listener<'a> {
+    /// The members of `params` that it wants to hear of.
+    type Outer: Key;
+    /// Of one of them, the members that it wants to hear of as well.
+    type Inner: Key;
+    /// Whether it wants to hear of any: to pass over `params` as a whole is cheaper.
+    const LISTENS: bool = true;
+
+    /// Whether this is the member whose own members are told; they are told before it.
+    fn opens(key: Self::Outer) -> bool;
+
+    fn member(&mut self, key: Self::Outer, value: Json<'a>);
+
+    fn inner(&mut self, key: Self::Inner, value: Json<'a>);
+}
+
+/// Nobody listens.
+impl<'a> Listener<'a> for () {
+    type Outer = NoKey;
+    type Inner = NoKey;
+    const LISTENS: bool = false;
+
+    fn opens(_: NoKey) -> bool {
+        false
+    }
+
+    fn member(&mut self, _: NoKey, _: Json<'a>) {}
+
+    fn inner(&mut self, _: NoKey, _: Json<'a>) {}
+}
+
 /// Reads one frame: a message or a batch.
 pub fn read(bytes: &[u8]) -> Result<Frame<'_>, Fault<'_>> {
+    read_to(bytes, &mut ())
+}
+
+/// As [`read`]; `listener` hears of the members of a message's `params`.
+pub fn read_to<'a>(
+    bytes: &'a [u8],
+    listener: &mut impl Listener<'a>,
+) -> Result<Frame<'a>, Fault<'a>> {
     let text = utf8(bytes).map_err(not_json)?;
-    let mut scanner = Scanner::new(bytes);
-    scanner.space();
-    if scanner.peek() == Some(b'{') {
-        return message(text, scanner).map(Frame::One);
+    let (at, here) = token(bytes, 0);
+    if here == b'{' {
+        return message(text, at, listener).map(Frame::One);
     }
     let json = Json::parse(text).map_err(not_json)?;
     if json.kind() == Kind::Array {
         Ok(Frame::Batch(json))
     } else {
-        Err(Fault { code: -32600, what: "a message is a JSON object", at: 0, id: None })
+        Err(Fault::new(-32600, "a message is a JSON object", 0, None))
     }
 }
 
 /// Reads one element of a batch.
 pub fn read_element(json: Json<'_>) -> Result<Message<'_>, Fault<'_>> {
+    read_element_to(json, &mut ())
+}
+
+/// As [`read_element`]; `listener` hears of the members of the message's `params`.
+pub fn read_element_to<'a>(
+    json: Json<'a>,
+    listener: &mut impl Listener<'a>,
+) -> Result<Message<'a>, Fault<'a>> {
     if !json.is_object() {
-        return Err(Fault { code: -32600, what: "a message is a JSON object", at: 0, id: None });
+        return Err(Fault::new(-32600, "a message is a JSON object", 0, None));
     }
-    message(json.text(), Scanner::new(json.text().as_bytes()))
+    message(json.text(), 0, listener)
 }
 
 const fn not_json<'a>(error: ScanError) -> Fault<'a> {
-    Fault { code: -32700, what: error.what, at: error.at, id: None }
+    Fault::new(-32700, error.what, error.at, None)
 }
 
 /// The envelope's members. The whole object is read before anything is judged, so that text that is
@@ -126,29 +197,15 @@ struct Parts<'a> {
     doubled: Option<(&'static str, usize)>,
 }
 
-/// Which of [`Parts`] a key names.
-#[derive(Clone, Copy)]
-enum Part {
-    Version,
-    Id,
-    Method,
-    Params,
-    Result,
-    Error,
-    Other,
-}
-
-impl Part {
-    fn named(key: &str) -> Self {
-        match key {
-            "jsonrpc" => Self::Version,
-            "id" => Self::Id,
-            "method" => Self::Method,
-            "params" => Self::Params,
-            "result" => Self::Result,
-            "error" => Self::Error,
-            _ => Self::Other,
-        }
+keys! {
+    /// Which of [`Parts`] a key names, those of nearly all messages first.
+    enum Part {
+        Id = "id",
+        Method = "method",
+        Params = "params",
+        Result = "result",
+        Version = "jsonrpc",
+        Error = "error",
     }
 }
 
@@ -172,55 +229,114 @@ impl<'a> Parts<'a> {
             Part::Params => set!(params, "the key \"params\" stands twice"),
             Part::Result => set!(result, "the key \"result\" stands twice"),
             Part::Error => set!(error, "the key \"error\" stands twice"),
-            Part::Other => {}
         }
     }
 }
 
-fn message<'a>(text: &'a str, mut scanner: Scanner<'a>) -> Result<Message<'a>, Fault<'a>> {
+/// How nearly all messages begin: one comparison instead of a key and a value.
+const OPENING: &[u8] = br#"{"jsonrpc":"2.0","#;
+
+fn message<'a>(
+    text: &'a str,
+    from: usize,
+    listener: &mut impl Listener<'a>,
+) -> Result<Message<'a>, Fault<'a>> {
     let mut parts = Parts::default();
-    scanner.take(b'{');
-    scanner.space();
-    if !scanner.take(b'}') {
-        loop {
-            let at = scanner.at();
-            let part = key(text, &mut scanner).map_err(not_json)?;
-            let start = scanner.at();
-            scanner.value().map_err(not_json)?;
-            let value = Json::trusted(text.get(start..scanner.at()).unwrap_or("null"));
-            parts.put(part, at, value);
-            if !scanner.more(b'}').map_err(not_json)? {
-                break;
-            }
-        }
-    }
-    scanner.end().map_err(not_json)?;
+    let end = members(text, from, &mut parts, listener).map_err(not_json)?;
+    scan::end(text.as_bytes(), end).map_err(not_json)?;
     judge(text, &parts)
 }
 
-/// Reads a key. The ones of nearly all messages are compared as they are mostly written; any other
-/// spelling takes the longer way.
+/// Reads the envelope's object, its opening bracket at `from`.
 #[inline]
-fn key(text: &str, scanner: &mut Scanner<'_>) -> Result<Part, ScanError> {
-    for (written, part) in [
-        (b"\"jsonrpc\":".as_slice(), Part::Version),
-        (b"\"id\":", Part::Id),
-        (b"\"method\":", Part::Method),
-        (b"\"params\":", Part::Params),
-        (b"\"result\":", Part::Result),
-    ] {
-        if scanner.take_key(written) {
-            return Ok(part);
+fn members<'a, L: Listener<'a>>(
+    text: &'a str,
+    from: usize,
+    parts: &mut Parts<'a>,
+    listener: &mut L,
+) -> Result<usize, ScanError> {
+    let bytes = text.as_bytes();
+    let (mut at, mut here);
+    if bytes.get(from..).is_some_and(|rest| rest.starts_with(OPENING)) {
+        parts.version = Some(Json::trusted("\"2.0\""));
+        (at, here) = token(bytes, from.wrapping_add(OPENING.len()));
+    } else {
+        (at, here) = token(bytes, next(from));
+        if here == b'}' {
+            return Ok(next(at));
         }
     }
-    scanner.key()?;
-    Ok(any_key(text, scanner.last_key()))
+    loop {
+        let key_at = at;
+        let mut part = None;
+        let start = keys::read(text, at, here, &mut part)?;
+        let end = match part {
+            Some(Part::Params) if L::LISTENS && byte(bytes, start) == b'{' => {
+                params(text, start, listener)?
+            }
+            _ => scan::value(bytes, start, 0)?,
+        };
+        if let Some(part) = part {
+            parts.put(part, key_at, Json::trusted(text.get(start..end).unwrap_or("null")));
+        }
+        (at, here) = token(bytes, end);
+        if here != b',' {
+            break;
+        }
+        (at, here) = token(bytes, next(at));
+    }
+    if here == b'}' { Ok(next(at)) } else { fail("expected ',' or '}'", at) }
 }
 
-#[cold]
-fn any_key(text: &str, key: StringToken) -> Part {
-    let content = text.get(key.start..key.end).unwrap_or_default();
-    if key.escaped { Part::named(&super::text::unescape(content)) } else { Part::named(content) }
+/// Reads `params`, an object, and tells its members.
+fn params<'a, L: Listener<'a>>(
+    text: &'a str,
+    from: usize,
+    listener: &mut L,
+) -> Result<usize, ScanError> {
+    let bytes = text.as_bytes();
+    told(text, from, |key: Option<L::Outer>, start| {
+        let Some(key) = key else { return scan::value(bytes, start, 1) };
+        let end = if L::opens(key) && byte(bytes, start) == b'{' {
+            told(text, start, |key: Option<L::Inner>, start| {
+                let end = scan::value(bytes, start, 2)?;
+                if let Some(key) = key {
+                    listener.inner(key, Json::trusted(text.get(start..end).unwrap_or("null")));
+                }
+                Ok(end)
+            })?
+        } else {
+            scan::value(bytes, start, 1)?
+        };
+        listener.member(key, Json::trusted(text.get(start..end).unwrap_or("null")));
+        Ok(end)
+    })
+}
+
+/// Reads an object, its opening bracket at `from`. `member` is told of each key and of the place where
+/// its value begins, and reads the value: up to the place behind it.
+#[inline(always)]
+fn told<K: Key>(
+    text: &str,
+    from: usize,
+    mut member: impl FnMut(Option<K>, usize) -> Result<usize, ScanError>,
+) -> Result<usize, ScanError> {
+    let bytes = text.as_bytes();
+    let (mut at, mut here) = token(bytes, next(from));
+    if here == b'}' {
+        return Ok(next(at));
+    }
+    loop {
+        let mut key = None;
+        let start = keys::read(text, at, here, &mut key)?;
+        at = member(key, start)?;
+        (at, here) = token(bytes, at);
+        if here != b',' {
+            break;
+        }
+        (at, here) = token(bytes, next(at));
+    }
+    if here == b'}' { Ok(next(at)) } else { fail("expected ',' or '}'", at) }
 }
 
 /// Which message the parts make. `text` is what faults count their offsets in.
@@ -229,17 +345,17 @@ fn judge<'a>(text: &'a str, parts: &Parts<'a>) -> Result<Message<'a>, Fault<'a>>
     let at = |json: Json<'a>| json.range_in(text).map_or(0, |range| range.start);
     if let Some((what, at)) = parts.doubled {
         // Which of the two ids is meant cannot be known, so the answer carries neither.
-        return Err(Fault { code: -32600, what, at, id: None });
+        return Err(Fault::new(-32600, what, at, None));
     }
     let id = match parts.id.map(|json| (json, Id::new(json))) {
         None => None,
         Some((_, Ok(id))) => Some(id),
         Some((json, Err(_))) if parts.error.is_some() && json.kind() == Kind::Null => None,
         Some((json, Err(what))) => {
-            return Err(Fault { code: -32600, what, at: at(json), id: None });
+            return Err(Fault::new(-32600, what, at(json), None));
         }
     };
-    let fault = |what, at| Fault { code: -32600, what, at, id };
+    let fault = |what, at| Fault::new(-32600, what, at, id);
     match parts.version {
         Some(version) if version.text() == "\"2.0\"" => {}
         Some(version) if version.as_str().as_deref() == Some("2.0") => {}
@@ -263,9 +379,12 @@ fn judge<'a>(text: &'a str, parts: &Parts<'a>) -> Result<Message<'a>, Fault<'a>>
                 Some(params) if params.is_object() => params,
                 Some(params) => {
                     let what = "params must be an object";
-                    // JSON-RPC allows an array there, MCP does not: a wrong parameter, not a wrong request.
-                    let code = if params.kind() == Kind::Array { -32602 } else { -32600 };
-                    return Err(Fault { code, what, at: at(params), id });
+                    // JSON-RPC allows an array there, MCP does not: a wrong parameter, not a wrong
+                    // request, and a notification is one with an array too.
+                    let is_array = params.kind() == Kind::Array;
+                    let code = if is_array { -32602 } else { -32600 };
+                    let is_notice = is_array && id.is_none();
+                    return Err(Fault { code, what, at: at(params), id, is_notice });
                 }
             };
             Ok(match id {

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::scan::{ScanError, Scanner};
+use super::scan::{self, ScanError};
 use super::{skip, text};
 
 /// One validated JSON value, as the text it is, without surrounding white space. Never empty.
@@ -28,13 +28,8 @@ impl<'a> Json<'a> {
 
     /// Validates `text` as one JSON value.
     pub fn parse(text: &'a str) -> Result<Self, ScanError> {
-        let mut scanner = Scanner::new(text.as_bytes());
-        scanner.space();
-        let start = scanner.at();
-        scanner.value()?;
-        let end = scanner.at();
-        scanner.end()?;
-        Ok(Self(text.get(start..end).unwrap_or("null")))
+        let range = scan::document(text.as_bytes())?;
+        Ok(Self(text.get(range).unwrap_or("null")))
     }
 
     /// As [`Json::parse`], from bytes that may not be UTF-8.
@@ -147,8 +142,10 @@ impl Member<'_> {
         if self.escaped { text::unescape(self.key) == key } else { self.key == key }
     }
 
+    /// What the key reads, however it is spelled.
+    #[inline]
     pub fn name(&self) -> Cow<'_, str> {
-        text::unescape(self.key)
+        if self.escaped { text::unescape(self.key) } else { Cow::Borrowed(self.key) }
     }
 }
 

@@ -33,6 +33,12 @@ impl LineCutter {
         }
     }
 
+    /// Bytes were taken in another way than line by line.
+    pub const fn skip(&mut self, bytes: usize) {
+        self.start = self.start.saturating_add(bytes);
+        self.searched = self.start;
+    }
+
     /// How many bytes at the front of the buffer are done with.
     pub const fn consumed(&self) -> usize {
         self.start

@@ -12,7 +12,9 @@
 )]
 
 pub mod envelope;
+pub mod http1;
 pub mod json;
+pub mod keys;
 pub mod lines;
 mod plain;
 pub mod scan;

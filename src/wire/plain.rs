@@ -7,7 +7,7 @@
 pub(super) fn end(bytes: &[u8], at: usize) -> usize {
     // Most keys and many values end within the first word.
     let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) else {
-        return end_far(bytes, at);
+        return end_near(bytes, at);
     };
     match string_stops(u64::from_le_bytes(*word)) {
         0 => end_far(bytes, at.wrapping_add(8)),
@@ -16,30 +16,42 @@ pub(super) fn end(bytes: &[u8], at: usize) -> usize {
 }
 
 /// As [`end`], for what does not end within a word: blocks that the compiler turns into vector
-/// instructions, then words, then bytes.
+/// instructions, then words.
 #[inline(never)]
 fn end_far(bytes: &[u8], from: usize) -> usize {
-    let mut rest = bytes.get(from..).unwrap_or_default();
-    while let Some((block, after)) = rest.split_first_chunk::<16>() {
+    let mut at = from;
+    while let Some(block) = bytes.get(at..).and_then(<[u8]>::first_chunk::<16>) {
         if block.iter().fold(false, |stop, &byte| stop | is_stop(byte)) {
             break;
         }
-        rest = after;
+        at = at.wrapping_add(16);
     }
-    while let Some((word, after)) = rest.split_first_chunk::<8>() {
-        let stops = string_stops(u64::from_le_bytes(*word));
-        if stops != 0 {
-            return bytes.len().wrapping_sub(rest.len()).wrapping_add(first_byte(stops));
+    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        match string_stops(u64::from_le_bytes(*word)) {
+            0 => at = at.wrapping_add(8),
+            stops => return at.wrapping_add(first_byte(stops)),
         }
-        rest = after;
     }
-    while let Some((&byte, after)) = rest.split_first() {
-        if is_stop(byte) {
-            break;
-        }
-        rest = after;
+    end_near(bytes, at)
+}
+
+/// As [`end`], where less than a word is left.
+#[inline(never)]
+fn end_near(bytes: &[u8], from: usize) -> usize {
+    let left = bytes.len().saturating_sub(from);
+    if let Some(word) = bytes.last_chunk::<8>() {
+        // The last word of all, without what stands before `from`. The zeros that take its place are
+        // stops, so that the end is found where nothing else is.
+        let shift = u32::try_from(left).unwrap_or(0).wrapping_mul(8);
+        let word = u64::from_le_bytes(*word).checked_shr(64_u32.wrapping_sub(shift));
+        return bytes
+            .len()
+            .wrapping_sub(left)
+            .wrapping_add(first_byte(string_stops(word.unwrap_or(0))));
     }
-    bytes.len().wrapping_sub(rest.len())
+    let rest = bytes.get(from..).unwrap_or_default();
+    let plain = rest.iter().position(|&byte| is_stop(byte)).unwrap_or(rest.len());
+    bytes.len().wrapping_sub(left).wrapping_add(plain)
 }
 
 #[expect(
@@ -53,7 +65,7 @@ const fn is_stop(byte: u8) -> bool {
 
 /// Which byte of a word holds the lowest bit.
 #[inline(always)]
-fn first_byte(bits: u64) -> usize {
+pub(super) fn first_byte(bits: u64) -> usize {
     usize::try_from(bits.trailing_zeros() >> 3).unwrap_or(0)
 }
 

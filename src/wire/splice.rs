@@ -36,12 +36,15 @@ impl<'t> Splice<'t> {
         }
     }
 
-    /// Puts the member text `"key":value` first into `object`, a piece of the text.
-    pub fn insert_member(&mut self, object: Json<'_>, member: &str) {
+    /// Puts the member text `"key":value` (or several, with their commas) first into `object`, a piece of
+    /// the text.
+    pub fn insert_member(&mut self, object: Json<'_>, member: impl Into<Cow<'t, str>>) {
         let Some(range) = object.range_in(self.text) else { return };
         let inside = range.start.saturating_add(1);
-        let comma = if object.members().next().is_some() { "," } else { "" };
-        self.edits.push((inside..inside, Cow::Owned(format!("{member}{comma}"))));
+        self.edits.push((inside..inside, member.into()));
+        if object.members().next().is_some() {
+            self.edits.push((inside..inside, Cow::Borrowed(",")));
+        }
     }
 
     /// Takes the members called `keys` out of `object`, with the commas that go with them.
@@ -69,6 +72,7 @@ impl<'t> Splice<'t> {
 
     /// Appends the text with its edits to `out`.
     pub fn write(mut self, out: &mut Vec<u8>) {
+        // A stable sort: edits of one place stay in the order in which they were given.
         self.edits.sort_by_key(|(range, _)| (range.start, range.end));
         let mut at = 0;
         for (range, with) in &self.edits {

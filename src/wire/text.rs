@@ -4,10 +4,17 @@
 use std::borrow::Cow;
 
 /// The text of a string's content (between its quotes). Borrowed where nothing is escaped.
+#[inline]
 pub fn unescape(content: &str) -> Cow<'_, str> {
-    if memchr::memchr(b'\\', content.as_bytes()).is_none() {
+    // Nothing but a backslash can end the run: the scanner has passed it.
+    if super::plain::end(content.as_bytes(), 0) == content.len() {
         return Cow::Borrowed(content);
     }
+    unescaped(content).into()
+}
+
+#[inline(never)]
+fn unescaped(content: &str) -> String {
     let mut text = String::with_capacity(content.len());
     let mut rest = content.chars();
     while let Some(c) = rest.next() {
@@ -38,7 +45,7 @@ pub fn unescape(content: &str) -> Cow<'_, str> {
             None => {}
         }
     }
-    text.into()
+    text
 }
 
 fn hex4(chars: &mut std::str::Chars<'_>) -> u32 {
@@ -61,6 +68,23 @@ pub fn quoted(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len().saturating_add(2));
     quote(&mut out, text);
     String::from_utf8(out).unwrap_or_default()
+}
+
+/// Appends `number` in decimal digits.
+pub fn decimal(out: &mut Vec<u8>, number: u64) {
+    // As many as 2^64 has.
+    let mut digits = [b'0'; 20];
+    let mut rest = number;
+    let mut used = 0usize;
+    for place in digits.iter_mut().rev() {
+        *place = u8::try_from(rest % 10).unwrap_or(0) | b'0';
+        rest /= 10;
+        used = used.wrapping_add(1);
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(digits.len().wrapping_sub(used)..).unwrap_or_default());
 }
 
 /// Appends `text` as the content of a JSON string, without quotes.
@@ -102,6 +126,15 @@ mod tests {
             let quoted = String::from_utf8(out).unwrap();
             assert_eq!(serde_json::from_str::<String>(&quoted).unwrap(), text);
             assert_eq!(unescape(quoted.get(1..quoted.len() - 1).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn a_number_is_written_as_the_standard_library_writes_it() {
+        for number in [0, 7, 10, 99, 100, 1 << 42, (1 << 53) - 1, u64::MAX] {
+            let mut out = Vec::new();
+            decimal(&mut out, number);
+            assert_eq!(out, number.to_string().as_bytes());
         }
     }
 

@@ -12,6 +12,8 @@ import anyio
 
 Json = dict[str, Any]
 HEAR_S_MAX = 20.0
+# Where a server is: a command that speaks over stdio, or a URL.
+Where = list[str] | str
 
 
 class Refused(Exception):

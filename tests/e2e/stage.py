@@ -27,7 +27,7 @@ def cache() -> pathlib.Path:
 
 
 def client_python(kind: str) -> str:
-    return str(cache() / ("client-1.30" if kind.endswith("1.30") else "client-2.3") / "bin" / "python")
+    return str(cache() / ("client-1.30" if "1.30" in kind else "client-2.3") / "bin" / "python")
 
 
 def gateway_binary(given: str | None) -> str:
@@ -41,13 +41,23 @@ def gateway_binary(given: str | None) -> str:
     return str(max(built, key=lambda p: p.stat().st_mtime))
 
 
-def config_text(port: int) -> str:
-    """The gateway's configuration: one TCP listener. Every key the suite relies on is here.
+def config_text(port: int, http_port: int | None) -> str:
+    """The gateway's configuration: its listeners. Every key the suites rely on is here.
 
     A client that is gone looks like one that only sends no more: calls of its that hang are waited for
     until the drain's time is over, which is made short.
     """
-    return f'[tcp]\nlisten = "127.0.0.1:{port}"\n\n[limits]\ndrain = "3s"\n'
+    http = "off" if http_port is None else f"127.0.0.1:{http_port}"
+    return f'[tcp]\nlisten = "127.0.0.1:{port}"\n\n[http]\nlisten = "{http}"\n\n[limits]\ndrain = "3s"\n'
+
+
+def has_http(binary: str) -> bool:
+    """Whether this gateway knows an HTTP listener."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = pathlib.Path(folder) / "ringgate.toml"
+        config.write_text(config_text(0, 0))
+        return subprocess.run([binary, "check", "--config", str(config)], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL).returncode == 0
 
 
 def free_port() -> int:
@@ -108,25 +118,32 @@ class Stage:
 class Gateway:
     """One gateway process in front of some upstreams; started and stopped by its own pid."""
 
-    def __init__(self, binary: str, folder: pathlib.Path, upstreams: dict[str, dict]) -> None:
+    def __init__(self, binary: str, folder: pathlib.Path, upstreams: dict[str, dict], http: bool = False) -> None:
         self.port = free_port()
+        self.http_port = free_port() if http else None
         folder.mkdir(exist_ok=True)
         mcp_json = folder / "mcp.json"
         config = folder / "ringgate.toml"
         self.log = folder / "gateway.log"
         mcp_json.write_text(json.dumps({"mcpServers": upstreams}, indent=2))
-        config.write_text(config_text(self.port))
+        config.write_text(config_text(self.port, self.http_port))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [binary, "serve", "--config", str(config), "--mcp-json", str(mcp_json)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}/mcp"
+
     def wait_ready(self) -> None:
         deadline = time.monotonic() + READY_S_MAX
         while True:
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                for port in (self.port, self.http_port):
+                    if port is not None:
+                        socket.create_connection(("127.0.0.1", port), 1).close()
                 return
             except OSError:
                 if self.process.poll() is not None:

@@ -1,7 +1,6 @@
 """What a scenario holds: views of the upstreams, behind the gateway or (as the control) without it.
 
-In gateway mode all views share one client of `ringgate connect`, and names carry their upstream's
-prefix. In direct mode each view is its own client of the upstream's process and names are bare. So
+In gateway mode all views share one client of the gateway, and names carry their upstream's prefix. In direct mode each view is its own client of the upstream's process and names are bare. So
 a scenario is written once, and running it directly proves that what it expects is the truth about
 the upstream rather than about the gateway.
 """
@@ -13,7 +12,7 @@ import pathlib
 import uuid
 from collections.abc import AsyncIterator
 
-from peer import Answers, Json, Peer, Refused, Watch
+from peer import Answers, Json, Peer, Refused, Watch, Where
 
 UPSTREAMS = ["everything", "filesystem", "time", "git", "asker"]
 SAMPLED = {"role": "assistant", "content": {"type": "text", "text": "sampled words"},
@@ -27,6 +26,7 @@ class Setting:
     kind: str
     binary: str | None
     port: int | None
+    http_port: int | None
     upstreams: dict[str, dict]
     files: pathlib.Path
     repo: pathlib.Path
@@ -36,6 +36,22 @@ class Setting:
     @property
     def direct(self) -> bool:
         return self.port is None
+
+    def where(self, name: str) -> Where:
+        """Where this kind of client finds an upstream (directly) or the gateway."""
+        if self.direct:
+            entry = self.upstreams[name]
+            return entry["url"] if "url" in entry else [entry["command"], *entry["args"]]
+        over = transport(self.kind)
+        if over == "stdio":
+            return [self.binary, "connect", f"tcp://127.0.0.1:{self.port}"]
+        scheme, path = {"http": ("http", "mcp"), "sse": ("http", "sse"), "ws": ("ws", "ws")}[over]
+        return f"{scheme}://127.0.0.1:{self.http_port}/{path}"
+
+
+def transport(kind: str) -> str:
+    """A kind is an SDK in a mode, and what it travels on: `modern-2.3-http`; stdio if nothing is said."""
+    return next((over for over in ("http", "sse", "ws") if kind.endswith(f"-{over}")), "stdio")
 
 
 def accepting(params: Json) -> Json | Refused:
@@ -113,15 +129,10 @@ class World:
     async def peer(self, name: str = "gateway") -> Peer:
         name = name if self.setting.direct else "gateway"
         if name not in self.peers:
-            if self.setting.direct:
-                entry = self.setting.upstreams[name]
-                command = [entry["command"], *entry["args"]]
-            else:
-                command = [self.setting.binary, "connect", f"tcp://127.0.0.1:{self.setting.port}"]
-            sdk = "clients.sdk_1_30" if self.setting.kind.endswith("1.30") else "clients.sdk_2_3"
+            sdk = "clients.sdk_1_30" if "1.30" in self.setting.kind else "clients.sdk_2_3"
             connect = importlib.import_module(sdk).connect
             self.peers[name] = await self._stack.enter_async_context(
-                connect(self.setting.kind, command, self.answers, self.setting.log))
+                connect(self.setting.kind, self.setting.where(name), self.answers, self.setting.log))
         return self.peers[name]
 
     async def up(self, name: str) -> View:

@@ -53,6 +53,7 @@ fn settings(dice: &mut Dice, is_faultless: bool) -> Settings {
                 target,
                 era: EraPin::Auto,
                 share: if dice.percent(15) { Share::Always } else { Share::Auto },
+                warm: dice.percent(15),
             }
         })
         .collect();
@@ -92,6 +93,7 @@ fn settings(dice: &mut Dice, is_faultless: bool) -> Settings {
         state_key: [7; 32],
         nonce_seed: [9; 12],
         shards: u16::try_from(shards).unwrap_or(1),
+        learns_tools: dice.percent(30),
     }
 }
 

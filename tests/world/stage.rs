@@ -2,7 +2,9 @@
 //! themselves. The judge watches there as it does everywhere.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use ringgate::base::limits::Limits;
 use ringgate::gateway::Settings;
 use ringgate::gateway::settings::{EraPin, Share, Target, Upstream};
 use serde_json::{Value, json};
@@ -41,6 +43,7 @@ pub fn settings(kinds: &[Kind]) -> Settings {
         },
         era: EraPin::Auto,
         share: Share::Auto,
+        warm: false,
     });
     Settings {
         upstreams: upstreams.collect(),
@@ -48,6 +51,8 @@ pub fn settings(kinds: &[Kind]) -> Settings {
         state_key: [1; 32],
         nonce_seed: [2; 12],
         shards: 1,
+        // Directed scenarios count in tenths of a second.
+        limits: Limits { ask_gather: Duration::from_millis(1), ..Limits::DEFAULT },
         ..Settings::default()
     }
 }

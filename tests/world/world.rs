@@ -286,7 +286,13 @@ impl World {
         let (began, until) = (self.now, self.now + within_us);
         while let Some(entry) = self.queue.peek() {
             if entry.at > until {
-                return None;
+                // A tick for what has been called off since keeps nothing going.
+                let Happening::Tick { shard } = entry.what else { return None };
+                if self.shards[shard].gateway.deadline().is_some() {
+                    return None;
+                }
+                self.queue.pop();
+                continue;
             }
             let Some(entry) = self.queue.pop() else { break };
             self.now = entry.at;

@@ -37,10 +37,13 @@ pub(super) fn read(mut reader: Reader<'_>) -> Limits {
     let probe = time(r, "probe", &mut l.probe);
     time(r, "request", &mut l.request);
     time(r, "form", &mut l.form);
+    time(r, "ask_gather", &mut l.ask_gather);
     time(r, "verdict", &mut l.verdict);
     time(r, "blocked", &mut l.blocked);
     time(r, "drain", &mut l.drain);
     time(r, "lane_idle", &mut l.lane_idle);
+    time(r, "session_idle", &mut l.session_idle);
+    time(r, "sse_beat", &mut l.sse_beat);
     reader.finish();
 
     // The same rules as the asserts under the defaults, for values that an operator chose.

@@ -6,6 +6,8 @@
 mod env;
 mod expand;
 mod fault;
+mod http;
+pub use http::Http;
 mod json;
 mod limits;
 mod mcp_json;
@@ -38,6 +40,8 @@ use tree::{Lines, Node, Value};
 pub struct Config {
     /// Where the TCP listener is; `None` when it is off. Loopback, or the operator said otherwise.
     pub tcp: Option<SocketAddr>,
+    /// HTTP: `None` where it is off.
+    pub http: Option<Http>,
     /// Where the Unix listener is; `None` when it is off.
     pub unix: Option<UnixListener>,
     pub shards: Shards,
@@ -131,7 +135,8 @@ pub struct Sources {
     pub variables: Vec<(String, String)>,
 }
 
-const SECTIONS: [&str; 7] = ["tcp", "unix", "shards", "gateway", "limits", "upstreams", "log"];
+const SECTIONS: [&str; 8] =
+    ["tcp", "http", "unix", "shards", "gateway", "limits", "upstreams", "log"];
 
 impl Config {
     /// Reads everything, or tells everything that is wrong.
@@ -178,6 +183,7 @@ impl Config {
     ) -> Self {
         let mut reader = Reader::new(root, "", findings);
         let tcp = sections::tcp(reader.section("tcp"));
+        let http = http::read(reader.section("http"));
         let unix = sections::unix(reader.section("unix"));
         let shards = sections::shards(reader.section("shards"));
         let gateway = sections::gateway(reader.section("gateway"));
@@ -194,6 +200,7 @@ impl Config {
         }
         Self {
             tcp,
+            http,
             unix,
             shards,
             separator: gateway.separator,
@@ -221,6 +228,7 @@ impl Config {
             limits: self.limits.clone(),
             state_key,
             nonce_seed,
+            learns_tools: self.http.is_some(),
             shards,
         })
     }
@@ -234,6 +242,7 @@ fn builtin() -> Upstream {
         target: Target::Builtin { folder: None },
         era: EraPin::Auto,
         share: Share::Auto,
+        warm: false,
     }
 }
 

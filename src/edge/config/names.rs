@@ -61,6 +61,7 @@ pub(super) fn settle(
             target: draft.target,
             era: draft.era,
             share: draft.share,
+            warm: draft.warm,
         });
     }
     for (later, upstream) in upstreams.iter().enumerate() {

@@ -14,25 +14,35 @@ pub(super) const TCP_DEFAULT: SocketAddr =
 /// Largest ring the kernel takes (`IORING_MAX_ENTRIES`).
 const RING_ENTRIES_MAX: u64 = 32_768;
 
-pub(super) fn tcp(mut reader: Reader<'_>) -> Option<SocketAddr> {
+pub(super) fn tcp(reader: Reader<'_>) -> Option<SocketAddr> {
+    listen(reader, "tcp", TCP_DEFAULT)
+}
+
+/// A section's `listen`, and the words that let it be seen from other machines; all other keys have been
+/// asked for.
+pub(super) fn listen(
+    mut reader: Reader<'_>,
+    section: &str,
+    default: SocketAddr,
+) -> Option<SocketAddr> {
     let listen = reader.field("listen");
     let told = reader.field("i_understand_there_is_no_authentication");
     reader.finish();
     let told = told.and_then(|field| field.boolean()).unwrap_or(false);
-    let Some(listen) = listen else { return Some(TCP_DEFAULT) };
-    let expected = "an address such as \"127.0.0.1:7420\", or \"off\"";
-    let text = listen.text(expected)?;
+    let Some(listen) = listen else { return Some(default) };
+    let expected = format!("an address such as \"{default}\", or \"off\"");
+    let text = listen.text(&expected)?;
     if text == "off" {
         return None;
     }
-    let Some(address) = socket_address(&listen, text, expected) else { return Some(TCP_DEFAULT) };
+    let Some(address) = socket_address(&listen, text, &expected) else { return Some(default) };
     if !address.ip().is_loopback() && !told {
         listen.fault(
             format!(
                 "{address} can be reached from other machines, and there is no authentication: \
                  whoever connects may call every tool"
             ),
-            "listen on 127.0.0.1, or set tcp.i_understand_there_is_no_authentication = true",
+            format!("listen on 127.0.0.1, or set {section}.i_understand_there_is_no_authentication = true"),
         );
     }
     Some(address)

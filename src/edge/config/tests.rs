@@ -348,9 +348,9 @@ fn all_errors_are_told_at_once_in_the_order_of_the_sections() {
          c.toml:5: limits.what: unknown key; known here: frame_bytes_max, outbox_bytes_max, \
          outbox_bytes_hard_max, upstream_outbox_bytes_max, flights_per_link_max, flights_max, \
          clients_max, lanes_max, batch_messages_max, subscriptions_max, list_pages_max, \
-         list_bytes_max, ask_rounds_max, connect, probe, request, form, verdict, blocked, drain, \
-         lane_idle\n\
-         c.toml:6: nonsense: unknown section; known here: tcp, unix, shards, gateway, limits, \
+         list_bytes_max, ask_rounds_max, connect, probe, request, form, ask_gather, verdict, blocked, drain, \
+         lane_idle, session_idle, sse_beat\n\
+         c.toml:6: nonsense: unknown section; known here: tcp, http, unix, shards, gateway, limits, \
          upstreams, log",
     );
 }

@@ -20,6 +20,7 @@ pub(super) struct Draft<'a> {
     pub(super) target: Target,
     pub(super) era: EraPin,
     pub(super) share: Share,
+    pub(super) warm: bool,
 }
 
 /// Reads all sections, in the order of the files.
@@ -57,6 +58,7 @@ fn one<'a>(
     let share = reader
         .field("share")
         .and_then(|field| field.choice(&[("auto", Share::Auto), ("always", Share::Always)]));
+    let warm = reader.field("warm").and_then(|field| field.boolean()).unwrap_or(false);
     let prefix = reader
         .field("prefix")
         .and_then(|field| Some((field.text("a prefix for names")?.to_owned(), field)));
@@ -107,6 +109,7 @@ fn one<'a>(
         target,
         era: era.unwrap_or_default(),
         share: share.unwrap_or_default(),
+        warm,
     })
 }
 

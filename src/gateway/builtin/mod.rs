@@ -19,7 +19,7 @@ use std::fmt;
 pub use tool::{Call, Context, Outcome, Tool};
 
 use crate::wire::Json;
-use crate::wire::text::{quote, unescape};
+use crate::wire::text::{quote, quoted, unescape};
 
 /// The built-in upstream of one shard.
 pub struct Builtin {
@@ -135,7 +135,12 @@ impl Builtin {
         match method {
             "tools/call" => {
                 let [name, arguments] = parameters(params, ["name", "arguments"]);
-                self.call(name, arguments, context, out)
+                match checked(name, arguments) {
+                    Ok((name, arguments)) => {
+                        self.call(&unescape(name), Some(arguments), context, out)
+                    }
+                    Err(what) => Outcome::invalid(what),
+                }
             }
             "tools/list" => list(params, &self.tools_list, out),
             "prompts/list" => list(params, prompts::LIST, out),
@@ -161,38 +166,30 @@ impl Builtin {
         }
     }
 
-    /// `tools/call` for who has walked the parameters already: the hot path of the house. `name` and
-    /// `arguments` are the parameters of these names, of whatever kind.
+    /// `tools/call` for who has walked the parameters already: the hot path of the house. `name` is the
+    /// tool's name itself, `arguments` the parameter of this name, of whatever kind.
     #[inline]
     pub fn call(
         &mut self,
-        name: Option<Json<'_>>,
+        name: &str,
         arguments: Option<Json<'_>>,
         context: &Context<'_>,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        let (name, arguments) = match checked(name, arguments) {
-            Ok(checked) => checked,
-            Err(what) => return Outcome::invalid(what),
+        let arguments = arguments.unwrap_or(Json::EMPTY_OBJECT);
+        if !arguments.is_object() {
+            return Outcome::invalid(ARGUMENTS);
+        }
+        let Some(entry) = self.tools.iter_mut().find(|entry| entry.name == name) else {
+            return unknown_tool(name);
         };
-        let Some(tool) = self.tool(name) else { return unknown_tool(name) };
         let start = out.len();
-        let outcome = tool.call(&Call { arguments, context }, out);
+        let outcome = entry.tool.call(&Call { arguments, context }, out);
         if !matches!(outcome, Outcome::Done | Outcome::Ask) {
             out.truncate(start);
         }
         debug_assert!(!out[start..].contains(&b'\n'), "a tool wrote a newline");
         outcome
-    }
-
-    /// The tool of this name, as it was written: a name without escapes is found without a copy.
-    #[inline]
-    fn tool(&mut self, written: &str) -> Option<&mut dyn Tool> {
-        let place = self.tools.iter().position(|entry| entry.name == written).or_else(|| {
-            let name = unescape(written);
-            self.tools.iter().position(|entry| entry.name == name)
-        })?;
-        Some(self.tools.get_mut(place)?.tool.as_mut())
     }
 
     const fn templates(&self) -> &'static str {
@@ -242,8 +239,7 @@ impl Builtin {
     }
 }
 
-/// The parameters of these names, in one walk. Where one stands twice, the last counts: so the gateway
-/// decides, as most readers of JSON do, and what it allowed is what must be done.
+/// The parameters of these names, in one walk. None of them stands twice: the gateway has refused that.
 #[inline]
 fn parameters<'a, const N: usize>(params: Json<'a>, keys: [&str; N]) -> [Option<Json<'a>>; N] {
     let mut found = [None; N];
@@ -269,16 +265,18 @@ fn checked<'a>(
     match arguments {
         None => Ok((name, Json::EMPTY_OBJECT)),
         Some(arguments) if arguments.is_object() => Ok((name, arguments)),
-        Some(_) => Err("the parameter \"arguments\" must be an object"),
+        Some(_) => Err(ARGUMENTS),
     }
 }
 
+const ARGUMENTS: &str = "the parameter \"arguments\" must be an object";
+
 #[cold]
-fn unknown_tool(written: &str) -> Outcome {
+fn unknown_tool(name: &str) -> Outcome {
     Outcome::Fault {
         code: -32602,
         message: "there is no tool of this name".into(),
-        data: Some(format!(r#"{{"tool":"{written}"}}"#)),
+        data: Some(format!(r#"{{"tool":{}}}"#, quoted(name))),
     }
 }
 

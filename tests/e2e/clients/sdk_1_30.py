@@ -1,16 +1,20 @@
-"""The Python SDK mcp 1.30: `ClientSession` over stdio, legacy only."""
+"""The Python SDK mcp 1.30, legacy only: `ClientSession` over stdio, Streamable HTTP, SSE and WebSocket."""
 
 import contextlib
 import pathlib
+import warnings
 from collections.abc import AsyncIterator
+from typing import TextIO
 
 import anyio
 from mcp import ClientSession, McpError, StdioServerParameters, types
+from mcp.client.sse import sse_client
 from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
 from pydantic import BaseModel
 
 from clients.heard import Heard
-from peer import HEAR_S_MAX, Answers, Json, Peer, Refused, Watch
+from peer import HEAR_S_MAX, Answers, Json, Peer, Refused, Watch, Where
 
 
 def dump(model: BaseModel) -> Json:
@@ -129,17 +133,29 @@ class Sdk130(Peer):
                 await self.session.unsubscribe_resource(uri)
 
 
+def reached(where: Where, errors: TextIO):
+    """The transport that leads there; it yields the two streams, and perhaps more."""
+    if not isinstance(where, str):
+        return stdio_client(StdioServerParameters(command=where[0], args=where[1:]), errlog=errors)
+    if where.startswith("ws"):
+        # Deprecated in this SDK and gone from the next, but people use it.
+        with warnings.catch_warnings(action="ignore"):
+            from mcp.client.websocket import websocket_client
+
+            return websocket_client(where)
+    return sse_client(where) if where.endswith("/sse") else streamable_http_client(where)
+
+
 @contextlib.asynccontextmanager
-async def connect(_kind: str, command: list[str], answers: Answers | None, log: pathlib.Path) -> AsyncIterator[Peer]:
+async def connect(_kind: str, where: Where, answers: Answers | None, log: pathlib.Path) -> AsyncIterator[Peer]:
     peer = Sdk130(answers)
-    parameters = StdioServerParameters(command=command[0], args=command[1:])
     able = {} if answers is None else {
         "sampling_callback": peer._sample, "elicitation_callback": peer._elicit, "list_roots_callback": peer._roots}
     failure: Exception | None = None
     finished = False
     with log.open("a") as errors:
         try:
-            async with stdio_client(parameters, errlog=errors) as (reads, writes):
+            async with reached(where, errors) as (reads, writes, *_):
                 async with ClientSession(reads, writes, message_handler=peer._message, **able) as session:
                     peer.session = session
                     peer.greeting = dump(await session.initialize())

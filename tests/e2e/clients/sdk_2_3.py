@@ -1,4 +1,4 @@
-"""The Python SDK mcp 2.3: `Client` over stdio, in its legacy, auto and modern modes."""
+"""The Python SDK mcp 2.3: `Client` over stdio, Streamable HTTP and SSE, in its legacy, auto and modern modes."""
 
 import contextlib
 import pathlib
@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator
 import anyio
 from mcp import MCPError, StdioServerParameters, types
 from mcp.client import Client
+from mcp.client.sse import sse_client
 from mcp.client.stdio import stdio_client
 from mcp.client.subscriptions import ResourcesListChanged, ResourceUpdated, Subscription, ToolsListChanged
 from pydantic import BaseModel
 
 from clients.heard import Heard
-from peer import HEAR_S_MAX, Answers, Json, Peer, Refused, Watch
+from peer import HEAR_S_MAX, Answers, Json, Peer, Refused, Watch, Where
 
 # The legacy half of the SDK says of itself that it is deprecated; that is what we test.
 warnings.filterwarnings("ignore", module=r"mcp|clients")
@@ -162,13 +163,17 @@ class Listening(Watch):
 
 
 @contextlib.asynccontextmanager
-async def connect(kind: str, command: list[str], answers: Answers | None, log: pathlib.Path) -> AsyncIterator[Peer]:
+async def connect(kind: str, where: Where, answers: Answers | None, log: pathlib.Path) -> AsyncIterator[Peer]:
     peer = Sdk23(answers)
-    parameters = StdioServerParameters(command=command[0], args=command[1:])
     able = {} if answers is None else {
         "sampling_callback": peer._sample, "elicitation_callback": peer._elicit, "list_roots_callback": peer._roots}
     with log.open("a") as errors:
-        transport = stdio_client(parameters, errlog=errors)
-        async with Client(transport, mode=MODES[kind], message_handler=peer._message, **able) as client:
+        if not isinstance(where, str):
+            there = stdio_client(StdioServerParameters(command=where[0], args=where[1:]), errlog=errors)
+        else:
+            # A URL alone is Streamable HTTP to this SDK.
+            there = sse_client(where) if where.endswith("/sse") else where
+        mode = next(mode for name, mode in MODES.items() if kind.startswith(name))
+        async with Client(there, mode=mode, message_handler=peer._message, **able) as client:
             peer.client = client
             yield peer

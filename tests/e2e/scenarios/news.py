@@ -26,7 +26,7 @@ async def progress_of_a_modern_upstream_arrives_in_order(w: World) -> None:
     assert seen == [(step, 50, f"step {step}") for step in range(1, 51)], f"{len(seen)}: {seen[:5]}"
 
 
-@scenario("everything")
+@scenario("everything", tap=True)
 async def a_cancelled_call_is_cancelled_upstream(w: World) -> None:
     """The upstream hears of it by its own id, nothing more comes, and a following call works."""
     up = await w.up("everything")
@@ -118,7 +118,7 @@ async def a_modern_client_hears_a_legacy_log_only_on_request(w: World) -> None:
 # Changes
 
 
-@scenario("everything")
+@scenario("everything", tap=True)
 async def updates_of_a_resource_reach_who_subscribed(w: World) -> None:
     """The news carry the URI of the subscription, and the upstream hears when we leave."""
     up = await w.up("everything")

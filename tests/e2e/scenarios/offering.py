@@ -72,7 +72,7 @@ async def definitions_are_the_upstreams_own(w: World) -> None:
     """Tool, prompt and template definitions differ from the direct ones in nothing but the name."""
     compared = ("title", "description", "inputSchema", "outputSchema", "annotations", "arguments", "mimeType")
     control = dataclasses.replace(
-        w.setting, port=None, kind="legacy-1.30" if w.setting.kind.endswith("1.30") else "auto-2.3")
+        w.setting, port=None, kind="legacy-1.30" if "1.30" in w.setting.kind else "auto-2.3")
     for name, kinds in {"everything": ["tools", "prompts", "resourceTemplates"], "filesystem": ["tools"],
                         "time": ["tools"], "git": ["tools"]}.items():
         through = await w.up(name)

@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from peer import Json, Refused
-from world import World
+from world import World, transport
 
 LEGACY_SERVERS = {"everything", "filesystem"}
+# Which servers can be reached over a network without the gateway.
+NET_SERVERS = {"everything", "asker"}
 
 
 @dataclasses.dataclass
@@ -19,16 +21,18 @@ class Scenario:
     needs: tuple[str, ...]
     era: str | None
     gateway_only: bool
+    tap: bool
 
 
 ALL: list[Scenario] = []
 
 
-def scenario(*needs: str, era: str | None = None, gateway_only: bool = False):
-    """Registers a scenario that talks to `needs`; `era` is the client's, if only one can do this."""
+def scenario(*needs: str, era: str | None = None, gateway_only: bool = False, tap: bool = False):
+    """Registers a scenario that talks to `needs`; `era` is the client's, if only one can do this; `tap`:
+    it looks at what server-everything was sent."""
 
     def register(run: Callable[[World], Awaitable[None]]) -> Callable[[World], Awaitable[None]]:
-        ALL.append(Scenario(run.__name__.replace("_", "-"), run, needs, era, gateway_only))
+        ALL.append(Scenario(run.__name__.replace("_", "-"), run, needs, era, gateway_only, tap))
         return run
 
     return register
@@ -39,11 +43,13 @@ def chosen(kind: str, direct: bool) -> list[Scenario]:
 
     def fits(one: Scenario) -> bool:
         if direct:
-            if one.gateway_only or (kind == "modern-2.3" and set(one.needs) & LEGACY_SERVERS):
+            if one.gateway_only or (kind.startswith("modern") and set(one.needs) & LEGACY_SERVERS):
                 return False
-            modern = kind == "modern-2.3" or (kind == "auto-2.3" and not set(one.needs) & LEGACY_SERVERS)
+            if transport(kind) != "stdio" and (one.tap or not set(one.needs) <= NET_SERVERS):
+                return False
+            modern = kind.startswith("modern") or (kind.startswith("auto") and not set(one.needs) & LEGACY_SERVERS)
         else:
-            modern = kind in ("modern-2.3", "auto-2.3")
+            modern = kind.startswith(("modern", "auto"))
         return one.era is None or (one.era == "modern") == modern
 
     return [one for one in ALL if fits(one)]

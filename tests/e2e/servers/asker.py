@@ -4,8 +4,11 @@ None of the four published servers is both modern and curious, so this one stand
 half of every bridge: it answers `input_required`, speaks progress and log inside a call, tells
 whether a call of it was cancelled, and publishes changes to its listeners. It is no reference for
 anything: it holds only what the scenarios ask for.
+
+    asker.py [stdio | streamable-http PORT | sse PORT]
 """
 
+import sys
 from typing import Annotated
 
 import anyio
@@ -134,4 +137,5 @@ def counter() -> str:
 
 
 if __name__ == "__main__":
-    server.run(transport="stdio")
+    how, *port = sys.argv[1:] or ["stdio"]
+    server.run(transport=how, **({"port": int(port[0])} if port else {}))

@@ -1,0 +1,53 @@
+//! The `[http]` section: where HTTP is spoken, for which names, and which pages may ask.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use super::read::Reader;
+use super::sections;
+use crate::shard::http::{Cors, Front};
+
+pub(super) const DEFAULT: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7421));
+
+/// The `[http]` section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    pub listen: SocketAddr,
+    pub front: Front,
+}
+
+/// `None` where HTTP is off.
+pub(super) fn read(mut reader: Reader<'_>) -> Option<Http> {
+    let hosts = reader.field("hosts").and_then(|field| field.texts());
+    let origins = reader.field("origins").and_then(|field| field.texts()).unwrap_or_default();
+    let headers = reader.field("cors_headers").and_then(|field| field.texts()).unwrap_or_default();
+    let credentials = reader.field("cors_credentials");
+    let max_age = reader.field("cors_max_age").and_then(|field| field.integer(0..=86_400));
+    let allows_all = origins.iter().any(|origin| origin == "*");
+    let is_credentialed =
+        credentials.as_ref().and_then(super::read::Field::boolean).unwrap_or(false);
+    if let Some(field) = credentials.filter(|_| allows_all && is_credentialed) {
+        field.fault(
+            "every origin may ask, and with the user's credentials: any page could act for its reader",
+            "name the origins in http.origins, or leave cors_credentials out",
+        );
+    }
+    let listen = sections::listen(reader, "http", DEFAULT)?;
+    let mut front = Front { origins, ..Front::default() };
+    match hosts {
+        Some(hosts) if hosts.iter().any(|host| host == "*") => front.hosts = None,
+        Some(hosts) => front.hosts = Some(hosts),
+        None => {
+            let own = match listen.ip() {
+                std::net::IpAddr::V4(ip) => ip.to_string(),
+                std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+            };
+            front.hosts.get_or_insert_default().push(own);
+        }
+    }
+    front.cors = Cors {
+        credentials: is_credentialed,
+        headers,
+        max_age: max_age.and_then(|age| u32::try_from(age).ok()).unwrap_or(front.cors.max_age),
+    };
+    Some(Http { listen, front })
+}

@@ -1,0 +1,141 @@
+//! Lanes in waiting: connections that a client had to itself and left in good order, and servers that were
+//! started ahead. A client of one exchange would else wait for a server to start at each of its calls. Who
+//! takes a parked one must have declared the same capabilities.
+
+use super::Gateway;
+use super::client::{ClientKey, Front};
+use super::door::Effects;
+use super::lane::{Hello, Lane, LaneKey, Role};
+use super::timer::Alarm;
+use crate::base::Now;
+use crate::mcp::Era;
+
+impl Gateway {
+    /// A client leaves: those of its lanes that nothing is under way on wait for the next.
+    pub(super) fn park_lanes(&mut self, now: Now, key: ClientKey) {
+        let idle = self.settings.limits.lane_idle;
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let own = std::mem::take(&mut client.lanes);
+        for own in own {
+            let is_quiet = self.lanes.get(own.lane).is_some_and(|lane| {
+                let asks_nothing = lane.asks.is_empty() && lane.wants.is_empty();
+                lane.is_ready()
+                    && lane.era() == Era::Legacy
+                    && lane.queue.is_empty()
+                    && asks_nothing
+            });
+            if !is_quiet || !self.flights_of(own.lane).is_empty() {
+                if let Some(client) = self.clients.get_mut(key) {
+                    client.lanes.push(own);
+                }
+                continue;
+            }
+            let alarm = self.wheel.set(now.at, idle, Alarm::Parked(own.lane));
+            if let Some(lane) = self.lanes.get_mut(own.lane) {
+                lane.role = Role::Parked;
+                lane.alarm = Some(alarm);
+            }
+            self.upstreams[own.upstream].parked.push(own.lane);
+        }
+    }
+
+    /// A parked lane that serves a client of this kind; it is that client's from now on.
+    pub(super) fn parked_lane(
+        &mut self,
+        client: ClientKey,
+        index: usize,
+        hello: &Hello,
+    ) -> Option<LaneKey> {
+        let lanes = &self.lanes;
+        let fits = |key: &LaneKey| {
+            lanes.get(*key).and_then(|lane| lane.hello.as_deref()).is_some_and(|said| {
+                said.capabilities == hello.capabilities
+                    && said.era == hello.era
+                    && said.version == hello.version
+            })
+        };
+        let parked = &mut self.upstreams[index].parked;
+        // The one that was used last: the others may grow old.
+        let key = parked.remove(parked.iter().rposition(fits)?);
+        let lane = self.lanes.get_mut(key)?;
+        lane.role = Role::Own(client);
+        if let Some(alarm) = lane.alarm.take() {
+            self.wheel.cancel(alarm);
+        }
+        Some(key)
+    }
+
+    /// A lane for a client that none of the parked fits: the spare one, if there is, else a new one. Where
+    /// clients come and go with each call, the next is started at once.
+    pub(super) fn fresh_lane(
+        &mut self,
+        now: Now,
+        index: usize,
+        client: ClientKey,
+        hello: Hello,
+        out: &mut Effects,
+    ) -> LaneKey {
+        let spare = self.upstreams[index].spare.take();
+        let era = hello.version.era();
+        let key = match spare.filter(|_| era == Era::Legacy) {
+            Some(key) => {
+                self.greet_spare(now, key, client, hello, out);
+                key
+            }
+            None => self.dial_own(now, index, client, hello, out),
+        };
+        let comes_again = self
+            .clients
+            .get(client)
+            .is_some_and(|client| matches!(client.front, Front::Exchange(_)));
+        if comes_again || self.settings.upstreams[index].warm {
+            self.start_spare(now, index, out);
+        }
+        key
+    }
+
+    /// Starts a server for whoever needs one next.
+    pub(super) fn start_spare(&mut self, now: Now, index: usize, out: &mut Effects) {
+        let upstream = &mut self.upstreams[index];
+        let has_room = upstream.own_lanes < self.settings.limits.lanes_max;
+        let is_worth_it = upstream.is_stdio && upstream.era() != Some(Era::Modern);
+        if upstream.spare.is_some() || !is_worth_it || !has_room || self.drain.has_begun() {
+            return;
+        }
+        upstream.own_lanes += 1;
+        let lane = self.dial(now, Lane::new(index, Role::Spare), out);
+        self.upstreams[index].spare = Some(lane);
+    }
+
+    fn greet_spare(
+        &mut self,
+        now: Now,
+        key: LaneKey,
+        client: ClientKey,
+        hello: Hello,
+        out: &mut Effects,
+    ) {
+        let connect = self.settings.limits.connect;
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        lane.role = Role::Own(client);
+        lane.hello = Some(Box::new(hello));
+        if let Some(alarm) = lane.alarm.take() {
+            self.wheel.cancel(alarm);
+        }
+        lane.alarm = Some(self.wheel.set(now.at, connect, Alarm::Lane(key)));
+        if lane.link.is_some() {
+            self.initialize(now, key, out);
+        }
+    }
+
+    /// Nobody has wanted a parked or spare lane within its time.
+    pub(super) fn parked_due(&mut self, key: LaneKey, out: &mut Effects) {
+        let waits = |lane: &&Lane| matches!(lane.role, Role::Parked | Role::Spare);
+        if let Some(lane) = self.lanes.get(key).filter(waits) {
+            let upstream = &mut self.upstreams[lane.upstream];
+            upstream.parked.retain(|&parked| parked != key);
+            upstream.spare.take_if(|spare| *spare == key);
+            self.drop_lane(key, "idle for the time of the limit lane_idle", out);
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! What the domain wants done: effects are applied, and what follows from them is handled, at once, until
+//! nothing follows. Holds the bounds of outboxes. No await and no I/O; tasks are only woken here.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::time::Duration;
+
+use super::core::{Core, Dialing, Follow, Phase, bound};
+use super::domain::Domain;
+use super::http::{Front, HttpFace};
+use super::links::{Due, Face, Life};
+use crate::base::{LinkId, ShardId};
+use crate::gateway::http::HeaderPairs;
+use crate::gateway::{Effect, Event, Mail, Report};
+use crate::wire::http1;
+
+/// A link that closes may take this long to write what waits.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
+/// How often an ended link is asked about besides after each send.
+const OWES_EVERY: Duration = Duration::from_millis(250);
+
+impl<D: Domain> Core<D> {
+    /// Applies effects, and handles what follows from them, until nothing does.
+    pub(super) fn settle(&mut self) {
+        loop {
+            self.apply();
+            let event = match self.follow.pop_front() {
+                None => return,
+                Some(Follow::Blocked(link)) => Event::Blocked { link },
+                Some(Follow::Unblocked(link)) => Event::Unblocked { link },
+                Some(Follow::Letter(mail)) => Event::Mail { from: self.id, mail },
+            };
+            self.domain.handle(self.now, event, &mut self.out);
+        }
+    }
+
+    #[inline]
+    pub(super) fn apply(&mut self) {
+        if self.out.list.is_empty() {
+            self.out.bytes.clear();
+            return;
+        }
+        let mut list = std::mem::take(&mut self.out.list);
+        let mut bytes = std::mem::take(&mut self.out.bytes);
+        // The common case: everything that was written goes to one link. An empty outbox then takes
+        // the buffer itself, and nothing is copied.
+        if let [Effect::Send { link, bytes: range }] = &list[..]
+            && *range == (0..bytes.len())
+            && let Some(target) = self.links.get_mut(*link)
+            && target.outbox.capacity() == 0
+            && !target.is_http()
+            && target.life < Life::Closing
+        {
+            let id = *link;
+            target.outbox = bytes;
+            self.filled(id);
+            bytes = self.pool.take();
+            list.clear();
+        }
+        for effect in list.drain(..) {
+            self.apply_one(effect, &bytes);
+        }
+        bytes.clear();
+        self.out.list = list;
+        self.out.bytes = bytes;
+    }
+
+    pub(super) fn apply_one(&mut self, effect: Effect, bytes: &[u8]) {
+        match effect {
+            Effect::Send { link, bytes: range } => self.send(link, bytes, range),
+            Effect::Close { link, why } if link.shard() != self.id => {
+                self.mail(link.shard(), Mail::Close { link, why });
+            }
+            Effect::Close { link, .. } if self.links.connection(link).is_some() => {
+                self.end_stream(link);
+            }
+            Effect::Close { link, why } => self.close(link, Cow::Borrowed(why)),
+            Effect::Pause { link } => {
+                if let Some(link) = self.links.get_mut(link) {
+                    link.paused = true;
+                }
+            }
+            Effect::Resume { link } => {
+                if let Some(link) = self.links.get_mut(link)
+                    && link.paused
+                {
+                    link.paused = false;
+                    link.wake();
+                }
+            }
+            Effect::Dial { lane, upstream } => {
+                let ticket = self.next_ticket;
+                self.next_ticket += 1;
+                self.dials.insert(ticket, Dialing { lane, link: None });
+                self.dialer.dial(upstream, ticket, &self.post);
+            }
+            Effect::Mail { to, mail } => self.mail(to, mail),
+            Effect::Respond { link, status, headers, bytes: range } => {
+                let body = bytes.get(range).unwrap_or_default();
+                self.respond(link, status, headers, body);
+            }
+            Effect::Stream { link, headers } => self.stream(link, headers),
+            Effect::ReadText { ticket, path } => self.errands.read_text(ticket, path),
+            Effect::Report(report) => self.report(&report),
+        }
+    }
+
+    fn mail(&mut self, to: ShardId, mail: Mail) {
+        if to == self.id {
+            self.follow.push_back(Follow::Letter(mail));
+        } else if !self.mailbox.send(to, mail, &self.meter) {
+            tracing::error!(?to, "mail for a shard that does not exist");
+        }
+    }
+
+    /// Answers an exchange as a whole.
+    fn respond(&mut self, exchange: LinkId, status: u16, headers: HeaderPairs, body: &[u8]) {
+        if exchange.shard() != self.id {
+            let mail = Mail::Respond { link: exchange, status, headers, bytes: body.into() };
+            return self.mail(exchange.shard(), mail);
+        }
+        let Some(id) = self.links.connection(exchange) else { return };
+        self.write(id, |face, (front, date), out| {
+            face.respond(out, front, date, status, &headers, body);
+        });
+        self.finish_exchange(id);
+    }
+
+    /// Answers an exchange with a stream.
+    fn stream(&mut self, exchange: LinkId, headers: HeaderPairs) {
+        if exchange.shard() != self.id {
+            let mail = Mail::Stream { link: exchange, headers };
+            return self.mail(exchange.shard(), mail);
+        }
+        let Some(id) = self.links.connection(exchange) else { return };
+        self.write(id, |face, (front, date), out| face.stream(out, front, date, &headers));
+    }
+
+    /// A piece of the stream that answers an exchange.
+    fn piece(&mut self, exchange: LinkId, bytes: &[u8]) {
+        let Some(id) = self.links.connection(exchange) else { return };
+        self.write(id, |face, _, out| face.piece(out, bytes));
+    }
+
+    /// The stream that answers an exchange is over.
+    fn end_stream(&mut self, exchange: LinkId) {
+        let Some(id) = self.links.connection(exchange) else { return };
+        self.write(id, |face, _, out| {
+            if face.is_streaming {
+                face.end(out);
+            } else {
+                // Nothing was answered: only the end of the connection says so.
+                face.keeps_alive = false;
+            }
+        });
+        self.finish_exchange(id);
+    }
+
+    /// Appends to what a connection writes.
+    pub(super) fn write(
+        &mut self,
+        id: LinkId,
+        write: impl FnOnce(&mut HttpFace, (&Front, &str), &mut Vec<u8>),
+    ) {
+        let second = self.now.unix_ms / 1_000;
+        if self.date.0 != second {
+            self.date = (second, http1::date::imf_fixdate(second));
+        }
+        let Some(link) = self.links.get_mut(id) else { return };
+        let Face::Http(face) = &mut link.face else { return };
+        if link.life >= Life::Closing {
+            return;
+        }
+        if link.outbox.capacity() == 0 {
+            link.outbox = self.pool.take();
+        }
+        write(face, (&self.front, &self.date.1), &mut link.outbox);
+        self.filled(id);
+    }
+
+    /// The exchange on a connection is over: the next may come, unless it was the last.
+    pub(super) fn finish_exchange(&mut self, id: LinkId) {
+        let is_serving = self.phase < Phase::Draining;
+        let Some(link) = self.links.get_mut(id) else { return };
+        let Face::Http(face) = &mut link.face else { return };
+        let exchange = face.exchange.take();
+        let goes_on = face.keeps_alive && is_serving;
+        face.is_streaming = false;
+        let is_running = self.running == Some(id);
+        if std::mem::take(&mut face.is_held) && !is_running {
+            link.wake();
+        }
+        let is_blocked = link.blocked;
+        if let Some(exchange) = exchange {
+            self.links.close_exchange(exchange);
+        }
+        if !goes_on {
+            self.close(id, Cow::Borrowed("its last request was answered"));
+        } else if !is_blocked {
+            self.begin_idle(id);
+        }
+    }
+
+    pub(super) fn send(&mut self, id: LinkId, bytes: &[u8], range: Range<usize>) {
+        let Some(frame) = bytes.get(range) else { return };
+        if id.shard() != self.id {
+            let mail = Mail::Send { link: id, bytes: frame.into() };
+            return self.mail(id.shard(), mail);
+        }
+        let Some(link) = self.links.get_mut(id) else { return self.piece(id, frame) };
+        if link.life >= Life::Closing {
+            return;
+        }
+        if link.outbox.capacity() == 0 {
+            link.outbox = self.pool.take();
+        }
+        link.outbox.extend_from_slice(frame);
+        self.filled(id);
+    }
+
+    /// A link's outbox has got more: wakes its writer, and holds its bounds.
+    #[inline]
+    pub(super) fn filled(&mut self, id: LinkId) {
+        let running = self.running == Some(id);
+        let Some(link) = self.links.get_mut(id) else { return };
+        if link.in_flight == 0 && !running {
+            link.wake();
+        }
+        if link.life == Life::Ended {
+            // Perhaps that was the last answer it was owed.
+            self.set_timer(id, Duration::ZERO, Due::Owes(id));
+            return;
+        }
+        let waiting = link.waiting();
+        if link.is_client() && waiting > self.limits.outbox_bytes_hard_max {
+            self.meter.closed_slow.add(1);
+            tracing::info!(link = %id, "outbox_bytes_hard_max: the client reads too slowly");
+            self.kill(id, Cow::Borrowed("its outbox was over outbox_bytes_hard_max"));
+        } else if !link.blocked && waiting > bound(&self.limits, link) {
+            link.blocked = true;
+            if link.is_client() {
+                self.set_timer(id, self.limits.blocked, Due::Blocked(id));
+            }
+            self.follow.push_back(Follow::Blocked(id));
+        }
+    }
+
+    /// Writes out what waits, then closes; for at most [`FLUSH_MAX`].
+    pub(super) fn close(&mut self, id: LinkId, why: Cow<'static, str>) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        if link.life >= Life::Closing {
+            return;
+        }
+        link.life = Life::Closing;
+        link.why.get_or_insert(why);
+        link.wake();
+        self.set_timer(id, FLUSH_MAX, Due::Flush(id));
+    }
+
+    /// Ends a link's task at once; what waits is lost.
+    pub(super) fn kill(&mut self, id: LinkId, why: Cow<'static, str>) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        link.life = Life::Dead;
+        link.why.get_or_insert(why);
+        link.wake();
+    }
+
+    pub(super) fn close_unless_owed(&mut self, id: LinkId) {
+        if self.links.get(id).is_none_or(|link| link.life != Life::Ended) {
+            return;
+        }
+        if self.domain.owes(id) {
+            self.set_timer(id, OWES_EVERY, Due::Owes(id));
+        } else {
+            self.close(id, Cow::Borrowed("the peer closed it"));
+        }
+    }
+
+    /// A link has one timer: what it waits for most.
+    pub(super) fn set_timer(&mut self, id: LinkId, after: Duration, due: Due) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        if let Some(old) = link.timer.take() {
+            self.wheel.cancel(old);
+        }
+        link.timer = Some(self.wheel.set(self.now.at, after, due));
+    }
+
+    pub(super) fn forget_timer(&mut self, id: LinkId) {
+        if let Some(link) = self.links.get_mut(id) {
+            link.timer = None;
+        }
+    }
+
+    pub(super) fn report(&mut self, report: &Report) {
+        self.meter.reports.add(1);
+        match report {
+            Report::Drained => self.drained = true,
+            Report::UpstreamDown { upstream, why, retry_ms } => {
+                tracing::warn!(upstream, why, retry_ms, "an upstream is down");
+            }
+            Report::UpstreamOddity { upstream, what } => {
+                tracing::warn!(upstream, what, "an upstream sent something odd");
+            }
+            // Strangers cause these; at a higher level they could fill a disk.
+            Report::ClientClosed { link, why } => tracing::debug!(%link, why, "client closed"),
+            Report::ClientFault { link, what } => tracing::debug!(%link, what, "client fault"),
+            Report::UpstreamReady { upstream, version } => {
+                tracing::info!(upstream, version, "an upstream is ready");
+            }
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! How requests come in on an HTTP/1.1 connection: head and body are gathered, guarded and handed to the
+//! domain as one exchange. A body that is whole in the connection's buffer is handed on where it lies.
+
+use std::time::Duration;
+
+use super::super::core::{Core, Verdict};
+use super::super::domain::Domain;
+use super::super::inbox::Inbox;
+use super::super::links::{Due, Face, Life};
+use super::face::HttpFace;
+use super::front::Verdict as Origin;
+use crate::base::LinkId;
+use crate::gateway::Event;
+use crate::gateway::http::{self, HeaderPairs, Headers, Request, Verb};
+use crate::wire::http1::{self, Body, Fault, Framing, Head, head};
+
+/// How long a request's head may take from its first byte on.
+const HEAD_MAX: Duration = Duration::from_secs(10);
+/// How long its body may take after that.
+const BODY_MAX: Duration = Duration::from_secs(30);
+/// How long a connection may be without a request.
+const IDLE_MAX: Duration = Duration::from_secs(75);
+
+/// A request that has not come in as a whole yet.
+#[derive(Debug, Default)]
+pub(in crate::shard) enum Reading {
+    #[default]
+    Head,
+    /// Head and body have this many bytes together.
+    Whole {
+        bytes: usize,
+    },
+    Chunked(Box<Chunks>),
+}
+
+/// A chunked body, put together as it comes.
+#[derive(Debug)]
+pub(in crate::shard) struct Chunks {
+    body: Body,
+    data: Vec<u8>,
+    /// Bytes of the buffer, head included, that are done with.
+    at: usize,
+}
+
+struct HeadersOf<'x, 'h, 'b>(&'x Head<'h, 'b>);
+
+impl Headers for HeadersOf<'_, '_, '_> {
+    fn for_each<'a>(&'a self, visit: &mut dyn FnMut(&'a str, &'a [u8])) {
+        for (name, value) in self.0.headers() {
+            visit(name, value);
+        }
+    }
+}
+
+enum Step {
+    /// More bytes are needed.
+    More,
+    /// A request was taken, with this many bytes.
+    Taken(usize),
+}
+
+impl<D: Domain> Core<D> {
+    /// Hands on every request that a connection has read, as far as they may be answered already.
+    pub(in crate::shard) fn deliver_http(&mut self, id: LinkId, inbox: &mut Inbox) -> Verdict {
+        let mut reading = std::mem::take(&mut inbox.reading);
+        let verdict = loop {
+            let Some(link) = self.links.get_mut(id) else { break self.discard(inbox) };
+            if link.life >= Life::Closing {
+                break self.discard(inbox);
+            }
+            let reads = link.reads();
+            let Face::Http(face) = &mut link.face else { break Verdict::Read };
+            let is_empty = inbox.rest().is_empty();
+            if face.exchange.is_some() {
+                // One at a time. While nothing waits behind it, reading shows whether the peer is there.
+                face.is_held = !is_empty;
+                break if is_empty { Verdict::Read } else { Verdict::Wait };
+            }
+            if !reads {
+                break Verdict::Wait;
+            }
+            if is_empty {
+                break Verdict::Read;
+            }
+            match self.take_request(id, inbox.rest(), &mut reading) {
+                Ok(Step::More) => break Verdict::Read,
+                Ok(Step::Taken(bytes)) => {
+                    inbox.consume(bytes);
+                    self.settle();
+                }
+                Err(fault) => {
+                    self.refuse(id, fault);
+                    break self.discard(inbox);
+                }
+            }
+        };
+        inbox.reading = reading;
+        verdict
+    }
+
+    fn take_request(
+        &mut self,
+        id: LinkId,
+        bytes: &[u8],
+        reading: &mut Reading,
+    ) -> Result<Step, Fault> {
+        if let Reading::Whole { bytes: whole } = reading
+            && bytes.len() < *whole
+        {
+            return Ok(Step::More);
+        }
+        let mut slots = head::slots();
+        let Some((head, length)) = head::read(bytes, &mut slots)? else {
+            self.give_time(id, HEAD_MAX);
+            return Ok(Step::More);
+        };
+        let max = self.limits.frame_bytes_max;
+        let too_large =
+            || Fault { status: 413, what: "the body is larger than the limit frame_bytes_max" };
+        let is_new = matches!(reading, Reading::Head);
+        match head.framing {
+            Framing::Length(body) => {
+                let body = usize::try_from(body).ok().filter(|&body| body <= max);
+                let whole = length + body.ok_or_else(too_large)?;
+                let Some(body) = bytes.get(length..whole) else {
+                    *reading = Reading::Whole { bytes: whole };
+                    self.wait_for_body(id, is_new && head.expects_continue);
+                    return Ok(Step::More);
+                };
+                *reading = Reading::Head;
+                self.dispatch(id, &head, body)?;
+                Ok(Step::Taken(whole))
+            }
+            Framing::Chunked | Framing::Close => {
+                if is_new {
+                    let body = Body::new(head.framing);
+                    let chunks = Chunks { body, data: Vec::new(), at: length };
+                    *reading = Reading::Chunked(Box::new(chunks));
+                }
+                let Reading::Chunked(chunks) = reading else { return Ok(Step::More) };
+                loop {
+                    let piece = chunks.body.next(bytes.get(chunks.at..).unwrap_or_default())?;
+                    chunks.at += piece.consumed;
+                    if chunks.data.len() + piece.data.len() > max {
+                        return Err(too_large());
+                    }
+                    chunks.data.extend_from_slice(piece.data);
+                    if chunks.body.is_done() {
+                        break;
+                    }
+                    if piece.consumed == 0 {
+                        self.wait_for_body(id, is_new && head.expects_continue);
+                        return Ok(Step::More);
+                    }
+                }
+                let taken = chunks.at;
+                let data = std::mem::take(&mut chunks.data);
+                *reading = Reading::Head;
+                self.dispatch(id, &head, &data)?;
+                Ok(Step::Taken(taken))
+            }
+        }
+    }
+
+    /// The body is still to come; the client may wait to be told that it should.
+    fn wait_for_body(&mut self, id: LinkId, tell: bool) {
+        if tell {
+            self.write(id, |_, _, out| out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n"));
+        }
+        self.give_time(id, BODY_MAX);
+    }
+
+    /// What has begun must end in time; time that is running already is not given anew.
+    fn give_time(&mut self, id: LinkId, time: Duration) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let Face::Http(face) = &mut link.face else { return };
+        if !std::mem::replace(&mut face.is_timed, true) {
+            self.set_timer(id, time, Due::Late(id));
+        }
+    }
+
+    /// A whole request: guarded, then the domain's.
+    fn dispatch(&mut self, id: LinkId, head: &Head<'_, '_>, body: &[u8]) -> Result<(), Fault> {
+        let front = std::sync::Arc::clone(&self.front);
+        let (origin, refused) = match front.judge(head) {
+            Origin::Plain => (None, None),
+            Origin::Allowed(origin) => (Some(origin), None),
+            Origin::Refused { status, what } => (None, Some((status, what))),
+        };
+        let is_draining = self.phase >= super::super::core::Phase::Draining;
+        let Some(link) = self.links.get_mut(id) else { return Ok(()) };
+        let timer = link.timer.take();
+        let Face::Http(face) = &mut link.face else { return Ok(()) };
+        **face = HttpFace {
+            keeps_alive: head.keeps_alive && !is_draining,
+            minor: head.minor,
+            is_head: head.method == "HEAD",
+            origin,
+            ..HttpFace::default()
+        };
+        if let Some(timer) = timer {
+            self.wheel.cancel(timer);
+        }
+        self.meter.requests.add(1);
+        if let Some((status, what)) = refused {
+            let body = error_body(what);
+            self.respond_now(id, status, &HeaderPairs::new(), body.as_bytes());
+            return Ok(());
+        }
+        let is_preflight = head.method == "OPTIONS"
+            && head.get("origin").is_some()
+            && head.get("access-control-request-method").is_some();
+        if is_preflight {
+            self.respond_now(id, 204, &front.preflight(), b"");
+            return Ok(());
+        }
+        let verb = match head.method {
+            "POST" => Verb::Post,
+            "GET" => Verb::Get,
+            "DELETE" => Verb::Delete,
+            // What has no stream can be looked at without its body.
+            "HEAD" if matches!(head.path, http::HEALTH | http::READY | http::TOOLS | "/") => {
+                Verb::Get
+            }
+            _ => Verb::Other,
+        };
+        let exchange = self.links.open_exchange(id);
+        if let Some(link) = self.links.get_mut(id)
+            && let Face::Http(face) = &mut link.face
+        {
+            face.exchange = Some(exchange);
+        }
+        let request =
+            Request { verb, path: head.path, query: head.query, headers: &HeadersOf(head), body };
+        self.domain.handle(self.now, Event::Exchange { link: exchange, request }, &mut self.out);
+        Ok(())
+    }
+
+    /// Answers what is no request, and closes: what follows cannot be told from it.
+    pub(in crate::shard) fn refuse(&mut self, id: LinkId, fault: Fault) {
+        self.meter.faults.add(1);
+        if let Some(link) = self.links.get_mut(id)
+            && let Face::Http(face) = &mut link.face
+        {
+            **face = HttpFace { minor: 1, ..HttpFace::default() };
+        }
+        let body = error_body(fault.what);
+        self.respond_now(id, fault.status, &HeaderPairs::new(), body.as_bytes());
+    }
+
+    /// Answers on a connection without asking the domain.
+    fn respond_now(&mut self, id: LinkId, status: u16, headers: &HeaderPairs, body: &[u8]) {
+        self.write(id, |face, (front, date), out| {
+            face.respond(out, front, date, status, headers, body);
+        });
+        self.finish_exchange(id);
+    }
+
+    /// A request that has begun has not come in as a whole in time, or none has come for long.
+    pub(in crate::shard) fn late(&mut self, id: LinkId) {
+        let Some(link) = self.links.get(id) else { return };
+        let Face::Http(face) = &link.face else { return };
+        if face.exchange.is_none() {
+            if face.is_timed {
+                self.refuse(id, Fault { status: 408, what: "the request did not come in in time" });
+            } else {
+                self.close(id, std::borrow::Cow::Borrowed("no request came for long"));
+            }
+        }
+    }
+
+    /// The time that a connection may be idle begins.
+    pub(in crate::shard) fn begin_idle(&mut self, id: LinkId) {
+        self.set_timer(id, IDLE_MAX, Due::Late(id));
+    }
+}
+
+fn error_body(what: &str) -> String {
+    let mut body = Vec::new();
+    crate::mcp::error::write(
+        &mut body,
+        "null",
+        crate::mcp::Code::InvalidRequest.number(),
+        what,
+        None,
+    );
+    String::from_utf8(body).unwrap_or_default()
+}
+
+const _: () =
+    assert!(http1::HEAD_BYTES_MAX < 64 << 10, "a head must fit the buffer of a busy link");

@@ -1,0 +1,12 @@
+//! HTTP/1.1 on a link: requests come in as exchanges, one at a time and in order; their answers go out as
+//! responses. One connection is one link with one task; each exchange on it has an id of its own, which is
+//! worth nothing once the exchange is over. Not here: syntax (`wire::http1`), what a request means (the
+//! domain).
+
+mod face;
+mod front;
+mod intake;
+
+pub(super) use face::HttpFace;
+pub use front::{Cors, Front};
+pub(super) use intake::Reading;

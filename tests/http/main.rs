@@ -1,0 +1,11 @@
+//! Streamable HTTP and HTTP+SSE in the domain: what each exchange is answered, on one shard and on several,
+//! in both eras. Sockets, heads and framing are judged elsewhere.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod house;
+mod ladder;
+mod modern;
+mod rest;
+mod sessions;
+mod streams;

@@ -1,0 +1,170 @@
+//! Event streams of legacy clients: what goes on which, what is resumed, and HTTP+SSE.
+
+use ringgate::base::LinkId;
+use ringgate::gateway::http::Verb;
+use ringgate::gateway::settings::EraPin;
+
+use crate::house::{CAPS, House};
+
+const CALL: &str = r#"{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"slow","arguments":{},"_meta":{"progressToken":"p"}}}"#;
+
+fn progress(house: &mut House, lane: LinkId, id: &str, n: u32) {
+    house.says(lane, &format!(r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{id},"progress":{n}}}}}"#));
+}
+
+fn answer(house: &mut House, lane: LinkId, id: &str) {
+    house.says(lane, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[]}}}}"#));
+}
+
+#[test]
+fn a_stream_that_broke_is_resumed_each_event_once_in_order() {
+    for shards in [1, 3] {
+        let mut house = House::scripted(shards, EraPin::Legacy);
+        let lanes: Vec<LinkId> = (0..shards).map(|_| house.greet_legacy()).collect();
+        let other = usize::from(shards) - 1;
+        let session = house.session(0, "2025-11-25", "{}");
+        let link = house.in_session(other, &session, CALL);
+        let lane = lanes[0];
+        let (id, _) = house.heard(lane, "tools/call").unwrap();
+        progress(&mut house, lane, &id, 1);
+        progress(&mut house, lane, &id, 2);
+        let events = house.answer(link).events();
+        assert_eq!(events.len(), 3, "primed, and twice progress: {events:?}");
+        assert!(events[0].1.is_empty());
+        // The peer has seen the first progress only; nobody has noticed that it is gone.
+        let seen = events[1].0.clone();
+        let again = house.get(0, &session, Some(&seen));
+        assert!(house.answer(again).data()[0].contains("\"progress\":2"));
+        house.leave(link);
+        progress(&mut house, lane, &id, 3);
+        house.leave(again);
+        progress(&mut house, lane, &id, 4);
+        answer(&mut house, lane, &id);
+        let seen = house.answer(again).events().last().unwrap().0.clone();
+        let last = house.get(other, &session, Some(&seen));
+        let data = house.answer(last).data();
+        assert_eq!(data.len(), 2, "{data:?}");
+        assert!(data[0].contains("\"progress\":4") && data[1].contains("\"id\":4,\"result\""));
+        assert!(house.answer(last).is_closed, "all was said");
+    }
+}
+
+#[test]
+fn disconnecting_cancels_nothing_in_a_session() {
+    let mut house = House::scripted(1, EraPin::Legacy);
+    let lane = house.greet_legacy();
+    let session = house.session(0, "2025-11-25", "{}");
+    let link = house.in_session(0, &session, CALL);
+    house.leave(link);
+    assert!(house.heard(lane, "notifications/cancelled").is_none());
+    let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":4}}"#;
+    house.in_session(0, &session, cancel);
+    assert!(house.heard(lane, "notifications/cancelled").is_some());
+}
+
+#[test]
+fn older_clients_are_not_primed() {
+    let mut house = House::scripted(1, EraPin::Legacy);
+    let lane = house.greet_legacy();
+    let session = house.session(0, "2025-06-18", "{}");
+    let link = house.in_session(0, &session, CALL);
+    let (id, _) = house.heard(lane, "tools/call").unwrap();
+    progress(&mut house, lane, &id, 1);
+    assert!(house.answer(link).events()[0].1.contains("progress"));
+}
+
+#[test]
+fn a_cancelled_request_ends_its_exchange_without_an_answer() {
+    let mut house = House::scripted(1, EraPin::Legacy);
+    house.greet_legacy();
+    let session = house.session(0, "2025-11-25", "{}");
+    let link = house.in_session(0, &session, CALL);
+    let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":4}}"#;
+    house.in_session(0, &session, cancel);
+    let answer = house.answer(link);
+    assert!(answer.is_closed && answer.data().is_empty(), "{answer:?}");
+}
+
+#[test]
+fn news_wait_for_the_sessions_stream_and_only_one_is_open() {
+    let mut house = House::scripted(2, EraPin::Legacy);
+    let lane = house.greet_legacy();
+    house.greet_legacy();
+    let session = house.session(0, "2025-11-25", "{}");
+    house.says(lane, r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#);
+    let stream = house.get(1, &session, None);
+    assert!(house.answer(stream).data()[0].contains("list_changed"), "it waited");
+    let second = house.get(0, &session, None);
+    assert_eq!(house.answer(second).status, Some(409));
+    house.says(lane, r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#);
+    assert_eq!(house.answer(stream).data().len(), 2);
+    house.leave(stream);
+    let third = house.get(0, &session, None);
+    assert_eq!(house.answer(third).status, Some(200));
+    assert!(house.answer(third).data().is_empty(), "nothing comes twice");
+}
+
+#[test]
+fn an_event_that_is_not_kept_is_told() {
+    let mut house = House::builtin(1);
+    let session = house.session(0, "2025-11-25", "{}");
+    let other = house.session(0, "2025-11-25", "{}");
+    let stream = house.get(0, &session, None);
+    assert_eq!(house.answer(stream).status, Some(200));
+    for id in ["", "x", "0-1", "ffffffffff-1", "1-18446744073709551615"] {
+        let link = house.get(0, &other, Some(id));
+        assert_eq!(house.answer(link).status, Some(410), "{id}");
+    }
+}
+
+#[test]
+fn a_question_comes_on_the_calls_own_stream() {
+    let mut house = House::scripted(1, EraPin::Legacy);
+    house.greet_legacy();
+    let session = house.session(0, "2025-11-25", CAPS);
+    let link = house.in_session(0, &session, CALL);
+    let lane = house.greet_legacy();
+    let (id, _) = house.heard(lane, "tools/call").unwrap();
+    house.says(lane, r#"{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"?","requestedSchema":{"type":"object","properties":{}}}}"#);
+    let asked = house.answer(link).data()[0].clone();
+    assert!(asked.contains("elicitation/create"), "{asked}");
+    let ask = asked.split_once("\"id\":").unwrap().1.split_once(',').unwrap().0;
+    let reply = format!(r#"{{"jsonrpc":"2.0","id":{ask},"result":{{"action":"decline"}}}}"#);
+    let accepted = house.in_session(0, &session, &reply);
+    assert_eq!(house.answer(accepted).status, Some(202));
+    assert!(house.lanes[&lane].iter().any(|line| line.contains("\"id\":\"q\",\"result\"")));
+    answer(&mut house, lane, &id);
+    assert!(house.answer(link).is_closed);
+    assert!(house.answer(link).data()[1].contains("\"id\":4,\"result\""));
+}
+
+#[test]
+fn the_old_transport_answers_on_its_stream() {
+    let mut house = House::builtin(2);
+    let before = house.footprint();
+    let stream = house.send(0, Verb::Get, "/sse", &[("accept", "text/event-stream")], "");
+    let body = &house.answer(stream).body;
+    assert!(body.starts_with("event: endpoint\ndata: /message?sessionId="), "{body}");
+    let endpoint = house.answer(stream).data()[0].clone();
+    let json = [("content-type", "application/json")];
+    for (shard, body) in [
+        (
+            1,
+            r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2024-11-05","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#,
+        ),
+        (0, r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#),
+        (
+            1,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hi"}}}"#,
+        ),
+    ] {
+        let link = house.send(shard, Verb::Post, &endpoint, &json, body);
+        assert_eq!(house.answer(link).status, Some(202));
+    }
+    let data = house.answer(stream).data();
+    assert!(data[1].contains("\"protocolVersion\":\"2024-11-05\"") && data[2].contains("\"hi\""));
+    house.leave(stream);
+    assert_eq!(house.footprint(), before, "its end is the session's");
+    let link = house.send(0, Verb::Post, &endpoint, &json, "{}");
+    assert_eq!(house.answer(link).status, Some(404));
+}
