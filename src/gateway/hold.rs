@@ -13,10 +13,10 @@ use super::timer::Alarm;
 use super::{Gateway, answer};
 use crate::base::{Key, Moment, Now, ShardId};
 use crate::mcp::{Code, Era, Method, error};
-use crate::wire::{Json, text};
+use crate::wire::Json;
 
-/// In the `_meta` of a legacy server's question: the key of `inputRequests` that it becomes.
-const ASK_KEY: &str = "ringgate/inputKey";
+/// A longer id is no name: it is not repeated in `inputRequests`.
+const ASK_NAME_BYTES_MAX: usize = 64;
 
 impl Gateway {
     /// A question for a modern client: put to a call of its that is under way, or kept for the next.
@@ -33,13 +33,15 @@ impl Gateway {
     ) {
         let Some(found) = self.lanes.get_mut(lane) else { return };
         found.asks_made += 1;
-        // A legacy server may say by what name a modern client should know its question.
-        let named = params.get("_meta").and_then(|meta| meta.get(ASK_KEY)).and_then(Json::as_str);
-        let is_free = |name: &str| !name.is_empty() && found.asks.iter().all(|ask| ask.key != name);
-        let key = match named {
-            Some(name) if is_free(&name) => text::quoted(&name).trim_matches('"').to_owned(),
-            _ => format!("ask-{}", found.asks_made),
+        // A server that gives its questions names for ids has them known by these.
+        let name = id.strip_prefix('"').and_then(|id| id.strip_suffix('"'));
+        let is_free = |name: &&str| {
+            !name.is_empty()
+                && name.len() <= ASK_NAME_BYTES_MAX
+                && found.asks.iter().all(|ask| ask.key != *name)
         };
+        let key =
+            name.filter(is_free).map_or_else(|| format!("ask-{}", found.asks_made), str::to_owned);
         let ask = HeldAsk { key, id: id.into(), method, params: params.text().into() };
         // Which call it is for, the upstream does not say. All are this client's, so any will do; the
         // oldest that has not been asked for yet is the likeliest, and spreads the questions.

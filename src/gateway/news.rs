@@ -191,7 +191,7 @@ fn write_news(
         };
         if wanted {
             exchanges.tell_client(client, out, |out| {
-                write_one(out, notice, params, prefix, Some(&listen.id))
+                write_one(out, notice, params, prefix, Some(&listen.id));
             });
         }
     }

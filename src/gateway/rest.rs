@@ -27,14 +27,14 @@ impl Gateway {
             (http::ENDPOINT, Verb::Delete) => self.delete(now, link, request, out),
             (http::ENDPOINT, Verb::Other) => not_allowed(out, link, "GET, POST, DELETE"),
             (http::SSE, Verb::Get) => self.open_sse(now, link, request, out),
-            (http::SSE, _) => not_allowed(out, link, "GET"),
             (http::MESSAGE, Verb::Post) => self.post_sse(now, link, request, out),
             (http::MESSAGE, _) => not_allowed(out, link, "POST"),
             (http::TOOLS, Verb::Get) => self.rest_list(now, link, out),
-            (http::TOOLS, _) => not_allowed(out, link, "GET"),
             (http::HEALTH, Verb::Get) => say(out, link, 200, "{\"status\":\"ok\"}"),
             (http::READY, Verb::Get) => self.ready(link, out),
-            (http::HEALTH | http::READY, _) => not_allowed(out, link, "GET"),
+            (http::SSE | http::TOOLS | http::HEALTH | http::READY, _) => {
+                not_allowed(out, link, "GET");
+            }
             (path, verb) if path.starts_with(TOOL) => {
                 let name = path.get(TOOL.len()..).and_then(percent_decoded).unwrap_or_default();
                 if verb == Verb::Post {

@@ -111,11 +111,11 @@ mod tests {
     fn bytes_and_age_are_bounds_too() {
         let mut ring = Ring::default();
         for _ in 0..4 {
-            ring.push(Moment::START, &[b' '; BYTES_MAX / 2]);
+            ring.push(Moment::START, &vec![b' '; BYTES_MAX / 2]);
         }
         assert!(ring.bytes() <= BYTES_MAX);
         assert_eq!(numbers(&ring, 2), Some(vec![3, 4]));
-        ring.push(Moment::START, &[b' '; BYTES_MAX * 2]);
+        ring.push(Moment::START, &vec![b' '; BYTES_MAX * 2]);
         assert_eq!(numbers(&ring, 4), Some(vec![5]), "a large event is kept alone");
         let mut ring = Ring::default();
         ring.push(Moment::START, b"old");

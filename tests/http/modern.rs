@@ -92,7 +92,7 @@ fn held(house: &mut House, shard: usize) -> (ringgate::base::LinkId, String, Str
 
 fn retry(house: &mut House, shard: usize, state: &str) -> ringgate::base::LinkId {
     let call = format!(
-        r#"{{"name":"ask","arguments":{{}},"inputResponses":{{"ask-1":{{"action":"accept","content":{{}}}}}},"requestState":"{state}"}}"#
+        r#"{{"name":"ask","arguments":{{}},"inputResponses":{{"q":{{"action":"accept","content":{{}}}}}},"requestState":"{state}"}}"#
     );
     house.modern(shard, 10, "tools/call", &call, CAPS)
 }
@@ -123,7 +123,7 @@ fn questions_that_come_together_are_asked_together_and_by_the_names_they_bring()
     house.greet_legacy();
     let link = house.modern(0, 9, "tools/call", r#"{"name":"ask","arguments":{}}"#, CAPS);
     let lane = house.greet_legacy();
-    house.says(lane, r#"{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{"_meta":{"ringgate/inputKey":"user_name"},"message":"?","requestedSchema":{"type":"object","properties":{}}}}"#);
+    house.says(lane, r#"{"jsonrpc":"2.0","id":"user_name","method":"elicitation/create","params":{"message":"?","requestedSchema":{"type":"object","properties":{}}}}"#);
     house.says(lane, r#"{"jsonrpc":"2.0","id":2,"method":"roots/list"}"#);
     assert_eq!(house.answer(link).status, None, "the first waits for the second");
     house.wait(Duration::from_millis(20));

@@ -13,7 +13,7 @@ pub struct Front {
     /// allowed where `hosts` is the default.
     pub origins: Vec<String>,
     pub cors: Cors,
-    /// Where WebSockets are opened.
+    /// The path that a `WebSocket` is opened at.
     pub websocket: &'static str,
     /// For tests of this code as such: binary messages are as good as text.
     pub takes_binary: bool,

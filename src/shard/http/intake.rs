@@ -128,7 +128,7 @@ impl<D: Domain> Core<D> {
                     return Ok(Step::More);
                 };
                 *reading = Reading::Head;
-                self.dispatch(id, &head, body)?;
+                self.dispatch(id, &head, body);
                 Ok(Step::Taken(whole))
             }
             Framing::Chunked | Framing::Close => {
@@ -156,7 +156,7 @@ impl<D: Domain> Core<D> {
                 let taken = chunks.at;
                 let data = std::mem::take(&mut chunks.data);
                 *reading = Reading::Head;
-                self.dispatch(id, &head, &data)?;
+                self.dispatch(id, &head, &data);
                 Ok(Step::Taken(taken))
             }
         }
@@ -180,7 +180,7 @@ impl<D: Domain> Core<D> {
     }
 
     /// A whole request: guarded, then the domain's.
-    fn dispatch(&mut self, id: LinkId, head: &Head<'_, '_>, body: &[u8]) -> Result<(), Fault> {
+    fn dispatch(&mut self, id: LinkId, head: &Head<'_, '_>, body: &[u8]) {
         let front = std::sync::Arc::clone(&self.front);
         let (origin, refused) = match front.judge(head) {
             Origin::Plain => (None, None),
@@ -188,9 +188,9 @@ impl<D: Domain> Core<D> {
             Origin::Refused { status, what } => (None, Some((status, what))),
         };
         let is_draining = self.phase >= super::super::core::Phase::Draining;
-        let Some(link) = self.links.get_mut(id) else { return Ok(()) };
+        let Some(link) = self.links.get_mut(id) else { return };
         let timer = link.timer.take();
-        let Face::Http(face) = &mut link.face else { return Ok(()) };
+        let Face::Http(face) = &mut link.face else { return };
         **face = HttpFace {
             keeps_alive: head.keeps_alive && !is_draining,
             minor: head.minor,
@@ -205,14 +205,14 @@ impl<D: Domain> Core<D> {
         if let Some((status, what)) = refused {
             let body = error_body(what);
             self.respond_now(id, status, &HeaderPairs::new(), body.as_bytes());
-            return Ok(());
+            return;
         }
         let is_preflight = head.method == "OPTIONS"
             && head.get("origin").is_some()
             && head.get("access-control-request-method").is_some();
         if is_preflight {
             self.respond_now(id, 204, &front.preflight(), b"");
-            return Ok(());
+            return;
         }
         let verb = match head.method {
             "POST" => Verb::Post,
@@ -233,7 +233,6 @@ impl<D: Domain> Core<D> {
         let request =
             Request { verb, path: head.path, query: head.query, headers: &HeadersOf(head), body };
         self.domain.handle(self.now, Event::Exchange { link: exchange, request }, &mut self.out);
-        Ok(())
     }
 
     /// Answers what is no request, and closes: what follows cannot be told from it.

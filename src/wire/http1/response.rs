@@ -91,6 +91,7 @@ pub fn read<'h, 'b>(
 }
 
 #[cfg(test)]
+#[expect(clippy::string_slice, reason = "a test fails by panicking")]
 mod tests {
     use super::super::head::slots;
     use super::*;

@@ -11,7 +11,6 @@ from typing import Any
 import anyio
 from mcp import MCPError, types
 from mcp.server.context import ServerRequestContext
-from mcp.shared.message import ServerMessageMetadata
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 MISSING_CAPABILITY = -32021
@@ -95,23 +94,20 @@ class Client:
         answers: dict[str, Any] = {}
 
         async def one(key: str, question: types.InputRequest) -> None:
-            question = named(question, key)
-            answers[key] = await self.ctx.session.send_request(
-                question, KINDS[question.method][0],
-                metadata=ServerMessageMetadata(related_request_id=self.ctx.request_id))
+            plain = question.model_dump(by_alias=True, mode="json", exclude_none=True)
+            # The session's own way has no place for an id. Ours is the question's key, so that a bridge can
+            # name the question to a modern client as a modern server would; unless it is in use.
+            channel = self.ctx.session._request_outbound
+            try:
+                answer = await channel.send_raw_request(question.method, plain.get("params"), {"request_id": key})
+            except ValueError:
+                answer = await channel.send_raw_request(question.method, plain.get("params"))
+            answers[key] = KINDS[question.method][0].model_validate(answer)
 
         async with anyio.create_task_group() as group:
             for key, question in questions.items():
                 group.start_soon(one, key, question)
         return answers
-
-
-def named(question: types.InputRequest, key: str) -> types.InputRequest:
-    """The question with the key that a gateway to the modern era should give it: requests have none."""
-    raw = question.model_dump(by_alias=True, mode="json", exclude_none=True)
-    params = raw.setdefault("params", {})
-    params["_meta"] = {**params.get("_meta", {}), "ringgate/inputKey": key}
-    return type(question).model_validate(raw)
 
 
 def dumped(answer: Any) -> Any:
