@@ -58,6 +58,13 @@ pub struct Limits {
     /// How often a quiet event stream says that it lives, and how long a POST waits before it becomes one:
     /// what all SDKs do, and less than proxies wait.
     pub sse_beat: Duration,
+    /// How long the head of an HTTP request may take from its first byte on: who trickles it holds a
+    /// connection.
+    pub head: Duration,
+    /// How long its body may take: 4 MiB in that time is a slow mobile link.
+    pub body: Duration,
+    /// How long an HTTP connection may be without a request.
+    pub keep_alive: Duration,
 }
 
 impl Limits {
@@ -86,6 +93,9 @@ impl Limits {
         lane_idle: Duration::from_mins(5),
         session_idle: Duration::from_hours(1),
         sse_beat: Duration::from_secs(15),
+        head: Duration::from_secs(10),
+        body: Duration::from_secs(30),
+        keep_alive: Duration::from_secs(75),
     };
 }
 

@@ -8,6 +8,8 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use rustix::net::SendFlags;
+
 use super::Shard;
 use super::core::{Core, Phase};
 use super::domain::Domain;
@@ -20,6 +22,9 @@ const BATCH: usize = 64;
 const BREATH: Duration = Duration::from_millis(1);
 /// After a failed accept: most often no file descriptor is left, and asking again at once would spin.
 const PAUSE: Duration = Duration::from_millis(10);
+/// What an HTTP client is told where `clients_max` are connected.
+const OVERFULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
+                          content-length: 0\r\nconnection: close\r\n\r\n";
 
 /// Accepts until the shard drains.
 pub(super) async fn accept<D: Domain>(
@@ -66,11 +71,17 @@ pub(super) fn admit<D: Domain>(
         // Fails only on a socket that is gone already; the first read will tell.
         let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
     }
+    if !core.takes_clients() {
+        if transport == Transport::Http {
+            // As much as fits without waiting: that is all of it.
+            let _ = rustix::net::send(&socket, OVERFULL, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        }
+        return;
+    }
     match rt::adopt(socket) {
         Ok(halves) => {
-            if let Some(link) = core.open_client(transport) {
-                rt::spawn(super::carrier::carry(Rc::clone(shard), link, halves));
-            }
+            let link = core.open_client(transport);
+            rt::spawn(super::carrier::carry(Rc::clone(shard), link, halves));
         }
         Err(error) => tracing::warn!(%error, "a connection could not be taken in"),
     }

@@ -61,6 +61,8 @@ pub(super) enum Verdict {
 pub(super) enum Follow {
     Blocked(LinkId),
     Unblocked(LinkId),
+    /// An exchange was closed before its connection.
+    Closed(LinkId, &'static str),
     Letter(Mail),
 }
 
@@ -204,12 +206,17 @@ impl<D: Domain> Core<D> {
 
     // ── what the tasks say ──────────────────────────────────────────────────────────────────────
 
-    /// Takes a connected client in; `None` when there are enough.
-    pub(super) fn open_client(&mut self, transport: Transport) -> Option<LinkId> {
-        if self.links.clients() >= self.limits.clients_max || self.phase >= Phase::Draining {
+    /// Whether there is room for one more client; counts it as refused if not.
+    pub(super) fn takes_clients(&self) -> bool {
+        let takes = self.links.clients() < self.limits.clients_max && self.phase < Phase::Draining;
+        if !takes {
             self.meter.refused.add(1);
-            return None;
         }
+        takes
+    }
+
+    /// Takes a connected client in.
+    pub(super) fn open_client(&mut self, transport: Transport) -> LinkId {
         self.open_turn();
         let link = self.insert(Side::Client(transport));
         self.meter.accepted.add(1);
@@ -222,7 +229,7 @@ impl<D: Domain> Core<D> {
         } else {
             self.handle(Event::ClientOpened { link, transport });
         }
-        Some(link)
+        link
     }
 
     fn insert(&mut self, side: Side) -> LinkId {
@@ -300,10 +307,11 @@ impl<D: Domain> Core<D> {
         if link.life != Life::Open {
             return;
         }
+        if link.is_http() {
+            return self.peer_left(id);
+        }
         link.life = Life::Ended;
         match link.side {
-            // A peer that goes is all the news there is of an exchange's end.
-            Side::Client(_) if link.is_http() => self.kill(id, Cow::Borrowed("the peer closed it")),
             Side::Client(_) => self.close_unless_owed(id),
             Side::Upstream { .. } => self.mourn(id, Cow::Borrowed("the peer closed it")),
         }
@@ -379,6 +387,9 @@ impl<D: Domain> Core<D> {
                     self.wheel.cancel(timer);
                 }
                 self.open_turn();
+                if self.is_between_requests(id) {
+                    self.begin_idle(id);
+                }
                 self.follow.push_back(Follow::Unblocked(id));
                 self.settle();
             }
@@ -481,11 +492,7 @@ impl<D: Domain> Core<D> {
             self.wake_on_phase();
             self.wheel.set(self.now.at, self.limits.drain, Due::Drain);
             for id in self.links.ids() {
-                let is_idle = self.links.get(id).is_some_and(|link| match &link.face {
-                    Face::Http(face) => face.exchange.is_none(),
-                    Face::Lines => false,
-                });
-                if is_idle {
+                if self.is_idle(id) {
                     self.close(id, Cow::Borrowed("the gateway is draining"));
                 }
             }

@@ -26,8 +26,15 @@ impl<D: Domain> Core<D> {
             self.apply();
             let event = match self.follow.pop_front() {
                 None => return,
-                Some(Follow::Blocked(link)) => Event::Blocked { link },
-                Some(Follow::Unblocked(link)) => Event::Unblocked { link },
+                Some(Follow::Blocked(link)) => match self.told_as(link) {
+                    Some(link) => Event::Blocked { link },
+                    None => continue,
+                },
+                Some(Follow::Unblocked(link)) => match self.told_as(link) {
+                    Some(link) => Event::Unblocked { link },
+                    None => continue,
+                },
+                Some(Follow::Closed(link, why)) => Event::Closed { link, why },
                 Some(Follow::Letter(mail)) => Event::Mail { from: self.id, mail },
             };
             self.domain.handle(self.now, event, &mut self.out);
@@ -71,8 +78,8 @@ impl<D: Domain> Core<D> {
             Effect::Close { link, why } if link.shard() != self.id => {
                 self.mail(link.shard(), Mail::Close { link, why });
             }
-            Effect::Close { link, .. } if self.links.connection(link).is_some() => {
-                self.end_stream(link);
+            Effect::Close { link, why } if self.links.connection(link).is_some() => {
+                self.end_stream(link, why);
             }
             Effect::Close { link, why } => self.close(link, Cow::Borrowed(why)),
             Effect::Pause { link } => {
@@ -139,11 +146,16 @@ impl<D: Domain> Core<D> {
     /// A piece of the stream that answers an exchange.
     fn piece(&mut self, exchange: LinkId, bytes: &[u8]) {
         let Some(id) = self.links.connection(exchange) else { return };
-        self.write(id, |face, _, out| face.piece(out, bytes));
+        self.write(id, |face, _, out| {
+            debug_assert!(face.is_streaming, "a piece of an answer that is no stream");
+            if face.is_streaming {
+                face.piece(out, bytes);
+            }
+        });
     }
 
     /// The stream that answers an exchange is over.
-    fn end_stream(&mut self, exchange: LinkId) {
+    fn end_stream(&mut self, exchange: LinkId, why: &'static str) {
         let Some(id) = self.links.connection(exchange) else { return };
         self.write(id, |face, _, out| {
             if face.is_streaming {
@@ -153,6 +165,7 @@ impl<D: Domain> Core<D> {
                 face.keeps_alive = false;
             }
         });
+        self.follow.push_back(Follow::Closed(exchange, why));
         self.finish_exchange(id);
     }
 
@@ -174,6 +187,8 @@ impl<D: Domain> Core<D> {
         if link.outbox.capacity() == 0 {
             link.outbox = self.pool.take();
         }
+        // So that a response that is the connection's last says so.
+        face.keeps_alive &= self.phase < Phase::Draining;
         write(face, (&self.front, &self.date.1), &mut link.outbox);
         self.filled(id);
     }

@@ -44,6 +44,9 @@ pub(super) fn read(mut reader: Reader<'_>) -> Limits {
     time(r, "lane_idle", &mut l.lane_idle);
     time(r, "session_idle", &mut l.session_idle);
     time(r, "sse_beat", &mut l.sse_beat);
+    time(r, "head", &mut l.head);
+    time(r, "body", &mut l.body);
+    time(r, "keep_alive", &mut l.keep_alive);
     reader.finish();
 
     // The same rules as the asserts under the defaults, for values that an operator chose.

@@ -1,9 +1,10 @@
 //! How requests come in on an HTTP/1.1 connection: head and body are gathered, guarded and handed to the
 //! domain as one exchange. A body that is whole in the connection's buffer is handed on where it lies.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use super::super::core::{Core, Verdict};
+use super::super::core::{Core, Follow, Verdict};
 use super::super::domain::Domain;
 use super::super::inbox::Inbox;
 use super::super::links::{Due, Face, Life};
@@ -13,13 +14,6 @@ use crate::base::LinkId;
 use crate::gateway::Event;
 use crate::gateway::http::{self, HeaderPairs, Headers, Request, Verb};
 use crate::wire::http1::{self, Body, Fault, Framing, Head, head};
-
-/// How long a request's head may take from its first byte on.
-const HEAD_MAX: Duration = Duration::from_secs(10);
-/// How long its body may take after that.
-const BODY_MAX: Duration = Duration::from_secs(30);
-/// How long a connection may be without a request.
-const IDLE_MAX: Duration = Duration::from_secs(75);
 
 /// A request that has not come in as a whole yet.
 #[derive(Debug, Default)]
@@ -111,7 +105,7 @@ impl<D: Domain> Core<D> {
         }
         let mut slots = head::slots();
         let Some((head, length)) = head::read(bytes, &mut slots)? else {
-            self.give_time(id, HEAD_MAX);
+            self.give_time(id, self.limits.head);
             return Ok(Step::More);
         };
         let max = self.limits.frame_bytes_max;
@@ -124,7 +118,7 @@ impl<D: Domain> Core<D> {
                 let whole = length + body.ok_or_else(too_large)?;
                 let Some(body) = bytes.get(length..whole) else {
                     *reading = Reading::Whole { bytes: whole };
-                    self.wait_for_body(id, is_new && head.expects_continue);
+                    self.wait_for_body(id, &head, is_new)?;
                     return Ok(Step::More);
                 };
                 *reading = Reading::Head;
@@ -149,7 +143,7 @@ impl<D: Domain> Core<D> {
                         break;
                     }
                     if piece.consumed == 0 {
-                        self.wait_for_body(id, is_new && head.expects_continue);
+                        self.wait_for_body(id, &head, is_new)?;
                         return Ok(Step::More);
                     }
                 }
@@ -162,12 +156,31 @@ impl<D: Domain> Core<D> {
         }
     }
 
-    /// The body is still to come; the client may wait to be told that it should.
-    fn wait_for_body(&mut self, id: LinkId, tell: bool) {
-        if tell {
+    /// The body is still to come, unless the front refuses the request as it stands; the client may wait
+    /// to be told that it should send it.
+    fn wait_for_body(
+        &mut self,
+        id: LinkId,
+        head: &Head<'_, '_>,
+        is_new: bool,
+    ) -> Result<(), Fault> {
+        if !is_new {
+            return Ok(());
+        }
+        if let Origin::Refused { status, what } = self.front.judge(head) {
+            return Err(Fault { status, what });
+        }
+        if head.expects_continue {
             self.write(id, |_, _, out| out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n"));
         }
-        self.give_time(id, BODY_MAX);
+        // The head has come; the time for the body begins.
+        if let Some(link) = self.links.get_mut(id)
+            && let Face::Http(face) = &mut link.face
+        {
+            face.is_timed = false;
+        }
+        self.give_time(id, self.limits.body);
+        Ok(())
     }
 
     /// What has begun must end in time; time that is running already is not given anew.
@@ -263,14 +276,52 @@ impl<D: Domain> Core<D> {
             if face.is_timed {
                 self.refuse(id, Fault { status: 408, what: "the request did not come in in time" });
             } else {
-                self.close(id, std::borrow::Cow::Borrowed("no request came for long"));
+                self.close(id, Cow::Borrowed("no request came for long"));
             }
         }
     }
 
     /// The time that a connection may be idle begins.
     pub(in crate::shard) fn begin_idle(&mut self, id: LinkId) {
-        self.set_timer(id, IDLE_MAX, Due::Late(id));
+        self.set_timer(id, self.limits.keep_alive, Due::Late(id));
+    }
+
+    /// The peer sends no more. That is all the news there is of it having left, so what is under way for it
+    /// is given up; what was answered before is still written.
+    pub(in crate::shard) fn peer_left(&mut self, id: LinkId) {
+        if let Some(link) = self.links.get_mut(id)
+            && let Face::Http(face) = &mut link.face
+            && let Some(exchange) = face.exchange.take()
+        {
+            self.links.close_exchange(exchange);
+            self.follow.push_back(Follow::Closed(exchange, "the peer closed it"));
+        }
+        self.close(id, Cow::Borrowed("the peer closed it"));
+        self.settle();
+    }
+
+    /// Whether a connection waits for a request of which nothing has come yet.
+    pub(in crate::shard) fn is_idle(&self, id: LinkId) -> bool {
+        self.links.get(id).is_some_and(|link| match &link.face {
+            Face::Http(face) => face.exchange.is_none() && !face.is_timed,
+            Face::Lines => false,
+        })
+    }
+
+    /// Whether a connection waits for a request, or for the rest of one.
+    pub(in crate::shard) fn is_between_requests(&self, id: LinkId) -> bool {
+        self.links.get(id).is_some_and(|link| match &link.face {
+            Face::Http(face) => face.exchange.is_none(),
+            Face::Lines => false,
+        })
+    }
+
+    /// What the domain calls a link: on an HTTP connection the exchange that is under way.
+    pub(in crate::shard) fn told_as(&self, id: LinkId) -> Option<LinkId> {
+        match self.links.get(id).map(|link| &link.face) {
+            Some(Face::Http(face)) => face.exchange,
+            _ => Some(id),
+        }
     }
 }
 
