@@ -593,19 +593,20 @@ fn an_mcp_json_of_each_editor_is_read() {
 fn what_an_mcp_json_holds_that_cannot_be_served_is_left_out_with_a_warning() {
     let text = "{\"mcpServers\": {\n\
                 \"web\": {\"type\": \"http\", \"url\": \"https://x/mcp\"},\n\
-                \"sse\": {\"url\": \"http://x/sse\"},\n\
+                \"sse\": {\"type\": \"sse\", \"url\": \"http://127.0.0.1:9/sse\"},\n\
                 \"My Tools\": {\"command\": \"sh\", \"agrs\": []},\n\
                 \"near\": {\"url\": \"tcp://127.0.0.1:5\"}\n}}";
     let (config, warnings) = load(&[("mcp.json", text)], &[]).unwrap();
     assert_eq!(
         warnings,
-        "mcp.json:2: mcpServers.web: ignored: servers of type \"http\" are not served yet\n\
-         mcp.json:3: mcpServers.sse: ignored: http:// servers are not served yet\n\
+        "mcp.json:2: mcpServers.web: ignored: https:// servers are not served yet\n\
          mcp.json:4: mcpServers.My Tools.agrs: ignored: unknown key; did you mean \"args\"?\n\
          mcp.json:4: upstreams.My Tools: the name cannot stand before tool names; \"My-Tools\" does"
     );
     let prefixes: Vec<_> = config.upstreams.iter().map(|up| up.prefix.as_str()).collect();
-    assert_eq!(prefixes, ["My-Tools", "near"]);
+    assert_eq!(prefixes, ["sse", "My-Tools", "near"]);
+    let Target::Http(sse) = &config.upstreams[0].target else { panic!("an HTTP server") };
+    assert_eq!((sse.speaks, sse.path.as_str()), (Speaks::Sse, "/sse"));
 }
 
 #[test]
