@@ -194,8 +194,8 @@ impl Gateway {
             return None;
         }
         let client = self.clients.get(client)?;
-        // A client of one exchange would leave the connection with it; only a call is worth one.
-        if matches!(client.front, Front::Exchange(_)) && !method.may_ask() {
+        // A client of one exchange hands its connection on with its end; a stream has none.
+        if matches!(client.front, Front::Exchange(_)) && method == Method::Listen {
             return None;
         }
         let session = client.session.as_deref();

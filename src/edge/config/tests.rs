@@ -606,7 +606,7 @@ fn what_an_mcp_json_holds_that_cannot_be_served_is_left_out_with_a_warning() {
     let prefixes: Vec<_> = config.upstreams.iter().map(|up| up.prefix.as_str()).collect();
     assert_eq!(prefixes, ["sse", "My-Tools", "near"]);
     let Target::Http(sse) = &config.upstreams[0].target else { panic!("an HTTP server") };
-    assert_eq!((sse.speaks, sse.path.as_str()), (Speaks::Sse, "/sse"));
+    assert_eq!((sse.speaks, sse.path.as_str()), (crate::gateway::settings::Speaks::Sse, "/sse"));
 }
 
 #[test]
