@@ -244,6 +244,7 @@ impl<D: Domain> Core<D> {
         self.running = Some(id);
         let verdict = match self.links.get(id).map(|link| &link.face) {
             Some(Face::Http(_)) => self.deliver_http(id, inbox),
+            Some(Face::Ws(_)) => self.deliver_ws(id, inbox),
             _ => self.deliver_all(id, inbox),
         };
         self.running = None;
@@ -386,6 +387,7 @@ impl<D: Domain> Core<D> {
                 {
                     self.wheel.cancel(timer);
                 }
+                self.begin_pings_of(id);
                 self.open_turn();
                 if self.is_between_requests(id) {
                     self.begin_idle(id);
@@ -411,7 +413,7 @@ impl<D: Domain> Core<D> {
         }
         let why = link.why.unwrap_or(Cow::Borrowed("its task ended"));
         let id = match link.face {
-            Face::Lines => Some(id),
+            Face::Lines | Face::Ws(_) => Some(id),
             Face::Http(face) => face.exchange,
         };
         if let Some(id) = id {
@@ -542,6 +544,10 @@ impl<D: Domain> Core<D> {
                 Due::Late(id) => {
                     self.forget_timer(id);
                     self.late(id);
+                }
+                Due::Ping(id) => {
+                    self.forget_timer(id);
+                    self.ping(id);
                 }
                 Due::Epitaph(id) => {
                     self.forget_timer(id);

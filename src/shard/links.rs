@@ -12,7 +12,7 @@
 use std::borrow::Cow;
 use std::task::Waker;
 
-use super::http::HttpFace;
+use super::http::{HttpFace, WsFace};
 use crate::base::wheel::TimerKey;
 use crate::base::{LinkId, ShardId};
 use crate::gateway::Transport;
@@ -28,6 +28,8 @@ pub(super) enum Due {
     Owes(LinkId),
     /// A request has not come in in time, or none has come for long.
     Late(LinkId),
+    /// Time to ask whether the peer of a WebSocket is there.
+    Ping(LinkId),
     /// How a child ended has not been told in time.
     Epitaph(LinkId),
     /// The drain has taken too long.
@@ -57,6 +59,7 @@ pub(super) enum Life {
 pub(super) enum Face {
     Lines,
     Http(Box<HttpFace>),
+    Ws(Box<WsFace>),
 }
 
 /// See the module.
@@ -120,6 +123,11 @@ impl Link {
             && !self.overlong
             && (!self.blocked || !self.is_client())
             && !matches!(&self.face, Face::Http(face) if face.is_held)
+    }
+
+    /// Whether what is sent on it leaves as it is.
+    pub(super) const fn is_plain(&self) -> bool {
+        matches!(self.face, Face::Lines)
     }
 
     pub(super) const fn is_http(&self) -> bool {

@@ -14,6 +14,7 @@ use crate::base::LinkId;
 use crate::gateway::Event;
 use crate::gateway::http::{self, HeaderPairs, Headers, Request, Verb};
 use crate::wire::http1::{self, Body, Fault, Framing, Head, head};
+use crate::wire::ws::Decoder;
 
 /// A request that has not come in as a whole yet.
 #[derive(Debug, Default)]
@@ -25,6 +26,8 @@ pub(in crate::shard) enum Reading {
         bytes: usize,
     },
     Chunked(Box<Chunks>),
+    /// The connection has become a WebSocket.
+    Messages(Box<Decoder>),
 }
 
 /// A chunked body, put together as it comes.
@@ -63,7 +66,10 @@ impl<D: Domain> Core<D> {
                 break self.discard(inbox);
             }
             let reads = link.reads();
-            let Face::Http(face) = &mut link.face else { break Verdict::Read };
+            let Face::Http(face) = &mut link.face else {
+                inbox.reading = reading;
+                return self.deliver_ws(id, inbox);
+            };
             let is_empty = inbox.rest().is_empty();
             if face.exchange.is_some() {
                 // One at a time. While nothing waits behind it, reading shows whether the peer is there.
@@ -122,7 +128,7 @@ impl<D: Domain> Core<D> {
                     return Ok(Step::More);
                 };
                 *reading = Reading::Head;
-                self.dispatch(id, &head, body);
+                self.dispatch(id, &head, body, reading);
                 Ok(Step::Taken(whole))
             }
             Framing::Chunked | Framing::Close => {
@@ -150,7 +156,7 @@ impl<D: Domain> Core<D> {
                 let taken = chunks.at;
                 let data = std::mem::take(&mut chunks.data);
                 *reading = Reading::Head;
-                self.dispatch(id, &head, &data);
+                self.dispatch(id, &head, &data, reading);
                 Ok(Step::Taken(taken))
             }
         }
@@ -193,7 +199,13 @@ impl<D: Domain> Core<D> {
     }
 
     /// A whole request: guarded, then the domain's.
-    fn dispatch(&mut self, id: LinkId, head: &Head<'_, '_>, body: &[u8]) {
+    fn dispatch(
+        &mut self,
+        id: LinkId,
+        head: &Head<'_, '_>,
+        body: &[u8],
+        reading: &mut Reading,
+    ) {
         let front = std::sync::Arc::clone(&self.front);
         let (origin, refused) = match front.judge(head) {
             Origin::Plain => (None, None),
@@ -226,6 +238,10 @@ impl<D: Domain> Core<D> {
         if is_preflight {
             self.respond_now(id, 204, &front.preflight(), b"");
             return;
+        }
+        let wants_socket = head.upgrade.is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"));
+        if wants_socket && head.path == front.websocket && head.method == "GET" {
+            return self.upgrade(id, head, reading);
         }
         let verb = match head.method {
             "POST" => Verb::Post,
@@ -261,7 +277,7 @@ impl<D: Domain> Core<D> {
     }
 
     /// Answers on a connection without asking the domain.
-    fn respond_now(&mut self, id: LinkId, status: u16, headers: &HeaderPairs, body: &[u8]) {
+    pub(super) fn respond_now(&mut self, id: LinkId, status: u16, headers: &HeaderPairs, body: &[u8]) {
         self.write(id, |face, (front, date), out| {
             face.respond(out, front, date, status, headers, body);
         });
@@ -304,7 +320,7 @@ impl<D: Domain> Core<D> {
     pub(in crate::shard) fn is_idle(&self, id: LinkId) -> bool {
         self.links.get(id).is_some_and(|link| match &link.face {
             Face::Http(face) => face.exchange.is_none() && !face.is_timed,
-            Face::Lines => false,
+            Face::Lines | Face::Ws(_) => false,
         })
     }
 
@@ -312,7 +328,7 @@ impl<D: Domain> Core<D> {
     pub(in crate::shard) fn is_between_requests(&self, id: LinkId) -> bool {
         self.links.get(id).is_some_and(|link| match &link.face {
             Face::Http(face) => face.exchange.is_none(),
-            Face::Lines => false,
+            Face::Lines | Face::Ws(_) => false,
         })
     }
 
@@ -325,7 +341,7 @@ impl<D: Domain> Core<D> {
     }
 }
 
-fn error_body(what: &str) -> String {
+pub(super) fn error_body(what: &str) -> String {
     let mut body = Vec::new();
     crate::mcp::error::write(
         &mut body,

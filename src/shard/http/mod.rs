@@ -6,7 +6,9 @@
 mod face;
 mod front;
 mod intake;
+mod websocket;
 
 pub(super) use face::HttpFace;
 pub use front::{Cors, Front};
 pub(super) use intake::Reading;
+pub(super) use websocket::WsFace;
