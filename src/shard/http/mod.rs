@@ -8,5 +8,6 @@ mod front;
 mod intake;
 
 pub(super) use face::HttpFace;
+pub(super) use front::Guarded;
 pub use front::{Cors, Front};
-pub(super) use intake::Reading;
+pub(super) use intake::{Reading, error_body, verb};
