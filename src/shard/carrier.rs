@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::Shard;
 use super::core::{Outgoing, Phase, Verdict};
 use super::domain::Domain;
+use super::http2;
 use super::inbox::Inbox;
 use super::links::Life;
 use super::rt::{self, Reader, Writer};
@@ -19,12 +20,12 @@ use crate::base::LinkId;
 
 /// After the last byte was written the peer may take this long to close: a socket closed with unread
 /// bytes in it is reset, and a reset destroys what the peer has not read yet.
-const LINGER_MAX: Duration = Duration::from_secs(1);
+pub(super) const LINGER_MAX: Duration = Duration::from_secs(1);
 /// Bytes read from one link before others get their turn. Only epoll can reach it: there a read of
 /// waiting bytes succeeds at once, and a link that floods would never let go of the thread.
-const BURST_BYTES: usize = 256 << 10;
+pub(super) const BURST_BYTES: usize = 256 << 10;
 /// How it lets go. A task that wakes itself would not do: monoio runs it before all others.
-const BREATH: Duration = Duration::from_millis(1);
+pub(super) const BREATH: Duration = Duration::from_millis(1);
 /// Bytes thrown away meanwhile, at most.
 const LINGER_BYTES_MAX: usize = 16 << 20;
 
@@ -36,17 +37,37 @@ pub(super) async fn carry<D: Domain>(
 ) {
     // Also when this task panics: the domain must hear that the link is gone.
     let leaving = Leaving { shard: &shard, id };
-    let mut reading = pin!(read_on(&shard, id, &mut reader));
-    let mut writing = pin!(write_on(&shard, id, &mut writer));
+    let ended = carry_bytes(leaving, &mut reader, &mut writer).await;
+    if let Err((leaving, bytes)) = ended {
+        // Boxed: few connections are of this kind, and all would be as large.
+        Box::pin(http2::serve(&shard, id, leaving, bytes, (&mut reader, &mut writer))).await;
+    }
+}
+
+/// Carries what the shard itself reads and writes; gives the link back with what was read if another must go
+/// on with it.
+async fn carry_bytes<'s, D: Domain>(
+    leaving: Leaving<'s, D>,
+    reader: &mut Reader,
+    writer: &mut Writer,
+) -> Result<(), (Leaving<'s, D>, Vec<u8>)> {
+    let Leaving { shard, id } = leaving;
+    let mut reading = pin!(read_on(shard, id, reader));
+    let mut writing = pin!(write_on(shard, id, writer));
     let mut met = false;
     let mut read_all = false;
+    let mut switched = None;
     poll_fn(|cx| {
         if !met {
             met = true;
             shard.core.borrow_mut().meet(id, cx);
         }
-        if !read_all {
-            read_all = reading.as_mut().poll(cx).is_ready();
+        if !read_all && let Poll::Ready(rest) = reading.as_mut().poll(cx) {
+            read_all = true;
+            switched = rest;
+        }
+        if switched.is_some() {
+            return Poll::Ready(());
         }
         // What a dead link still holds is dropped with its socket, reads and writes under way too.
         if shard.core.borrow().is_dead(id) {
@@ -56,6 +77,9 @@ pub(super) async fn carry<D: Domain>(
         writing.as_mut().poll(cx)
     })
     .await;
+    if let Some(bytes) = switched {
+        return Err((leaving, bytes));
+    }
     drop(leaving);
     if !read_all {
         let mut late = Box::pin(rt::sleep(LINGER_MAX));
@@ -68,9 +92,11 @@ pub(super) async fn carry<D: Domain>(
         })
         .await;
     }
+    Ok(())
 }
 
-struct Leaving<'a, D: Domain> {
+/// A link that is open; dropping it says that its task is done with it.
+pub(super) struct Leaving<'a, D: Domain> {
     shard: &'a Shard<D>,
     id: LinkId,
 }
@@ -81,13 +107,17 @@ impl<D: Domain> Drop for Leaving<'_, D> {
     }
 }
 
-/// Reads until the peer's end, an error, or enough was thrown away.
-async fn read_on<D: Domain>(shard: &Shard<D>, id: LinkId, reader: &mut Reader) {
+/// Reads until the peer's end, an error, or enough was thrown away; or until another must go on, with what
+/// was read.
+async fn read_on<D: Domain>(shard: &Shard<D>, id: LinkId, reader: &mut Reader) -> Option<Vec<u8>> {
     let mut inbox = Inbox::default();
     let mut discarded = 0;
     let mut burst = Burst::default();
     let mut verdict = Verdict::Read;
     loop {
+        if verdict == Verdict::Switch {
+            return Some(inbox.into_rest());
+        }
         if verdict == Verdict::Wait {
             poll_fn(|_| shard.core.borrow().may_go_on(id)).await;
             verdict = shard.core.borrow_mut().deliver(id, &mut inbox);
@@ -98,7 +128,7 @@ async fn read_on<D: Domain>(shard: &Shard<D>, id: LinkId, reader: &mut Reader) {
         match read {
             Ok(0) => {
                 shard.core.borrow_mut().ended(id);
-                return;
+                return None;
             }
             Ok(n) => {
                 inbox.take_back(buffer, n);
@@ -106,7 +136,7 @@ async fn read_on<D: Domain>(shard: &Shard<D>, id: LinkId, reader: &mut Reader) {
                 if verdict == Verdict::Discard {
                     discarded += n;
                     if discarded > LINGER_BYTES_MAX {
-                        return;
+                        return None;
                     }
                     inbox.discard(&mut core.pool);
                 } else {
@@ -123,7 +153,7 @@ async fn read_on<D: Domain>(shard: &Shard<D>, id: LinkId, reader: &mut Reader) {
             }
             Err(error) => {
                 shard.core.borrow_mut().broke(id, &error);
-                return;
+                return None;
             }
         }
         if burst.bytes > BURST_BYTES {
@@ -135,14 +165,18 @@ async fn read_on<D: Domain>(shard: &Shard<D>, id: LinkId, reader: &mut Reader) {
 
 /// Bytes read within one turn of the loop.
 #[derive(Default)]
-struct Burst {
+pub(super) struct Burst {
     turn: u64,
     bytes: usize,
 }
 
 impl Burst {
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     #[inline]
-    fn is_over(&mut self, n: usize, turn: u64) -> bool {
+    pub(super) fn is_over(&mut self, n: usize, turn: u64) -> bool {
         self.bytes = if turn == self.turn { self.bytes + n } else { n };
         self.turn = turn;
         self.bytes > BURST_BYTES
@@ -189,7 +223,7 @@ impl<D: Domain> super::core::Core<D> {
     }
 
     /// Whether the shard is stopping; if not, the task is woken when its phase changes.
-    fn stops(&mut self, met: &mut Option<Phase>, cx: &Context<'_>) -> bool {
+    pub(super) fn stops(&mut self, met: &mut Option<Phase>, cx: &Context<'_>) -> bool {
         if *met != Some(self.phase) {
             *met = Some(self.phase);
             self.on_phase.push(cx.waker().clone());
@@ -197,7 +231,7 @@ impl<D: Domain> super::core::Core<D> {
         self.phase == Phase::Stopping
     }
 
-    fn is_dead(&self, id: LinkId) -> bool {
+    pub(super) fn is_dead(&self, id: LinkId) -> bool {
         self.links.get(id).is_none_or(|link| link.life == Life::Dead)
     }
 

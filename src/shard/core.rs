@@ -53,6 +53,8 @@ pub(super) enum Verdict {
     Read,
     /// Not now; its task is woken when that changes.
     Wait,
+    /// It speaks HTTP/2; what was read is the beginning of it.
+    Switch,
     /// Nothing is wanted from it any more.
     Discard,
 }
@@ -208,7 +210,9 @@ impl<D: Domain> Core<D> {
 
     /// Whether there is room for one more client; counts it as refused if not.
     pub(super) fn takes_clients(&self) -> bool {
-        let takes = self.links.clients() < self.limits.clients_max && self.phase < Phase::Draining;
+        let takes = self.links.clients() < self.limits.clients_max
+            && !self.links.is_full()
+            && self.phase < Phase::Draining;
         if !takes {
             self.meter.refused.add(1);
         }
@@ -313,7 +317,7 @@ impl<D: Domain> Core<D> {
         }
         link.life = Life::Ended;
         match link.side {
-            Side::Client(_) => self.close_unless_owed(id),
+            Side::Client(_) | Side::Stream(_) => self.close_unless_owed(id),
             Side::Upstream { .. } => self.mourn(id, Cow::Borrowed("the peer closed it")),
         }
     }
@@ -324,7 +328,7 @@ impl<D: Domain> Core<D> {
         let why = Cow::Owned(error.to_string());
         match self.links.get(id).map(|link| link.side) {
             Some(Side::Upstream { .. }) => self.mourn(id, why),
-            Some(Side::Client(_)) => self.kill(id, why),
+            Some(Side::Client(_) | Side::Stream(_)) => self.kill(id, why),
             None => {}
         }
     }
@@ -375,26 +379,38 @@ impl<D: Domain> Core<D> {
     pub(super) fn wrote(&mut self, id: LinkId, n: usize, rest: usize) {
         self.meter.writes.add(1);
         self.meter.bytes_out.add(n as u64);
+        self.drew(id, rest);
+    }
+
+    /// Some of what was taken from an outbox is on its way; `rest` still waits.
+    pub(super) fn drew(&mut self, id: LinkId, rest: usize) {
         let Some(link) = self.links.get_mut(id) else { return };
         link.in_flight = rest;
-        if link.blocked {
-            let bound = bound(&self.limits, link);
-            if link.waiting() * 100 < bound * UNBLOCK_PERCENT {
-                link.blocked = false;
-                link.wake();
-                if link.life < Life::Closing
-                    && let Some(timer) = link.timer.take()
-                {
-                    self.wheel.cancel(timer);
-                }
-                self.begin_pings_of(id);
-                self.open_turn();
-                if self.is_between_requests(id) {
-                    self.begin_idle(id);
-                }
-                self.follow.push_back(Follow::Unblocked(id));
-                self.settle();
+        if link.life == Life::Closing {
+            // Who takes some of what waits gets the time for the rest anew.
+            if link.timer.is_some() {
+                self.begin_flush(id);
             }
+        } else if link.blocked {
+            let bound = bound(&self.limits, link);
+            if link.waiting() * 100 >= bound * UNBLOCK_PERCENT {
+                if link.is_client() {
+                    self.set_timer(id, self.limits.blocked, Due::Blocked(id));
+                }
+                return;
+            }
+            link.blocked = false;
+            link.wake();
+            if let Some(timer) = link.timer.take() {
+                self.wheel.cancel(timer);
+            }
+            self.open_turn();
+            if self.is_between_requests(id) {
+                self.begin_idle(id);
+            }
+            self.begin_pings_of(id);
+            self.follow.push_back(Follow::Unblocked(id));
+            self.settle();
         }
     }
 
@@ -412,11 +428,16 @@ impl<D: Domain> Core<D> {
             self.dialer.released(ticket);
         }
         let why = link.why.unwrap_or(Cow::Borrowed("its task ended"));
-        let id = match link.face {
+        if let Side::Stream(connection) = link.side {
+            self.close_stream(connection);
+        }
+        let told = match link.face {
             Face::Lines | Face::Ws(_) => Some(id),
             Face::Http(face) => face.exchange,
+            Face::Http2 { .. } => None,
+            Face::Stream(face) => face.is_told.then_some(id),
         };
-        if let Some(id) = id {
+        if let Some(id) = told {
             self.links.close_exchange(id);
             self.handle(Event::Closed { link: id, why: &why });
         }

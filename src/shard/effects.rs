@@ -14,7 +14,7 @@ use crate::gateway::http::HeaderPairs;
 use crate::gateway::{Effect, Event, Mail, Report};
 use crate::wire::http1;
 
-/// A link that closes may take this long to write what waits.
+/// A link that closes may take this long to write some of what waits.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 /// How often an ended link is asked about besides after each send.
 const OWES_EVERY: Duration = Duration::from_millis(250);
@@ -126,6 +126,9 @@ impl<D: Domain> Core<D> {
             let mail = Mail::Respond { link: exchange, status, headers, bytes: body.into() };
             return self.mail(exchange.shard(), mail);
         }
+        if self.answer_stream(exchange, status, &headers, body) {
+            return;
+        }
         let Some(id) = self.links.connection(exchange) else { return };
         self.write(id, |face, (front, date), out| {
             face.respond(out, front, date, status, &headers, body);
@@ -138,6 +141,9 @@ impl<D: Domain> Core<D> {
         if exchange.shard() != self.id {
             let mail = Mail::Stream { link: exchange, headers };
             return self.mail(exchange.shard(), mail);
+        }
+        if self.begin_stream(exchange, &headers) {
+            return;
         }
         let Some(id) = self.links.connection(exchange) else { return };
         self.write(id, |face, (front, date), out| face.stream(out, front, date, &headers));
@@ -169,16 +175,22 @@ impl<D: Domain> Core<D> {
         self.finish_exchange(id);
     }
 
+    /// `Date` of a response, written anew once a second.
+    pub(super) fn date(&mut self) -> &str {
+        let second = self.now.unix_ms / 1_000;
+        if self.date.0 != second {
+            self.date = (second, http1::date::imf_fixdate(second));
+        }
+        &self.date.1
+    }
+
     /// Appends to what a connection writes.
     pub(super) fn write(
         &mut self,
         id: LinkId,
         write: impl FnOnce(&mut HttpFace, (&Front, &str), &mut Vec<u8>),
     ) {
-        let second = self.now.unix_ms / 1_000;
-        if self.date.0 != second {
-            self.date = (second, http1::date::imf_fixdate(second));
-        }
+        self.date();
         let Some(link) = self.links.get_mut(id) else { return };
         let Face::Http(face) = &mut link.face else { return };
         if link.life >= Life::Closing {
@@ -263,7 +275,7 @@ impl<D: Domain> Core<D> {
         }
     }
 
-    /// Writes out what waits, then closes; for at most [`FLUSH_MAX`].
+    /// Writes out what waits, then closes.
     pub(super) fn close(&mut self, id: LinkId, why: Cow<'static, str>) {
         if self.links.get(id).is_some_and(|link| matches!(link.face, Face::Ws(_))) {
             self.say_goodbye(id, &why);
@@ -273,9 +285,26 @@ impl<D: Domain> Core<D> {
             return;
         }
         link.life = Life::Closing;
+        if let Face::Stream(face) = &mut link.face
+            && std::mem::take(&mut face.is_told)
+        {
+            let why = match why {
+                Cow::Borrowed(why) => why,
+                Cow::Owned(_) => "it was closed",
+            };
+            self.follow.push_back(Follow::Closed(id, why));
+        }
         link.why.get_or_insert(why);
         link.wake();
-        self.set_timer(id, FLUSH_MAX, Due::Flush(id));
+        self.begin_flush(id);
+    }
+
+    /// The time begins in which a link that closes must take some of what waits. That of a stream of HTTP/2
+    /// is longer: its peer has others to read.
+    pub(super) fn begin_flush(&mut self, id: LinkId) {
+        let is_stream = self.links.get(id).is_some_and(|link| matches!(link.face, Face::Stream(_)));
+        let time = if is_stream { self.limits.blocked } else { FLUSH_MAX };
+        self.set_timer(id, time, Due::Flush(id));
     }
 
     /// Ends a link's task at once; what waits is lost.

@@ -41,6 +41,12 @@ impl Inbox {
         self.cutter.skip(bytes);
     }
 
+    /// All that has not been handed on, for another to go on with.
+    pub(super) fn into_rest(mut self) -> Vec<u8> {
+        self.buffer.drain(..self.cutter.consumed());
+        self.buffer
+    }
+
     /// Bytes of the line that has not ended yet.
     pub(super) fn unfinished(&self) -> usize {
         self.cutter.pending(self.buffer.len())

@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::task::Waker;
 
 use super::http::{HttpFace, WsFace};
+use super::http2::StreamFace;
 use crate::base::wheel::TimerKey;
 use crate::base::{LinkId, ShardId};
 use crate::gateway::Transport;
@@ -40,7 +41,12 @@ pub(super) enum Due {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Client(Transport),
-    Upstream { ticket: u64, tells_its_end: bool },
+    /// A client's stream on the connection of this link.
+    Stream(LinkId),
+    Upstream {
+        ticket: u64,
+        tells_its_end: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +66,13 @@ pub(super) enum Face {
     Lines,
     Http(Box<HttpFace>),
     Ws(Box<WsFace>),
+    /// A connection of HTTP/2, which is read and written by hyper.
+    Http2 {
+        /// Those that are open.
+        streams: u32,
+    },
+    /// A stream of such a connection.
+    Stream(Box<StreamFace>),
 }
 
 /// See the module.
@@ -136,6 +149,11 @@ impl Link {
 
     #[inline]
     pub(super) const fn is_client(&self) -> bool {
+        matches!(self.side, Side::Client(_) | Side::Stream(_))
+    }
+
+    /// Whether it counts as a client by itself.
+    const fn is_counted(&self) -> bool {
         matches!(self.side, Side::Client(_))
     }
 
@@ -164,6 +182,7 @@ pub(super) struct Links {
     slots: Vec<Slot>,
     free: Vec<u32>,
     clients: usize,
+    /// Entries that are no link of their own: exchanges, and streams.
     exchanges: usize,
 }
 
@@ -180,8 +199,15 @@ impl Links {
         self.clients
     }
 
+    /// Whether no client and no stream should be added: the other half of the slots is for the exchanges of
+    /// those that are there.
+    pub(super) const fn is_full(&self) -> bool {
+        self.slots.len() - self.free.len() >= LinkId::SLOTS_MAX as usize / 2
+    }
+
     pub(super) fn insert(&mut self, link: Link) -> LinkId {
-        self.clients += usize::from(link.is_client());
+        self.clients += usize::from(link.is_counted());
+        self.exchanges += usize::from(matches!(link.side, Side::Stream(_)));
         self.put(Entry::Link(link))
     }
 
@@ -231,7 +257,8 @@ impl Links {
         };
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(id.slot());
-        self.clients -= usize::from(link.is_client());
+        self.clients -= usize::from(link.is_counted());
+        self.exchanges -= usize::from(matches!(link.side, Side::Stream(_)));
         Some(link)
     }
 

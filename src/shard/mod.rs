@@ -12,6 +12,7 @@ mod effects;
 mod errand;
 mod heart;
 pub mod http;
+mod http2;
 mod inbox;
 mod links;
 mod mail;

@@ -15,6 +15,8 @@ pub(in crate::shard) struct HttpFace {
     pub(in crate::shard) is_held: bool,
     /// The response's head has left, and its body is under way.
     pub(in crate::shard) is_streaming: bool,
+    /// A request has come on the connection, so it is not one of HTTP/2.
+    pub(in crate::shard) is_used: bool,
     /// A time for what has begun to come in is running.
     pub(in crate::shard) is_timed: bool,
     /// The connection goes on after it.

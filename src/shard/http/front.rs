@@ -2,8 +2,6 @@
 //! page is told (CORS). Stands before everything else, so that a page that rebinds its name to this address
 //! gets nowhere (MCP "Security Warning").
 
-use crate::wire::http1::Head;
-
 /// What an HTTP listener is told. The same for all shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Front {
@@ -47,13 +45,12 @@ impl Default for Front {
 const OWN_HEADERS: &str = "accept, authorization, content-type, last-event-id, mcp-method, mcp-name, \
                            mcp-protocol-version, mcp-session-id";
 
-/// What a request's origin means for it.
+/// What the front says of a request; with the page that asks, where one does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// No page asks.
-    Plain,
-    /// A page that may.
-    Allowed(Box<str>),
+pub(in crate::shard) enum Guarded {
+    Passes(Option<Box<str>>),
+    /// A browser asks whether a page may ask.
+    Preflight(Option<Box<str>>),
     Refused {
         status: u16,
         what: &'static str,
@@ -61,22 +58,30 @@ pub(super) enum Verdict {
 }
 
 impl Front {
-    /// Judges a request's Host and Origin.
-    pub(super) fn judge(&self, head: &Head<'_, '_>) -> Verdict {
+    /// Judges a request by its Host and Origin; `asks` says that it has `Access-Control-Request-Method`.
+    pub(in crate::shard) fn judge(
+        &self,
+        method: &str,
+        host: Option<&str>,
+        origin: Option<&[u8]>,
+        asks: bool,
+    ) -> Guarded {
         if let Some(hosts) = &self.hosts {
-            let host = head.host.map(name_of).unwrap_or_default();
+            let host = host.map(name_of).unwrap_or_default();
             if !hosts.iter().any(|known| known.eq_ignore_ascii_case(host)) {
                 let what = "this name is not served here: see http.hosts";
-                return Verdict::Refused { status: 421, what };
+                return Guarded::Refused { status: 421, what };
             }
         }
-        let Some(origin) = head.get("origin") else { return Verdict::Plain };
+        let Some(origin) = origin else { return Guarded::Passes(None) };
         let origin = std::str::from_utf8(origin).unwrap_or_default();
-        if self.allows(origin) {
-            Verdict::Allowed(origin.into())
-        } else {
+        if !self.allows(origin) {
             let what = "pages of this origin may not ask here: see http.origins";
-            Verdict::Refused { status: 403, what }
+            Guarded::Refused { status: 403, what }
+        } else if method == "OPTIONS" && asks {
+            Guarded::Preflight(Some(origin.into()))
+        } else {
+            Guarded::Passes(Some(origin.into()))
         }
     }
 
@@ -91,7 +96,7 @@ impl Front {
     }
 
     /// The answer to a browser that asks whether it may ask (Fetch, "CORS-preflight fetch").
-    pub(super) fn preflight(&self) -> Vec<(&'static str, String)> {
+    pub(in crate::shard) fn preflight(&self) -> Vec<(&'static str, String)> {
         let mut headers = OWN_HEADERS.to_owned();
         for header in &self.cors.headers {
             headers.extend([", ", header]);
@@ -115,17 +120,13 @@ fn name_of(host: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::http1::head;
 
     fn judge(front: &Front, host: &str, origin: Option<&str>) -> u16 {
-        let origin = origin.map(|origin| format!("Origin: {origin}\r\n")).unwrap_or_default();
-        let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\n{origin}\r\n");
-        let mut slots = head::slots();
-        let (head, _) = head::read(text.as_bytes(), &mut slots).unwrap().unwrap();
-        match front.judge(&head) {
-            Verdict::Plain => 0,
-            Verdict::Allowed(_) => 200,
-            Verdict::Refused { status, .. } => status,
+        match front.judge("GET", Some(host), origin.map(str::as_bytes), false) {
+            Guarded::Passes(None) => 0,
+            Guarded::Passes(Some(_)) => 200,
+            Guarded::Preflight(_) => 204,
+            Guarded::Refused { status, .. } => status,
         }
     }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::super::core::{Core, Follow, Verdict};
 use super::super::domain::Domain;
+use super::super::http2::PREFACE;
 use super::super::inbox::Inbox;
 use super::super::links::{Due, Face, Life};
 use super::face::HttpFace;
-use super::front::Verdict as Origin;
+use super::front::Guarded;
 use crate::base::LinkId;
 use crate::gateway::Event;
 use crate::gateway::http::{self, HeaderPairs, Headers, Request, Verb};
@@ -81,6 +82,20 @@ impl<D: Domain> Core<D> {
             }
             if is_empty {
                 break Verdict::Read;
+            }
+            if !face.is_used {
+                match begins_http2(inbox.rest()) {
+                    Some(true) => {
+                        link.face = Face::Http2 { streams: 0 };
+                        self.begin_idle(id);
+                        break Verdict::Switch;
+                    }
+                    None => {
+                        self.give_time(id, self.limits.head);
+                        break Verdict::Read;
+                    }
+                    Some(false) => {}
+                }
             }
             match self.take_request(id, inbox.rest(), &mut reading) {
                 Ok(Step::More) => break Verdict::Read,
@@ -173,7 +188,7 @@ impl<D: Domain> Core<D> {
         if !is_new {
             return Ok(());
         }
-        if let Origin::Refused { status, what } = self.front.judge(head) {
+        if let Guarded::Refused { status, what } = self.guard(head) {
             return Err(Fault { status, what });
         }
         if head.expects_continue {
@@ -198,6 +213,11 @@ impl<D: Domain> Core<D> {
         }
     }
 
+    fn guard(&self, head: &Head<'_, '_>) -> Guarded {
+        let asks = head.get("access-control-request-method").is_some();
+        self.front.judge(head.method, head.host, head.get("origin"), asks)
+    }
+
     /// A whole request: guarded, then the domain's.
     fn dispatch(
         &mut self,
@@ -206,11 +226,10 @@ impl<D: Domain> Core<D> {
         body: &[u8],
         reading: &mut Reading,
     ) {
-        let front = std::sync::Arc::clone(&self.front);
-        let (origin, refused) = match front.judge(head) {
-            Origin::Plain => (None, None),
-            Origin::Allowed(origin) => (Some(origin), None),
-            Origin::Refused { status, what } => (None, Some((status, what))),
+        let (origin, refused, preflight) = match self.guard(head) {
+            Guarded::Passes(origin) => (origin, None, None),
+            Guarded::Preflight(origin) => (origin, None, Some(self.front.preflight())),
+            Guarded::Refused { status, what } => (None, Some((status, what)), None),
         };
         let is_draining = self.phase >= super::super::core::Phase::Draining;
         let Some(link) = self.links.get_mut(id) else { return };
@@ -220,6 +239,7 @@ impl<D: Domain> Core<D> {
             keeps_alive: head.keeps_alive && !is_draining,
             minor: head.minor,
             is_head: head.method == "HEAD",
+            is_used: true,
             origin,
             ..HttpFace::default()
         };
@@ -232,35 +252,27 @@ impl<D: Domain> Core<D> {
             self.respond_now(id, status, &HeaderPairs::new(), body.as_bytes());
             return;
         }
-        let is_preflight = head.method == "OPTIONS"
-            && head.get("origin").is_some()
-            && head.get("access-control-request-method").is_some();
-        if is_preflight {
-            self.respond_now(id, 204, &front.preflight(), b"");
+        if let Some(headers) = preflight {
+            self.respond_now(id, 204, &headers, b"");
             return;
         }
         let wants_socket = head.upgrade.is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"));
-        if wants_socket && head.path == front.websocket && head.method == "GET" {
+        if wants_socket && head.path == self.front.websocket && head.method == "GET" {
             return self.upgrade(id, head, reading);
         }
-        let verb = match head.method {
-            "POST" => Verb::Post,
-            "GET" => Verb::Get,
-            "DELETE" => Verb::Delete,
-            // What has no stream can be looked at without its body.
-            "HEAD" if matches!(head.path, http::HEALTH | http::READY | http::TOOLS | "/") => {
-                Verb::Get
-            }
-            _ => Verb::Other,
-        };
         let exchange = self.links.open_exchange(id);
         if let Some(link) = self.links.get_mut(id)
             && let Face::Http(face) = &mut link.face
         {
             face.exchange = Some(exchange);
         }
-        let request =
-            Request { verb, path: head.path, query: head.query, headers: &HeadersOf(head), body };
+        let request = Request {
+            verb: verb(head.method, head.path),
+            path: head.path,
+            query: head.query,
+            headers: &HeadersOf(head),
+            body,
+        };
         self.domain.handle(self.now, Event::Exchange { link: exchange, request }, &mut self.out);
     }
 
@@ -286,14 +298,16 @@ impl<D: Domain> Core<D> {
 
     /// A request that has begun has not come in as a whole in time, or none has come for long.
     pub(in crate::shard) fn late(&mut self, id: LinkId) {
-        let Some(link) = self.links.get(id) else { return };
-        let Face::Http(face) = &link.face else { return };
-        if face.exchange.is_none() {
-            if face.is_timed {
+        let idle = Cow::Borrowed("no request came for long");
+        match self.links.get(id).map(|link| &link.face) {
+            Some(Face::Http(face)) if face.exchange.is_some() => {}
+            Some(Face::Http(face)) if face.is_timed => {
                 self.refuse(id, Fault { status: 408, what: "the request did not come in in time" });
-            } else {
-                self.close(id, Cow::Borrowed("no request came for long"));
             }
+            Some(Face::Http(_)) => self.close(id, idle),
+            Some(Face::Http2 { streams: 0 }) => self.close(id, idle),
+            Some(Face::Stream(_)) => self.late_stream(id),
+            _ => {}
         }
     }
 
@@ -320,7 +334,8 @@ impl<D: Domain> Core<D> {
     pub(in crate::shard) fn is_idle(&self, id: LinkId) -> bool {
         self.links.get(id).is_some_and(|link| match &link.face {
             Face::Http(face) => face.exchange.is_none() && !face.is_timed,
-            Face::Lines | Face::Ws(_) => false,
+            Face::Http2 { streams } => *streams == 0,
+            Face::Lines | Face::Ws(_) | Face::Stream(_) => false,
         })
     }
 
@@ -328,7 +343,7 @@ impl<D: Domain> Core<D> {
     pub(in crate::shard) fn is_between_requests(&self, id: LinkId) -> bool {
         self.links.get(id).is_some_and(|link| match &link.face {
             Face::Http(face) => face.exchange.is_none(),
-            Face::Lines | Face::Ws(_) => false,
+            Face::Http2 { .. } | Face::Lines | Face::Ws(_) | Face::Stream(_) => false,
         })
     }
 
@@ -336,12 +351,33 @@ impl<D: Domain> Core<D> {
     pub(in crate::shard) fn told_as(&self, id: LinkId) -> Option<LinkId> {
         match self.links.get(id).map(|link| &link.face) {
             Some(Face::Http(face)) => face.exchange,
-            _ => Some(id),
+            Some(Face::Stream(face)) => face.is_told.then_some(id),
+            Some(Face::Http2 { .. }) => None,
+            Some(Face::Lines | Face::Ws(_)) | None => Some(id),
         }
     }
 }
 
-pub(super) fn error_body(what: &str) -> String {
+/// Whether a connection begins with the preface of HTTP/2; `None` while it may.
+fn begins_http2(bytes: &[u8]) -> Option<bool> {
+    let length = bytes.len().min(PREFACE.len());
+    let is_it = bytes.get(..length) == PREFACE.get(..length);
+    (!is_it || length == PREFACE.len()).then_some(is_it)
+}
+
+/// What a method means for the domain.
+pub(in crate::shard) fn verb(method: &str, path: &str) -> Verb {
+    match method {
+        "POST" => Verb::Post,
+        "GET" => Verb::Get,
+        "DELETE" => Verb::Delete,
+        // What has no stream can be looked at without its body.
+        "HEAD" if matches!(path, http::HEALTH | http::READY | http::TOOLS | "/") => Verb::Get,
+        _ => Verb::Other,
+    }
+}
+
+pub(in crate::shard) fn error_body(what: &str) -> String {
     let mut body = Vec::new();
     crate::mcp::error::write(
         &mut body,

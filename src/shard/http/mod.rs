@@ -9,6 +9,7 @@ mod intake;
 mod websocket;
 
 pub(super) use face::HttpFace;
+pub(super) use front::Guarded;
 pub use front::{Cors, Front};
-pub(super) use intake::Reading;
+pub(super) use intake::{Reading, error_body, verb};
 pub(super) use websocket::WsFace;

@@ -2,7 +2,7 @@
 //! section 3.2). No user, no path, no list: each has been used to make two servers see two hosts.
 
 /// Whether a value is one host, with or without a port.
-pub(super) fn is_host(value: &[u8]) -> bool {
+pub fn is_host(value: &[u8]) -> bool {
     let (host, port) = match value {
         [b'[', rest @ ..] => {
             let Some(end) = memchr::memchr(b']', rest) else { return false };

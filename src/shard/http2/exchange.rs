@@ -1,0 +1,301 @@
+//! A stream's side in the shard: it is guarded, asked as an exchange, answered as a whole or as a stream.
+//! The same steps as `http::intake` takes for HTTP/1.1; only the bytes are hyper's.
+
+use std::task::{Context, Poll};
+
+use hyper::Response;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+
+use crate::base::LinkId;
+use crate::gateway::Event;
+use crate::gateway::http::{HeaderPairs, Headers, Request};
+use crate::shard::core::{Core, Phase};
+use crate::shard::domain::Domain;
+use crate::shard::http::{Guarded, error_body, verb};
+use crate::shard::links::{Due, Face, Life, Link, Side};
+use crate::wire::http1::is_host;
+
+/// What a stream's link knows of its exchange.
+#[derive(Debug, Default)]
+pub(in crate::shard) struct StreamFace {
+    /// The head of the answer, until hyper has taken it.
+    answer: Option<Box<Response<()>>>,
+    /// The domain knows the exchange by the link's id.
+    pub(in crate::shard) is_told: bool,
+    pub(in crate::shard) is_streaming: bool,
+    /// `HEAD`: the answer has no body.
+    is_head: bool,
+    /// The page that asks, where one does and may.
+    origin: Option<Box<str>>,
+}
+
+struct HeadersOf<'a>(&'a HeaderMap);
+
+impl Headers for HeadersOf<'_> {
+    fn for_each<'a>(&'a self, visit: &mut dyn FnMut(&'a str, &'a [u8])) {
+        for (name, value) in self.0 {
+            visit(name.as_str(), value.as_bytes());
+        }
+    }
+}
+
+impl<D: Domain> Core<D> {
+    /// A link for a stream of a connection; `None` if the connection is ending.
+    pub(super) fn open_stream(&mut self, connection: LinkId) -> Option<LinkId> {
+        self.open_turn();
+        let is_full = self.links.is_full();
+        let link = self.links.get_mut(connection)?;
+        let Face::Http2 { streams } = &mut link.face else { return None };
+        if link.life >= Life::Closing || is_full {
+            return None;
+        }
+        *streams += 1;
+        if let Some(timer) = link.timer.take() {
+            self.wheel.cancel(timer);
+        }
+        let mut link = Link::new(Side::Stream(connection));
+        link.face = Face::Stream(Box::default());
+        let id = self.links.insert(link);
+        self.set_timer(id, self.limits.body, Due::Late(id));
+        self.meter.requests.add(1);
+        Some(id)
+    }
+
+    /// A stream of this connection is over.
+    pub(in crate::shard) fn close_stream(&mut self, connection: LinkId) {
+        if let Some(link) = self.links.get_mut(connection)
+            && let Face::Http2 { streams } = &mut link.face
+        {
+            *streams -= 1;
+            if *streams == 0 && link.life < Life::Closing {
+                self.begin_idle(connection);
+            }
+        }
+    }
+
+    /// Whether a connection takes no new streams; if not, its task is woken when the shard drains.
+    pub(super) fn is_going(
+        &mut self,
+        id: LinkId,
+        met: &mut Option<Phase>,
+        cx: &Context<'_>,
+    ) -> bool {
+        if *met != Some(self.phase) {
+            *met = Some(self.phase);
+            self.on_phase.push(cx.waker().clone());
+        }
+        self.phase >= Phase::Draining
+            || self.links.get(id).is_none_or(|link| link.life >= Life::Closing)
+    }
+
+    /// Guards a request before its body comes; false if it is answered already.
+    pub(super) fn judge_stream(&mut self, id: LinkId, parts: &Parts, body: &Incoming) -> bool {
+        self.open_turn();
+        let field = |name: HeaderName| parts.headers.get(name).map(HeaderValue::as_bytes);
+        let named = parts.uri.authority().map(hyper::http::uri::Authority::as_str);
+        let host = match (named, field(header::HOST)) {
+            (Some(named), Some(host)) if !named.as_bytes().eq_ignore_ascii_case(host) => None,
+            (Some(named), _) => Some(named),
+            (None, host) => host.and_then(|host| std::str::from_utf8(host).ok()),
+        };
+        let Some(host) = host.filter(|host| is_host(host.as_bytes())) else {
+            self.refuse_stream(id, 400, "the authority must be one host, and Host the same");
+            return false;
+        };
+        let is_too_large = usize::try_from(body.size_hint().lower())
+            .is_ok_and(|bytes| bytes > self.limits.frame_bytes_max);
+        let front = std::sync::Arc::clone(&self.front);
+        let asks = parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        let method = parts.method.as_str();
+        let guarded = front.judge(method, Some(host), field(header::ORIGIN), asks);
+        let Some(face) = self.stream_face(id) else { return false };
+        face.is_head = method == "HEAD";
+        match guarded {
+            Guarded::Refused { status, what } => self.refuse_stream(id, status, what),
+            Guarded::Preflight(origin) => {
+                face.origin = origin;
+                self.answer_stream(id, 204, &front.preflight(), b"");
+            }
+            Guarded::Passes(origin) => {
+                face.origin = origin;
+                return !is_too_large || !self.refuse_large(id);
+            }
+        }
+        false
+    }
+
+    /// Whether a body of this many bytes may go on; refuses it if not.
+    pub(super) fn has_room(&mut self, id: LinkId, bytes: usize) -> bool {
+        bytes <= self.limits.frame_bytes_max || !self.refuse_large(id)
+    }
+
+    fn refuse_large(&mut self, id: LinkId) -> bool {
+        self.refuse_stream(id, 413, "the body is larger than the limit frame_bytes_max");
+        true
+    }
+
+    /// Hands a whole request to the domain.
+    pub(super) fn dispatch_stream(&mut self, id: LinkId, parts: &Parts, body: &[u8]) {
+        self.open_turn();
+        let Some(link) = self.links.get_mut(id) else { return };
+        let Face::Stream(face) = &mut link.face else { return };
+        face.is_told = true;
+        if let Some(timer) = link.timer.take() {
+            self.wheel.cancel(timer);
+        }
+        let path = parts.uri.path();
+        let request = Request {
+            verb: verb(parts.method.as_str(), path),
+            path,
+            query: parts.uri.query().unwrap_or_default(),
+            headers: &HeadersOf(&parts.headers),
+            body,
+        };
+        self.handle(Event::Exchange { link: id, request });
+    }
+
+    /// Answers a stream as a whole; false if the link is none.
+    pub(in crate::shard) fn answer_stream(
+        &mut self,
+        id: LinkId,
+        status: u16,
+        headers: &HeaderPairs,
+        body: &[u8],
+    ) -> bool {
+        let has_length = !matches!(status, 100..=199 | 204 | 304);
+        let Some(is_head) = self.set_answer(id, status, headers, has_length.then_some(body.len()))
+        else {
+            return false;
+        };
+        if let Some(face) = self.stream_face(id) {
+            face.is_told = false;
+        }
+        if !is_head && let Some(link) = self.links.get_mut(id) {
+            link.outbox.extend_from_slice(body);
+            self.filled(id);
+        }
+        if let Some(link) = self.links.get_mut(id)
+            && link.life < Life::Closing
+        {
+            link.life = Life::Closing;
+            link.wake();
+            self.begin_flush(id);
+        }
+        true
+    }
+
+    /// Answers a stream with events; false if the link is none.
+    pub(in crate::shard) fn begin_stream(&mut self, id: LinkId, headers: &HeaderPairs) -> bool {
+        let mut all = headers.clone();
+        all.extend([
+            ("content-type", "text/event-stream".to_owned()),
+            ("cache-control", "no-cache, no-transform".to_owned()),
+            ("x-accel-buffering", "no".to_owned()),
+        ]);
+        if self.set_answer(id, 200, &all, None).is_none() {
+            return false;
+        }
+        if let Some(face) = self.stream_face(id) {
+            face.is_streaming = true;
+        }
+        if let Some(link) = self.links.get(id) {
+            link.wake();
+        }
+        true
+    }
+
+    /// A body that did not come in time.
+    pub(in crate::shard) fn late_stream(&mut self, id: LinkId) {
+        self.refuse_stream(id, 408, "the request did not come in in time");
+    }
+
+    fn refuse_stream(&mut self, id: LinkId, status: u16, what: &str) {
+        self.meter.faults.add(1);
+        self.answer_stream(id, status, &HeaderPairs::new(), error_body(what).as_bytes());
+    }
+
+    fn stream_face(&mut self, id: LinkId) -> Option<&mut StreamFace> {
+        match &mut self.links.get_mut(id)?.face {
+            Face::Stream(face) => Some(&mut **face),
+            _ => None,
+        }
+    }
+
+    /// Leaves the head of an answer for hyper; says whether it is one without a body.
+    fn set_answer(
+        &mut self,
+        id: LinkId,
+        status: u16,
+        headers: &HeaderPairs,
+        length: Option<usize>,
+    ) -> Option<bool> {
+        let date = self.date().to_owned();
+        let credentials = self.front.cors.credentials;
+        if self.links.get(id)?.life >= Life::Closing {
+            return None;
+        }
+        let face = self.stream_face(id)?;
+        let mut response = Response::new(());
+        *response.status_mut() = status.try_into().unwrap_or_default();
+        let map = response.headers_mut();
+        let mut put = |name: &str, value: &str| {
+            // What is no header's is not sent; nothing of a stranger's gets here unread.
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), value.parse())
+            {
+                map.append(name, value);
+            }
+        };
+        put("date", &date);
+        put("x-content-type-options", "nosniff");
+        if let Some(origin) = &face.origin {
+            put("access-control-allow-origin", origin);
+            put("access-control-expose-headers", "mcp-session-id");
+            put("vary", "origin");
+            if credentials {
+                put("access-control-allow-credentials", "true");
+            }
+        }
+        for (name, value) in headers {
+            put(name, value);
+        }
+        if let Some(length) = length {
+            put("content-length", &length.to_string());
+            if length > 0 && !map.contains_key(header::CONTENT_TYPE) {
+                map.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            }
+        }
+        face.answer = Some(Box::new(response));
+        Some(face.is_head)
+    }
+
+    /// The head of a stream's answer, when there is one; `None` when there will be none.
+    pub(super) fn take_answer(
+        &mut self,
+        id: LinkId,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Response<()>>> {
+        self.meet(id, cx);
+        let is_ending = self.links.get(id).is_none_or(|link| link.life >= Life::Closing);
+        let answer = self.stream_face(id).and_then(|face| face.answer.take());
+        match answer {
+            Some(answer) if !self.is_dead(id) => Poll::Ready(Some(*answer)),
+            None if !is_ending => Poll::Pending,
+            _ => Poll::Ready(None),
+        }
+    }
+
+    /// Whether a request was answered before it was whole.
+    pub(super) fn is_answered(&mut self, id: LinkId, cx: &Context<'_>) -> bool {
+        self.meet(id, cx);
+        self.links.get(id).is_none_or(|link| link.life >= Life::Closing)
+    }
+
+    /// Whether nothing of an answer is left to be sent.
+    pub(super) fn is_all_said(&self, id: LinkId) -> bool {
+        self.links.get(id).is_none_or(|link| {
+            link.life == Life::Closing && link.outbox.is_empty() && link.in_flight == 0
+        })
+    }
+}
