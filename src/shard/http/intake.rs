@@ -288,8 +288,7 @@ impl<D: Domain> Core<D> {
             Some(Face::Http(face)) if face.is_timed => {
                 self.refuse(id, Fault { status: 408, what: "the request did not come in in time" });
             }
-            Some(Face::Http(_)) => self.close(id, idle),
-            Some(Face::Http2 { streams: 0 }) => self.close(id, idle),
+            Some(Face::Http(_) | Face::Http2 { streams: 0 }) => self.close(id, idle),
             Some(Face::Stream(_)) => self.late_stream(id),
             _ => {}
         }
