@@ -310,6 +310,7 @@ impl Gateway {
         let (index, role) = (lane.upstream, lane.role);
         if let Role::Own(client) = role {
             self.own_lane_ready(client, key, out);
+            self.serve_line(now, index, out);
         } else {
             lane.role = Role::Shared;
             self.upstreams[index].verdict.get_or_insert((identity.version.era(), now.at));
@@ -423,6 +424,7 @@ impl Gateway {
                 upstream.own_lanes = upstream.own_lanes.saturating_sub(1);
                 self.fail_lane(key, index, why, out);
                 self.own_lane_lost(client, key, out);
+                self.serve_line(now, index, out);
             }
             Role::Shared | Role::Probe => {
                 if lane.phase == Phase::Initializing {

@@ -24,6 +24,8 @@ enum Choice {
     Queue(LaneKey),
     /// It is not known yet what the upstream speaks.
     Wait,
+    /// Enough servers are being started: one of them will be free.
+    Line,
     Unavailable(String),
 }
 
@@ -120,6 +122,10 @@ impl Gateway {
             Choice::Wait => {
                 self.keep_params(key, params);
                 self.upstreams[upstream].waiting.push(key);
+            }
+            Choice::Line => {
+                self.keep_params(key, params);
+                self.upstreams[upstream].line.push_back(key);
             }
             Choice::Unavailable(why) => self.fail(key, Code::ServerUnavailable, &why, out),
         }
@@ -259,6 +265,9 @@ impl Gateway {
             };
         }
         let parked = self.parked_lane(client, index, &hello);
+        if parked.is_none() && self.must_line_up(client, index) {
+            return Choice::Line;
+        }
         if parked.is_none() && self.upstreams[index].own_lanes >= self.settings.limits.lanes_max {
             // One that waits for who needs something else makes room.
             if let Some(&oldest) = self.upstreams[index].parked.first() {

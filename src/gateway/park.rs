@@ -10,9 +10,40 @@ use super::timer::Alarm;
 use crate::base::Now;
 use crate::mcp::Era;
 
+/// Servers that are started at once for clients of one exchange. A burst of calls would else start one for
+/// each, where a few, one call after the other, are done sooner.
+const DIALS_AT_ONCE_MAX: usize = 4;
+
 impl Gateway {
+    /// Whether a call must wait for one of the lanes that are being made.
+    pub(super) fn must_line_up(&self, client: ClientKey, index: usize) -> bool {
+        let is_exchange = |client: &super::Client| matches!(client.front, Front::Exchange(_));
+        self.clients.get(client).is_some_and(is_exchange)
+            && self.upstreams[index].spare.is_none()
+            && self.dials(index) >= DIALS_AT_ONCE_MAX
+    }
+
+    fn dials(&self, index: usize) -> usize {
+        let is_dial = |lane: &Lane| {
+            lane.upstream == index && matches!(lane.role, Role::Own(_)) && !lane.is_ready()
+        };
+        self.lanes.iter().filter(|(_, lane)| is_dial(lane)).count()
+    }
+
+    /// A lane has become free, or another may be made: who waits has its turn.
+    pub(super) fn serve_line(&mut self, now: Now, index: usize, out: &mut Effects) {
+        for _ in 0..self.upstreams[index].line.len() {
+            if self.upstreams[index].parked.is_empty() && self.dials(index) >= DIALS_AT_ONCE_MAX {
+                return;
+            }
+            if let Some(flight) = self.upstreams[index].line.pop_front() {
+                self.relaunch(now, flight, out);
+            }
+        }
+    }
+
     /// A client leaves: those of its lanes that nothing is under way on wait for the next.
-    pub(super) fn park_lanes(&mut self, now: Now, key: ClientKey) {
+    pub(super) fn park_lanes(&mut self, now: Now, key: ClientKey, out: &mut Effects) {
         let idle = self.settings.limits.lane_idle;
         let Some(client) = self.clients.get_mut(key) else { return };
         let own = std::mem::take(&mut client.lanes);
@@ -36,6 +67,7 @@ impl Gateway {
                 lane.alarm = Some(alarm);
             }
             self.upstreams[own.upstream].parked.push(own.lane);
+            self.serve_line(now, own.upstream, out);
         }
     }
 

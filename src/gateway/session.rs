@@ -475,7 +475,7 @@ impl Gateway {
         if client.lanes.is_empty() && client.listens.is_empty() {
             self.clients.remove(key);
         } else {
-            self.park_lanes(now, key);
+            self.park_lanes(now, key, out);
             self.client_gone(now, key, out);
         }
     }

@@ -1,7 +1,7 @@
 //! Upstreams: what is known of each server behind us, however many connections it has. Owns verdict,
 //! identity, health and the flights that wait for a verdict; a single connection is a `lane`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::flight::FlightKey;
@@ -68,6 +68,8 @@ pub struct Upstream {
     pub failures: u32,
     /// Flights that wait until the era is known.
     pub waiting: Vec<FlightKey>,
+    /// Calls of clients of one exchange that wait for a lane to become free.
+    pub line: VecDeque<FlightKey>,
     /// How many lanes of clients' own it has on this shard.
     pub own_lanes: usize,
     /// Resources that clients of this shard watch over the shared lane, each with the number of its
@@ -111,6 +113,7 @@ impl Upstream {
             identity: None,
             failures: 0,
             waiting: Vec::new(),
+            line: VecDeque::new(),
             own_lanes: 0,
             wants: BTreeMap::new(),
             remote_wants: BTreeMap::new(),

@@ -248,6 +248,7 @@ impl<D: Domain> Core<D> {
         self.running = Some(id);
         let verdict = match self.links.get(id).map(|link| &link.face) {
             Some(Face::Http(_)) => self.deliver_http(id, inbox),
+            Some(Face::Ws(_)) => self.deliver_ws(id, inbox),
             _ => self.deliver_all(id, inbox),
         };
         self.running = None;
@@ -404,6 +405,7 @@ impl<D: Domain> Core<D> {
                 self.wheel.cancel(timer);
             }
             self.open_turn();
+            self.begin_pings_of(id);
             if self.is_between_requests(id) {
                 self.begin_idle(id);
             }
@@ -430,7 +432,7 @@ impl<D: Domain> Core<D> {
             self.close_stream(connection);
         }
         let told = match link.face {
-            Face::Lines => Some(id),
+            Face::Lines | Face::Ws(_) => Some(id),
             Face::Http(face) => face.exchange,
             Face::Http2 { .. } => None,
             Face::Stream(face) => face.is_told.then_some(id),
@@ -563,6 +565,10 @@ impl<D: Domain> Core<D> {
                 Due::Late(id) => {
                     self.forget_timer(id);
                     self.late(id);
+                }
+                Due::Ping(id) => {
+                    self.forget_timer(id);
+                    self.ping(id);
                 }
                 Due::Epitaph(id) => {
                     self.forget_timer(id);

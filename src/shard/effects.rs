@@ -55,7 +55,7 @@ impl<D: Domain> Core<D> {
             && *range == (0..bytes.len())
             && let Some(target) = self.links.get_mut(*link)
             && target.outbox.capacity() == 0
-            && !target.is_http()
+            && target.is_plain()
             && target.life < Life::Closing
         {
             let id = *link;
@@ -238,6 +238,9 @@ impl<D: Domain> Core<D> {
         if link.life >= Life::Closing {
             return;
         }
+        if matches!(link.face, Face::Ws(_)) {
+            return self.write_ws(id, |face, out| face.messages(out, frame));
+        }
         if link.outbox.capacity() == 0 {
             link.outbox = self.pool.take();
         }
@@ -274,6 +277,9 @@ impl<D: Domain> Core<D> {
 
     /// Writes out what waits, then closes.
     pub(super) fn close(&mut self, id: LinkId, why: Cow<'static, str>) {
+        if self.links.get(id).is_some_and(|link| matches!(link.face, Face::Ws(_))) {
+            self.say_goodbye(id, &why);
+        }
         let Some(link) = self.links.get_mut(id) else { return };
         if link.life >= Life::Closing {
             return;

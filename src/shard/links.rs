@@ -12,7 +12,7 @@
 use std::borrow::Cow;
 use std::task::Waker;
 
-use super::http::HttpFace;
+use super::http::{HttpFace, WsFace};
 use super::http2::StreamFace;
 use crate::base::wheel::TimerKey;
 use crate::base::{LinkId, ShardId};
@@ -29,6 +29,8 @@ pub(super) enum Due {
     Owes(LinkId),
     /// A request has not come in in time, or none has come for long.
     Late(LinkId),
+    /// Time to ask whether the peer of a WebSocket is there.
+    Ping(LinkId),
     /// How a child ended has not been told in time.
     Epitaph(LinkId),
     /// The drain has taken too long.
@@ -63,6 +65,7 @@ pub(super) enum Life {
 pub(super) enum Face {
     Lines,
     Http(Box<HttpFace>),
+    Ws(Box<WsFace>),
     /// A connection of HTTP/2, which is read and written by hyper.
     Http2 {
         /// Those that are open.
@@ -133,6 +136,11 @@ impl Link {
             && !self.overlong
             && (!self.blocked || !self.is_client())
             && !matches!(&self.face, Face::Http(face) if face.is_held)
+    }
+
+    /// Whether what is sent on it leaves as it is.
+    pub(super) const fn is_plain(&self) -> bool {
+        matches!(self.face, Face::Lines)
     }
 
     pub(super) const fn is_http(&self) -> bool {

@@ -22,6 +22,7 @@ mod skip;
 pub mod splice;
 pub mod sse;
 pub mod text;
+pub mod ws;
 
 pub use envelope::{Fault, Id, Message};
 pub use json::Json;

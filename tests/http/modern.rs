@@ -159,6 +159,32 @@ fn two_calls_at_once_do_not_share_a_connection_that_asks() {
 }
 
 #[test]
+fn a_burst_of_calls_starts_a_few_servers_and_all_are_answered() {
+    let mut house = House::scripted(1, EraPin::Legacy);
+    house.greet_legacy();
+    let before = house.footprint();
+    let call = r#"{"name":"ask","arguments":{}}"#;
+    let links: Vec<_> = (0..20).map(|id| house.modern(0, id, "tools/call", call, CAPS)).collect();
+    assert_eq!(house.dials(), 4);
+    let lane = house.greet_legacy();
+    for _ in 0..20 {
+        let Some((id, _)) = house.heard(lane, "tools/call") else { break };
+        house.says(lane, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[]}}}}"#));
+    }
+    // Four wait for servers that are still being started, one of them since the first was there; all others
+    // were one server's.
+    let answered = links.iter().filter(|&&link| house.answer(link).status.is_some()).count();
+    assert_eq!(answered, 16);
+    for _ in 0..4 {
+        let lane = house.greet_legacy();
+        let (id, _) = house.heard(lane, "tools/call").unwrap();
+        house.says(lane, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[]}}}}"#));
+    }
+    assert!(links.iter().all(|&link| house.answer(link).status == Some(200)));
+    assert_eq!(house.footprint(), before);
+}
+
+#[test]
 fn a_held_call_is_found_from_any_shard() {
     let mut house = House::scripted(3, EraPin::Legacy);
     for _ in 0..3 {

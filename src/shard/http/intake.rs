@@ -15,6 +15,7 @@ use crate::base::LinkId;
 use crate::gateway::Event;
 use crate::gateway::http::{self, HeaderPairs, Headers, Request, Verb};
 use crate::wire::http1::{self, Body, Fault, Framing, Head, head};
+use crate::wire::ws::Decoder;
 
 /// A request that has not come in as a whole yet.
 #[derive(Debug, Default)]
@@ -26,6 +27,8 @@ pub(in crate::shard) enum Reading {
         bytes: usize,
     },
     Chunked(Box<Chunks>),
+    /// The connection has become a WebSocket.
+    Messages(Box<Decoder>),
 }
 
 /// A chunked body, put together as it comes.
@@ -64,7 +67,10 @@ impl<D: Domain> Core<D> {
                 break self.discard(inbox);
             }
             let reads = link.reads();
-            let Face::Http(face) = &mut link.face else { break Verdict::Read };
+            let Face::Http(face) = &mut link.face else {
+                inbox.reading = reading;
+                return self.deliver_ws(id, inbox);
+            };
             let is_empty = inbox.rest().is_empty();
             if face.exchange.is_some() {
                 // One at a time. While nothing waits behind it, reading shows whether the peer is there.
@@ -137,7 +143,7 @@ impl<D: Domain> Core<D> {
                     return Ok(Step::More);
                 };
                 *reading = Reading::Head;
-                self.dispatch(id, &head, body);
+                self.dispatch(id, &head, body, reading);
                 Ok(Step::Taken(whole))
             }
             Framing::Chunked | Framing::Close => {
@@ -165,7 +171,7 @@ impl<D: Domain> Core<D> {
                 let taken = chunks.at;
                 let data = std::mem::take(&mut chunks.data);
                 *reading = Reading::Head;
-                self.dispatch(id, &head, &data);
+                self.dispatch(id, &head, &data, reading);
                 Ok(Step::Taken(taken))
             }
         }
@@ -213,7 +219,7 @@ impl<D: Domain> Core<D> {
     }
 
     /// A whole request: guarded, then the domain's.
-    fn dispatch(&mut self, id: LinkId, head: &Head<'_, '_>, body: &[u8]) {
+    fn dispatch(&mut self, id: LinkId, head: &Head<'_, '_>, body: &[u8], reading: &mut Reading) {
         let (origin, refused, preflight) = match self.guard(head) {
             Guarded::Passes(origin) => (origin, None, None),
             Guarded::Preflight(origin) => (origin, None, Some(self.front.preflight())),
@@ -244,6 +250,10 @@ impl<D: Domain> Core<D> {
             self.respond_now(id, 204, &headers, b"");
             return;
         }
+        let wants_socket = head.upgrade.is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"));
+        if wants_socket && head.path == self.front.websocket && head.method == "GET" {
+            return self.upgrade(id, head, reading);
+        }
         let exchange = self.links.open_exchange(id);
         if let Some(link) = self.links.get_mut(id)
             && let Face::Http(face) = &mut link.face
@@ -273,7 +283,13 @@ impl<D: Domain> Core<D> {
     }
 
     /// Answers on a connection without asking the domain.
-    fn respond_now(&mut self, id: LinkId, status: u16, headers: &HeaderPairs, body: &[u8]) {
+    pub(super) fn respond_now(
+        &mut self,
+        id: LinkId,
+        status: u16,
+        headers: &HeaderPairs,
+        body: &[u8],
+    ) {
         self.write(id, |face, (front, date), out| {
             face.respond(out, front, date, status, headers, body);
         });
@@ -318,7 +334,7 @@ impl<D: Domain> Core<D> {
         self.links.get(id).is_some_and(|link| match &link.face {
             Face::Http(face) => face.exchange.is_none() && !face.is_timed,
             Face::Http2 { streams } => *streams == 0,
-            Face::Lines | Face::Stream(_) => false,
+            Face::Lines | Face::Ws(_) | Face::Stream(_) => false,
         })
     }
 
@@ -326,7 +342,7 @@ impl<D: Domain> Core<D> {
     pub(in crate::shard) fn is_between_requests(&self, id: LinkId) -> bool {
         self.links.get(id).is_some_and(|link| match &link.face {
             Face::Http(face) => face.exchange.is_none(),
-            Face::Http2 { .. } | Face::Lines | Face::Stream(_) => false,
+            Face::Http2 { .. } | Face::Lines | Face::Ws(_) | Face::Stream(_) => false,
         })
     }
 
@@ -336,7 +352,7 @@ impl<D: Domain> Core<D> {
             Some(Face::Http(face)) => face.exchange,
             Some(Face::Stream(face)) => face.is_told.then_some(id),
             Some(Face::Http2 { .. }) => None,
-            Some(Face::Lines) | None => Some(id),
+            Some(Face::Lines | Face::Ws(_)) | None => Some(id),
         }
     }
 }

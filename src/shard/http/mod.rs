@@ -6,8 +6,10 @@
 mod face;
 mod front;
 mod intake;
+mod websocket;
 
 pub(super) use face::HttpFace;
 pub(super) use front::Guarded;
 pub use front::{Cors, Front};
 pub(super) use intake::{Reading, error_body, verb};
+pub(super) use websocket::WsFace;
