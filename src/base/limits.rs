@@ -65,6 +65,12 @@ pub struct Limits {
     pub body: Duration,
     /// How long an HTTP connection may be without a request.
     pub keep_alive: Duration,
+    /// How often a WebSocket's peer is asked whether it is there.
+    pub ws_ping: Duration,
+    /// How long it may be silent, pongs included, before it is given up.
+    pub ws_idle: Duration,
+    /// How long a message in fragments may take.
+    pub ws_fragments: Duration,
 }
 
 impl Limits {
@@ -96,6 +102,9 @@ impl Limits {
         head: Duration::from_secs(10),
         body: Duration::from_secs(30),
         keep_alive: Duration::from_secs(75),
+        ws_ping: Duration::from_secs(30),
+        ws_idle: Duration::from_mins(5),
+        ws_fragments: Duration::from_secs(30),
     };
 }
 
@@ -114,6 +123,8 @@ const _: () = {
     assert!(limits.flights_per_link_max <= limits.flights_max);
     assert!(limits.flights_max <= super::slab::Key::<()>::SLOTS_MAX as usize / 2);
     assert!(limits.list_bytes_max <= limits.outbox_bytes_hard_max);
+    // A silent peer is asked before it is given up.
+    assert!(limits.ws_ping.as_millis() < limits.ws_idle.as_millis());
     // A probe that fails must leave time for the initialize that follows.
     assert!(limits.probe.as_millis() < limits.connect.as_millis());
 };

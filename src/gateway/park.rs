@@ -17,8 +17,7 @@ const DIALS_AT_ONCE_MAX: usize = 4;
 impl Gateway {
     /// Whether a call must wait for one of the lanes that are being made.
     pub(super) fn must_line_up(&self, client: ClientKey, index: usize) -> bool {
-        let is_exchange =
-            |client: &super::Client| matches!(client.front, Front::Exchange(_));
+        let is_exchange = |client: &super::Client| matches!(client.front, Front::Exchange(_));
         self.clients.get(client).is_some_and(is_exchange)
             && self.upstreams[index].spare.is_none()
             && self.dials(index) >= DIALS_AT_ONCE_MAX

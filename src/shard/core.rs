@@ -405,6 +405,7 @@ impl<D: Domain> Core<D> {
                 self.wheel.cancel(timer);
             }
             self.open_turn();
+            self.begin_pings_of(id);
             if self.is_between_requests(id) {
                 self.begin_idle(id);
             }

@@ -2,7 +2,9 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::disallowed_types, reason = "the clients of these tests are plain blocking ones")]
 
+pub(crate) mod h2;
 pub(crate) mod web;
+pub(crate) mod ws;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -117,4 +119,25 @@ impl Domain for Echo {
 
 pub(crate) fn echo(config: &ServerConfig) -> Server {
     Server::start(config, |_: ShardId| Echo::default()).expect("the server starts")
+}
+
+/// Sends every frame back as it is.
+struct Mirror;
+
+impl Domain for Mirror {
+    fn handle(&mut self, _now: Now, event: Event<'_>, out: &mut Effects) {
+        match event {
+            Event::Frame { link, frame } => out.send_raw(link, frame),
+            Event::Drain => out.report(Report::Drained),
+            _ => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Moment> {
+        None
+    }
+}
+
+pub(crate) fn mirror(config: &ServerConfig) -> Server {
+    Server::start(config, |_: ShardId| Mirror).expect("the server starts")
 }

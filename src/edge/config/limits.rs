@@ -47,6 +47,9 @@ pub(super) fn read(mut reader: Reader<'_>) -> Limits {
     time(r, "head", &mut l.head);
     time(r, "body", &mut l.body);
     time(r, "keep_alive", &mut l.keep_alive);
+    let ping = time(r, "ws_ping", &mut l.ws_ping);
+    let idle = time(r, "ws_idle", &mut l.ws_idle);
+    time(r, "ws_fragments", &mut l.ws_fragments);
     reader.finish();
 
     // The same rules as the asserts under the defaults, for values that an operator chose.
@@ -108,6 +111,12 @@ pub(super) fn read(mut reader: Reader<'_>) -> Limits {
         &[&probe, &connect],
         || format!("probe ({:?}) must be below connect ({:?})", l.probe, l.connect),
         || "after a probe that fails there must be time for the initialize".to_owned(),
+    );
+    lean(
+        l.ws_ping < l.ws_idle,
+        &[&ping, &idle],
+        || format!("ws_ping ({:?}) must be below ws_idle ({:?})", l.ws_ping, l.ws_idle),
+        || "a silent peer is asked before it is given up".to_owned(),
     );
     l
 }

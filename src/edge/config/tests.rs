@@ -349,7 +349,8 @@ fn all_errors_are_told_at_once_in_the_order_of_the_sections() {
          outbox_bytes_hard_max, upstream_outbox_bytes_max, flights_per_link_max, flights_max, \
          clients_max, lanes_max, batch_messages_max, subscriptions_max, list_pages_max, \
          list_bytes_max, ask_rounds_max, connect, probe, request, form, ask_gather, verdict, blocked, drain, \
-         lane_idle, session_idle, sse_beat, head, body, keep_alive\n\
+         lane_idle, session_idle, sse_beat, head, body, keep_alive, \
+         ws_ping, ws_idle, ws_fragments\n\
          c.toml:6: nonsense: unknown section; known here: tcp, http, unix, shards, gateway, limits, \
          upstreams, log",
     );
@@ -488,7 +489,7 @@ fn an_upstream_is_reached_in_exactly_one_way() {
     );
     refused(
         "[upstreams.a]\nurl = \"https://x/mcp\"\n",
-        "c.toml:2: upstreams.a.url: \"https://x/mcp\": https is not served yet; use tcp://HOST:PORT \
+        "c.toml:2: upstreams.a.url: \"https://x/mcp\": https is not served yet; use http://HOST:PORT/PATH, tcp://HOST:PORT \
          or unix:///PATH",
     );
     refused(

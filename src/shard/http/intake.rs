@@ -219,13 +219,7 @@ impl<D: Domain> Core<D> {
     }
 
     /// A whole request: guarded, then the domain's.
-    fn dispatch(
-        &mut self,
-        id: LinkId,
-        head: &Head<'_, '_>,
-        body: &[u8],
-        reading: &mut Reading,
-    ) {
+    fn dispatch(&mut self, id: LinkId, head: &Head<'_, '_>, body: &[u8], reading: &mut Reading) {
         let (origin, refused, preflight) = match self.guard(head) {
             Guarded::Passes(origin) => (origin, None, None),
             Guarded::Preflight(origin) => (origin, None, Some(self.front.preflight())),
@@ -260,6 +254,11 @@ impl<D: Domain> Core<D> {
         if wants_socket && head.path == self.front.websocket && head.method == "GET" {
             return self.upgrade(id, head, reading);
         }
+        if head.path == self.front.websocket {
+            let headers = vec![("upgrade", "websocket".to_owned())];
+            let body = error_body("a WebSocket is opened here: GET with Upgrade: websocket");
+            return self.respond_now(id, 426, &headers, body.as_bytes());
+        }
         let exchange = self.links.open_exchange(id);
         if let Some(link) = self.links.get_mut(id)
             && let Face::Http(face) = &mut link.face
@@ -289,7 +288,13 @@ impl<D: Domain> Core<D> {
     }
 
     /// Answers on a connection without asking the domain.
-    pub(super) fn respond_now(&mut self, id: LinkId, status: u16, headers: &HeaderPairs, body: &[u8]) {
+    pub(super) fn respond_now(
+        &mut self,
+        id: LinkId,
+        status: u16,
+        headers: &HeaderPairs,
+        body: &[u8],
+    ) {
         self.write(id, |face, (front, date), out| {
             face.respond(out, front, date, status, headers, body);
         });
@@ -304,8 +309,7 @@ impl<D: Domain> Core<D> {
             Some(Face::Http(face)) if face.is_timed => {
                 self.refuse(id, Fault { status: 408, what: "the request did not come in in time" });
             }
-            Some(Face::Http(_)) => self.close(id, idle),
-            Some(Face::Http2 { streams: 0 }) => self.close(id, idle),
+            Some(Face::Http(_) | Face::Http2 { streams: 0 }) => self.close(id, idle),
             Some(Face::Stream(_)) => self.late_stream(id),
             _ => {}
         }

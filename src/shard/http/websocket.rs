@@ -1,8 +1,6 @@
 //! A connection that has become a WebSocket: its messages are frames of a client's, and frames leave as
 //! messages. Pings, so that the dead are found; closes with the code that says why.
 
-use std::time::Duration;
-
 use super::super::core::{Core, Phase, Verdict};
 use super::super::domain::Domain;
 use super::super::inbox::Inbox;
@@ -13,13 +11,6 @@ use crate::gateway::{Event, Transport};
 use crate::wire::http1::{Head, write as http};
 use crate::wire::ws::{self, Decoder, Role, handshake, write};
 use crate::wire::{Json, ws::Event as Came};
-
-/// How often a peer is asked whether it is there.
-const PING_EVERY: Duration = Duration::from_secs(30);
-/// How long a peer may be silent, pongs included.
-const IDLE_MAX: Duration = Duration::from_mins(5);
-/// How long a message in fragments may take.
-const FRAGMENTS_MAX: Duration = Duration::from_secs(30);
 
 /// What a WebSocket's link knows.
 #[derive(Debug)]
@@ -98,7 +89,7 @@ impl<D: Domain> Core<D> {
         }));
         *reading =
             Reading::Messages(Box::new(Decoder::new(Role::Server, self.limits.frame_bytes_max)));
-        self.set_timer(id, PING_EVERY, Due::Ping(id));
+        self.set_timer(id, self.limits.ws_ping, Due::Ping(id));
         self.domain.handle(
             self.now,
             Event::ClientOpened { link: id, transport: Transport::WebSocket },
@@ -152,7 +143,9 @@ impl<D: Domain> Core<D> {
             }
             Came::Ping(payload) => self.write_ws(id, |_, out| write::pong(out, payload)),
             Came::Pong => {}
-            Came::Close(code) => self.close_ws(id, code.unwrap_or(ws::NORMAL), "the peer closed it"),
+            Came::Close(code) => {
+                self.close_ws(id, code.unwrap_or(ws::NORMAL), "the peer closed it")
+            }
         }
     }
 
@@ -169,6 +162,11 @@ impl<D: Domain> Core<D> {
         } else {
             for line in text.split('\n').map(str::trim).filter(|line| !line.is_empty()) {
                 self.frame(id, line.as_bytes());
+                // So that a burst of small questions meets the outbox's bound, and a close is one.
+                self.settle();
+                if self.links.get(id).is_none_or(|link| link.life >= Life::Closing) {
+                    return;
+                }
             }
         }
         self.settle();
@@ -203,18 +201,26 @@ impl<D: Domain> Core<D> {
     pub(in crate::shard) fn ping(&mut self, id: LinkId) {
         let now = self.now.at;
         let Some(Face::Ws(face)) = self.links.get(id).map(|link| &link.face) else { return };
-        if now.since(face.heard) >= IDLE_MAX {
-            return self.close_ws(id, ws::GOING_AWAY, "nothing was heard for five minutes");
+        if now.since(face.heard) >= self.limits.ws_idle {
+            return self.close_ws(
+                id,
+                ws::GOING_AWAY,
+                "nothing was heard for the time of the limit ws_idle",
+            );
         }
-        if face.partial_since.is_some_and(|since| now.since(since) >= FRAGMENTS_MAX) {
-            return self.close_ws(id, ws::POLICY, "a message in fragments took over 30 seconds");
+        if face.partial_since.is_some_and(|since| now.since(since) >= self.limits.ws_fragments) {
+            return self.close_ws(
+                id,
+                ws::POLICY,
+                "a message in fragments took longer than the limit ws_fragments",
+            );
         }
         self.write_ws(id, |_, out| write::ping(out));
         self.begin_pings(id);
     }
 
     pub(in crate::shard) fn begin_pings(&mut self, id: LinkId) {
-        self.set_timer(id, PING_EVERY, Due::Ping(id));
+        self.set_timer(id, self.limits.ws_ping, Due::Ping(id));
     }
 
     /// Goes on asking after the link was waited for in another way.

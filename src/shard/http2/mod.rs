@@ -5,6 +5,7 @@
 mod exchange;
 mod pipe;
 mod stream;
+mod tasks;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -12,7 +13,6 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use hyper::rt::Executor;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 
@@ -22,6 +22,7 @@ use super::domain::Domain;
 use super::rt::{self, Reader, Writer};
 use crate::base::LinkId;
 use crate::wire::http1::HEAD_BYTES_MAX;
+use tasks::Tasks;
 
 pub(super) use exchange::StreamFace;
 
@@ -43,16 +44,6 @@ const SEND_BYTES_MAX: usize = 16 << 10;
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 
-/// Runs streams as tasks of the shard.
-#[derive(Clone)]
-struct Tasks;
-
-impl<F: Future<Output = ()> + 'static> Executor<F> for Tasks {
-    fn execute(&self, future: F) {
-        rt::spawn(future);
-    }
-}
-
 /// Carries a connection that has begun with `bytes` to its end.
 pub(super) async fn serve<D: Domain>(
     shard: &Rc<Shard<D>>,
@@ -62,7 +53,8 @@ pub(super) async fn serve<D: Domain>(
     (reader, writer): (&mut Reader, &mut Writer),
 ) {
     let pipe = pipe::Pipe::new(bytes);
-    let mut builder = Builder::new(Tasks);
+    let tasks = Tasks::new(Rc::clone(shard));
+    let mut builder = Builder::new(tasks.clone());
     builder
         .max_concurrent_streams(STREAMS_MAX)
         .max_pending_accept_reset_streams(RESETS_MAX)
@@ -73,8 +65,7 @@ pub(super) async fn serve<D: Domain>(
         .initial_connection_window_size(CONNECTION_WINDOW)
         // The shard's own is read once a second.
         .auto_date_header(false);
-    let asked = Rc::clone(shard);
-    let service = service_fn(move |request| stream::ask(Rc::clone(&asked), id, request));
+    let service = service_fn(move |request| stream::ask(tasks.clone(), id, request));
     let mut reading = pin!(pipe.read_on(shard, reader));
     let mut writing = pin!(pipe.write_on(shard, writer));
     let mut read_all = false;

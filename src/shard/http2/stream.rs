@@ -12,6 +12,7 @@ use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::{Request, Response};
 
 use super::SEND_BYTES_MAX;
+use super::tasks::Tasks;
 use crate::base::LinkId;
 use crate::shard::Shard;
 use crate::shard::core::Outgoing;
@@ -43,12 +44,13 @@ impl<D: Domain> Drop for Held<D> {
 
 /// Asks the domain, and waits for the head of its answer.
 pub(super) async fn ask<D: Domain>(
-    shard: Rc<Shard<D>>,
+    tasks: Tasks<D>,
     connection: LinkId,
     request: Request<Incoming>,
 ) -> Result<Response<Answer<D>>, Gone> {
-    let opened = shard.core.borrow_mut().open_stream(connection);
-    let held = Held { id: opened.ok_or(Gone)?, shard };
+    let id = tasks.shard.core.borrow_mut().open_stream(connection).ok_or(Gone)?;
+    tasks.name(id);
+    let held = Held { id, shard: tasks.shard };
     let (shard, id) = (&held.shard, held.id);
     let (parts, body) = request.into_parts();
     let passes = shard.core.borrow_mut().judge_stream(id, &parts, &body);

@@ -2,8 +2,8 @@
 //! text is checked as it comes, so that what is wrong ends the connection before the rest of it has come.
 
 use super::{
-    BINARY, CLOSE, CONTINUATION, CONTROL_BYTES_MAX, Fault, INVALID_TEXT, PING, PONG, PROTOCOL_ERROR,
-    TEXT, TOO_BIG,
+    BINARY, CLOSE, CONTINUATION, CONTROL_BYTES_MAX, Fault, INVALID_TEXT, PING, PONG,
+    PROTOCOL_ERROR, TEXT, TOO_BIG,
 };
 
 /// Which end we are: a client's frames are masked, a server's are not (section 5.1).
@@ -129,7 +129,11 @@ impl Decoder {
         if !is_whole {
             return Ok(Step { consumed, event: None });
         }
-        let event = if opcode >= CLOSE { Some(self.control_event(opcode)?) } else { self.message_event(is_final) };
+        let event = if opcode >= CLOSE {
+            Some(self.control_event(opcode)?)
+        } else {
+            self.message_event(is_final)
+        };
         Ok(Step { consumed, event })
     }
 
@@ -187,9 +191,13 @@ impl Decoder {
             (None, after)
         };
         if opcode < CLOSE {
-            let whole = usize::try_from(left).ok().and_then(|left| left.checked_add(self.message.len()));
+            let whole =
+                usize::try_from(left).ok().and_then(|left| left.checked_add(self.message.len()));
             if whole.is_none_or(|whole| whole > self.max) {
-                return Err(Fault { code: TOO_BIG, what: "the message is larger than the limit frame_bytes_max" });
+                return Err(Fault {
+                    code: TOO_BIG,
+                    what: "the message is larger than the limit frame_bytes_max",
+                });
             }
             if opcode != CONTINUATION {
                 self.kind = Some(opcode);
@@ -252,7 +260,10 @@ fn close(payload: &[u8]) -> Result<Event<'static>, Fault> {
         return Err(wrong("a Close frame with a code that must not be sent"));
     }
     if std::str::from_utf8(reason).is_err() {
-        return Err(Fault { code: INVALID_TEXT, what: "the reason of a Close frame must be UTF-8" });
+        return Err(Fault {
+            code: INVALID_TEXT,
+            what: "the reason of a Close frame must be UTF-8",
+        });
     }
     Ok(Event::Close(Some(code)))
 }
@@ -276,7 +287,11 @@ fn append(into: &mut Vec<u8>, payload: &[u8], mask: Option<[u8; 4]>, at: usize) 
 }
 
 #[cfg(test)]
-#[expect(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 mod tests {
     use super::super::write;
     use super::*;
