@@ -409,6 +409,7 @@ impl<D: Domain> Core<D> {
             if self.is_between_requests(id) {
                 self.begin_idle(id);
             }
+            self.begin_pings_of(id);
             self.follow.push_back(Follow::Unblocked(id));
             self.settle();
         }
