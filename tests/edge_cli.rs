@@ -93,7 +93,7 @@ fn warnings_are_told_and_do_not_fail() {
 #[test]
 fn wrong_arguments_end_with_2_and_say_what_is_right() {
     for (arguments, says) in [
-        (&["tools", "http://localhost/mcp"][..], "not served yet"),
+        (&["tools", "https://localhost/mcp"][..], "not served yet"),
         (&["call", "tcp://127.0.0.1:1", "add", "1"], "JSON object"),
         (&["serv"], "serve"),
         (&["tools"], "<URL>"),

@@ -1,5 +1,5 @@
-//! Where something listens, as a URL: `tcp://host:port` or `unix:///path`. What a person types and
-//! what a configuration holds. Not a connection.
+//! Where something listens, as a URL: `tcp://host:port`, `unix:///path` or `http://host:port/path`. What a
+//! person types and what a configuration holds. Not a connection.
 
 use std::fmt;
 use std::io;
@@ -15,6 +15,14 @@ pub enum Address {
     },
     Unix {
         path: PathBuf,
+    },
+    Http {
+        host: String,
+        port: u16,
+        /// Host and port as they stand in the URL, which is what `Host` says.
+        authority: String,
+        /// Path and query, percent-encoded.
+        path: String,
     },
 }
 
@@ -35,20 +43,27 @@ impl Address {
                 .map(|(host, port)| Self::Tcp { host, port })
                 .ok_or_else(|| format!("{url:?} is not a host and a port; write tcp://HOST:PORT"));
         }
+        if let Some(rest) = url.strip_prefix("http://") {
+            return http(url, rest);
+        }
         let scheme = url.split_once("://").map(|(scheme, _)| scheme);
         Err(match scheme {
-            Some("http" | "https" | "ws" | "wss") => format!(
-                "{url:?}: {} is not served yet; use tcp://HOST:PORT or unix:///PATH",
+            Some("https" | "ws" | "wss") => format!(
+                "{url:?}: {} is not served yet; use http://HOST:PORT/PATH, tcp://HOST:PORT or unix:///PATH",
                 scheme.unwrap_or_default()
             ),
-            _ => format!("{url:?} is no address; write tcp://HOST:PORT or unix:///PATH"),
+            _ => format!(
+                "{url:?} is no address; write tcp://HOST:PORT, unix:///PATH or http://HOST:PORT/PATH"
+            ),
         })
     }
 
     /// The socket addresses of a TCP address, the system's resolver asked; empty for a Unix socket.
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         match self {
-            Self::Tcp { host, port } => Ok((host.as_str(), *port).to_socket_addrs()?.collect()),
+            Self::Tcp { host, port } | Self::Http { host, port, .. } => {
+                Ok((host.as_str(), *port).to_socket_addrs()?.collect())
+            }
             Self::Unix { .. } => Ok(Vec::new()),
         }
     }
@@ -60,8 +75,24 @@ impl fmt::Display for Address {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
             Self::Unix { path } => write!(f, "unix://{}", path.display()),
+            Self::Http { authority, path, .. } => write!(f, "http://{authority}{path}"),
         }
     }
+}
+
+/// What follows `http://`.
+fn http(url: &str, rest: &str) -> Result<Address, String> {
+    let rest = rest.split('#').next().unwrap_or_default();
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    if !path.bytes().all(|byte| (0x21..=0x7E).contains(&byte)) {
+        return Err(format!("{url:?}: the path has a character that must be percent-encoded"));
+    }
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
+    let full = if has_port { authority.to_owned() } else { format!("{authority}:80") };
+    let (host, port) = split_host(&full)
+        .ok_or_else(|| format!("{url:?} names no host and port; write http://HOST:PORT/PATH"))?;
+    Ok(Address::Http { host, port, authority: authority.to_owned(), path })
 }
 
 /// `host:port` with brackets around an IPv6 host.
@@ -91,6 +122,8 @@ mod tests {
             "tcp://[::1]:1",
             "tcp://host.example:65535",
             "unix:///run/a b.sock",
+            "http://127.0.0.1:7421/mcp",
+            "http://[::1]/mcp?a=b",
         ] {
             assert_eq!(Address::parse(url).map(|address| address.to_string()), Ok(url.to_owned()));
         }
@@ -108,8 +141,10 @@ mod tests {
             ("tcp://h:99999", "write tcp://HOST:PORT"),
             ("tcp://h:80/mcp", "write tcp://HOST:PORT"),
             ("unix://run/x", "three slashes"),
-            ("http://127.0.0.1/mcp", "not served yet"),
-            ("127.0.0.1:7420", "write tcp://HOST:PORT or unix:///PATH"),
+            ("https://127.0.0.1/mcp", "not served yet"),
+            ("http://a b/mcp", "write http://HOST:PORT/PATH"),
+            ("http:///mcp", "write http://HOST:PORT/PATH"),
+            ("127.0.0.1:7420", "write tcp://HOST:PORT, unix:///PATH or http://HOST:PORT/PATH"),
         ] {
             let error = Address::parse(url).unwrap_err();
             assert!(error.contains(says), "{url}: {error}");

@@ -41,13 +41,13 @@ pub enum Command {
     Serve(Serve),
     /// Is a stdio MCP server that is the gateway at URL, for clients that speak only stdio
     Connect {
-        /// `tcp://HOST:PORT` or `unix:///PATH`
+        /// `tcp://HOST:PORT`, `unix:///PATH` or `http://HOST:PORT/PATH`
         #[arg(value_parser = Address::parse)]
         url: Address,
     },
     /// Lists the tools at URL
     Tools {
-        /// `tcp://HOST:PORT` or `unix:///PATH`
+        /// `tcp://HOST:PORT`, `unix:///PATH` or `http://HOST:PORT/PATH`
         #[arg(value_parser = Address::parse)]
         url: Address,
         /// Prints the server's tool objects as a JSON array
@@ -56,7 +56,7 @@ pub enum Command {
     },
     /// Calls a tool at URL and prints what it answers
     Call {
-        /// `tcp://HOST:PORT` or `unix:///PATH`
+        /// `tcp://HOST:PORT`, `unix:///PATH` or `http://HOST:PORT/PATH`
         #[arg(value_parser = Address::parse)]
         url: Address,
         /// The tool's name, as `ringgate tools` prints it
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_url_that_is_none_says_what_would_be_one() {
-        let error = parse(&["tools", "http://h/mcp"]).unwrap_err();
+        let error = parse(&["tools", "https://h/mcp"]).unwrap_err();
         assert!(error.contains("not served yet"), "{error}");
     }
 

@@ -178,17 +178,26 @@ fn not_runnable(program: &str, path: &str) -> Option<String> {
 }
 
 fn peer(url: &Field<'_>, speaks: Speaks, headers: Option<&Field<'_>>) -> Option<Target> {
-    let text = url.text("a URL such as \"http://127.0.0.1:8000/mcp\"")?;
-    if let Some(rest) = text.strip_prefix("http://") {
-        return web(url, rest, speaks, headers);
-    }
-    if let Some(headers) = headers {
+    let parsed = Address::parse(url.text("a URL such as \"http://127.0.0.1:8000/mcp\"")?);
+    if let Some(headers) = headers
+        && !matches!(parsed, Ok(Address::Http { .. }))
+    {
         headers.fault("has no meaning here", "headers go with an http:// URL; remove it");
     }
-    match Address::parse(url.text("a URL such as \"tcp://127.0.0.1:9000\"")?) {
+    let headers = headers.and_then(Field::text_table).unwrap_or_default();
+    match parsed {
         Ok(Address::Unix { path }) => Some(Target::Unix { path }),
         Ok(address) => match address.resolve().map(|addresses| addresses.into_iter().next()) {
-            Ok(Some(address)) => Some(Target::Tcp { address }),
+            Ok(Some(socket)) => Some(match address {
+                Address::Http { authority, path, .. } => Target::Http(HttpTarget {
+                    address: socket,
+                    host: authority,
+                    path,
+                    headers: headers.into_iter().collect(),
+                    speaks,
+                }),
+                _ => Target::Tcp { address: socket },
+            }),
             Ok(None) => {
                 url.fault(format!("{address} has no address"), "write its IP address");
                 None
@@ -204,34 +213,6 @@ fn peer(url: &Field<'_>, speaks: Speaks, headers: Option<&Field<'_>>) -> Option<
             None
         }
     }
-}
-
-/// A server behind `http://`.
-fn web(url: &Field<'_>, rest: &str, speaks: Speaks, headers: Option<&Field<'_>>) -> Option<Target> {
-    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    let path = path.split('#').next().unwrap_or_default().to_owned();
-    if !path.bytes().all(|byte| (0x21..=0x7E).contains(&byte)) {
-        url.fault("the path has a character that must be percent-encoded", "");
-        return None;
-    }
-    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
-    let full = if has_port { authority.to_owned() } else { format!("{authority}:80") };
-    let address = match Address::parse(&format!("tcp://{full}")).map(|address| address.resolve()) {
-        Ok(Ok(addresses)) => addresses.into_iter().next(),
-        Ok(Err(error)) => {
-            let what = format!("{authority} cannot be resolved: {error}");
-            url.fault(what, "mend the name, or write its IP address");
-            return None;
-        }
-        Err(_) => None,
-    };
-    let Some(address) = address else {
-        url.fault(format!("{authority:?} is not a host and a port"), "write http://HOST:PORT/PATH");
-        return None;
-    };
-    let headers = headers.and_then(Field::text_table).unwrap_or_default().into_iter().collect();
-    Some(Target::Http(HttpTarget { address, host: authority.to_owned(), path, headers, speaks }))
 }
 
 fn existing_folder(field: &Field<'_>) -> Option<PathBuf> {

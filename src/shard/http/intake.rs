@@ -256,6 +256,11 @@ impl<D: Domain> Core<D> {
         if wants_socket && head.path == self.front.websocket && head.method == "GET" {
             return self.upgrade(id, head, reading);
         }
+        if head.path == self.front.websocket {
+            let headers = vec![("upgrade", "websocket".to_owned())];
+            let body = error_body("a WebSocket is opened here: GET with Upgrade: websocket");
+            return self.respond_now(id, 426, &headers, body.as_bytes());
+        }
         let exchange = self.links.open_exchange(id);
         if let Some(link) = self.links.get_mut(id)
             && let Face::Http(face) = &mut link.face

@@ -54,6 +54,10 @@ async fn try_post(peer: &Rc<Peer>, about: &About, frame: &[u8]) -> Result<(), Fa
     }
     let body = connection.rest(peer.bytes_max).await.map_err(|error| broken(&error))?;
     peer.give_back(connection);
+    if peer.state.borrow().endpoint.is_some() {
+        // HTTP+SSE: the answer comes on its stream.
+        return Ok(());
+    }
     if about.is_request() {
         if body.is_empty() {
             return Err(internal(&format!(

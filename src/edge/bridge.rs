@@ -1,0 +1,50 @@
+//! A gateway of this process's own, in front of one server: what makes a byte stream of an `http://` URL for
+//! the commands that are a client. It speaks every era on both sides, so they need not know any.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use super::address::Address;
+use super::config::{Config, Sources};
+use crate::gateway::Gateway;
+use crate::gateway::builtin::Builtin;
+use crate::gateway::settings::{HttpTarget, Speaks, Target};
+use crate::shard::rt::DriverChoice;
+use crate::gateway::Transport;
+use crate::transport::{Server, ServerConfig};
+
+/// A stream that leads to the server behind an `http://` address. Its threads end with the process.
+pub(super) fn open(address: &Address) -> io::Result<UnixStream> {
+    let Address::Http { authority, path, .. } = address else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let socket = address.resolve()?.into_iter().next().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let mut config =
+        Config::load(&Sources::default()).map_err(|faults| io::Error::other(faults.to_string()))?;
+    for upstream in &mut config.upstreams {
+        upstream.target = Target::Http(HttpTarget {
+            address: socket,
+            host: authority.clone(),
+            path: path.clone(),
+            headers: Vec::new(),
+            speaks: Speaks::Auto,
+        });
+    }
+    let plan = ServerConfig {
+        shards: Some(1),
+        pin: false,
+        // Whoever starts a client for one call does not care how it waits.
+        driver: DriverChoice::Epoll,
+        upstreams: config.upstreams.iter().cloned().collect(),
+        ..ServerConfig::default()
+    };
+    let settings = Arc::new(config.settings(1).map_err(|error| io::Error::other(error.to_string()))?);
+    let server = Server::start(&plan, move |shard| {
+        Gateway::new(Arc::clone(&settings), shard, Builtin::new(false))
+    })?;
+    let (ours, theirs) = UnixStream::pair()?;
+    let post = server.posts().first().ok_or(io::ErrorKind::Other)?;
+    post.client(theirs.into(), Transport::Stdio);
+    Ok(ours)
+}
