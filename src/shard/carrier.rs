@@ -37,62 +37,54 @@ pub(super) async fn carry<D: Domain>(
 ) {
     // Also when this task panics: the domain must hear that the link is gone.
     let leaving = Leaving { shard: &shard, id };
-    let ended = carry_bytes(leaving, &mut reader, &mut writer).await;
-    if let Err((leaving, bytes)) = ended {
-        // Boxed: few connections are of this kind, and all would be as large.
-        Box::pin(http2::serve(&shard, id, leaving, bytes, (&mut reader, &mut writer))).await;
-    }
-}
-
-/// Carries what the shard itself reads and writes; gives the link back with what was read if another must go
-/// on with it.
-async fn carry_bytes<'s, D: Domain>(
-    leaving: Leaving<'s, D>,
-    reader: &mut Reader,
-    writer: &mut Writer,
-) -> Result<(), (Leaving<'s, D>, Vec<u8>)> {
-    let Leaving { shard, id } = leaving;
-    let mut reading = pin!(read_on(shard, id, reader));
-    let mut writing = pin!(write_on(shard, id, writer));
-    let mut met = false;
-    let mut read_all = false;
     let mut switched = None;
-    poll_fn(|cx| {
-        if !met {
-            met = true;
-            shard.core.borrow_mut().meet(id, cx);
-        }
-        if !read_all && let Poll::Ready(rest) = reading.as_mut().poll(cx) {
-            read_all = true;
-            switched = rest;
-        }
-        if switched.is_some() {
-            return Poll::Ready(());
-        }
-        // What a dead link still holds is dropped with its socket, reads and writes under way too.
-        if shard.core.borrow().is_dead(id) {
-            read_all = true;
-            return Poll::Ready(());
-        }
-        writing.as_mut().poll(cx)
-    })
-    .await;
-    if let Some(bytes) = switched {
-        return Err((leaving, bytes));
-    }
-    drop(leaving);
-    if !read_all {
-        let mut late = Box::pin(rt::sleep(LINGER_MAX));
-        let mut met = None;
+    {
+        let mut reading = pin!(read_on(&shard, id, &mut reader));
+        let mut writing = pin!(write_on(&shard, id, &mut writer));
+        let mut met = false;
+        let mut read_all = false;
         poll_fn(|cx| {
-            if shard.core.borrow_mut().stops(&mut met, cx) || reading.as_mut().poll(cx).is_ready() {
+            if !met {
+                met = true;
+                shard.core.borrow_mut().meet(id, cx);
+            }
+            if !read_all && let Poll::Ready(rest) = reading.as_mut().poll(cx) {
+                read_all = true;
+                switched = rest;
+            }
+            if switched.is_some() {
                 return Poll::Ready(());
             }
-            late.as_mut().poll(cx)
+            // What a dead link still holds is dropped with its socket, reads and writes under way too.
+            if shard.core.borrow().is_dead(id) {
+                read_all = true;
+                return Poll::Ready(());
+            }
+            writing.as_mut().poll(cx)
         })
         .await;
+        if switched.is_none() {
+            drop(leaving);
+            if read_all {
+                return;
+            }
+            let mut late = Box::pin(rt::sleep(LINGER_MAX));
+            let mut met = None;
+            poll_fn(|cx| {
+                if shard.core.borrow_mut().stops(&mut met, cx)
+                    || reading.as_mut().poll(cx).is_ready()
+                {
+                    return Poll::Ready(());
+                }
+                late.as_mut().poll(cx)
+            })
+            .await;
+            return;
+        }
     }
-    Ok(())
+    // Boxed: few connections are of this kind, and all would be as large.
+    let bytes = switched.unwrap_or_default();
+    Box::pin(http2::serve(&shard, id, leaving, bytes, (&mut reader, &mut writer))).await;
 }
 
 /// A link that is open; dropping it says that its task is done with it.
@@ -241,5 +233,20 @@ impl<D: Domain> super::core::Core<D> {
             Some(link) if link.life < Life::Closing && !link.reads() => Poll::Pending,
             _ => Poll::Ready(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_task<A, B, C, F>(_: impl FnOnce(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_task_of_an_idle_link_costs_little() {
+        let bytes = size_of_task(carry::<crate::gateway::Gateway>);
+        assert!(bytes <= 768, "{bytes} bytes a link");
     }
 }

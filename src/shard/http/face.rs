@@ -1,7 +1,7 @@
 //! How answers leave on an HTTP/1.1 connection: as a whole response, or as the chunks of a stream.
 
 use super::front::Front;
-use crate::base::LinkId;
+use crate::base::{LinkId, Moment};
 use crate::gateway::http::HeaderPairs;
 use crate::wire::http1::write;
 
@@ -17,6 +17,8 @@ pub(in crate::shard) struct HttpFace {
     pub(in crate::shard) is_streaming: bool,
     /// A request has come on the connection, so it is not one of HTTP/2.
     pub(in crate::shard) is_used: bool,
+    /// Since when no request has been under way, where none is.
+    pub(in crate::shard) idle_since: Moment,
     /// A time for what has begun to come in is running.
     pub(in crate::shard) is_timed: bool,
     /// The connection goes on after it.

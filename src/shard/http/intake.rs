@@ -227,13 +227,15 @@ impl<D: Domain> Core<D> {
         };
         let is_draining = self.phase >= super::super::core::Phase::Draining;
         let Some(link) = self.links.get_mut(id) else { return };
-        let timer = link.timer.take();
         let Face::Http(face) = &mut link.face else { return };
+        // The time for what has come in is over; that for being idle stays, and is looked at when it is due.
+        let timer = if face.is_timed { link.timer.take() } else { None };
         **face = HttpFace {
             keeps_alive: head.keeps_alive && !is_draining,
             minor: head.minor,
             is_head: head.method == "HEAD",
             is_used: true,
+            idle_since: face.idle_since,
             origin,
             ..HttpFace::default()
         };
@@ -309,14 +311,30 @@ impl<D: Domain> Core<D> {
             Some(Face::Http(face)) if face.is_timed => {
                 self.refuse(id, Fault { status: 408, what: "the request did not come in in time" });
             }
-            Some(Face::Http(_) | Face::Http2 { streams: 0 }) => self.close(id, idle),
+            Some(Face::Http(face)) => {
+                let quiet = self.now.at.since(face.idle_since);
+                match self.limits.keep_alive.checked_sub(quiet).filter(|left| !left.is_zero()) {
+                    Some(left) => self.set_timer(id, left, Due::Late(id)),
+                    None => self.close(id, idle),
+                }
+            }
+            Some(Face::Http2 { streams: 0 }) => self.close(id, idle),
             Some(Face::Stream(_)) => self.late_stream(id),
             _ => {}
         }
     }
 
-    /// The time that a connection may be idle begins.
+    /// The time that a connection may be idle begins. A timer that runs already is left to it: it would be
+    /// set and cancelled with every request, and costs a look when it is due.
     pub(in crate::shard) fn begin_idle(&mut self, id: LinkId) {
+        let now = self.now.at;
+        let Some(link) = self.links.get_mut(id) else { return };
+        if let Face::Http(face) = &mut link.face {
+            face.idle_since = now;
+            if link.timer.is_some() {
+                return;
+            }
+        }
         self.set_timer(id, self.limits.keep_alive, Due::Late(id));
     }
 
