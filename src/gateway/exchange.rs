@@ -282,6 +282,12 @@ impl Exchanges {
         self.slab.remove(key)
     }
 
+    /// Whether this event has ended any.
+    #[inline]
+    pub const fn have_ended(&self) -> bool {
+        !self.over.is_empty() || !self.left_behind.is_empty()
+    }
+
     /// The streams that are open.
     pub fn links(&self) -> impl Iterator<Item = LinkId> {
         self.slab.iter().filter_map(|(_, exchange)| exchange.link)

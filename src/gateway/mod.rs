@@ -204,7 +204,9 @@ impl Gateway {
             Event::Drain => self.begin_drain(now, out),
         }
         self.ring_alarms(now, out);
-        self.clear_exchanges(now, out);
+        if self.exchanges.have_ended() {
+            self.clear_exchanges(now, out);
+        }
         self.check_drained(out);
     }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use super::Shard;
 use super::core::Outgoing;
 use super::domain::Domain;
-use crate::base::LinkId;
+use crate::base::{LinkId, Moment};
 use crate::gateway::Event;
 
 /// What drives a link: a task of the shard's, until [`Port::take`] gives nothing more.
@@ -28,6 +28,7 @@ trait Host {
     fn deliver(&self, link: LinkId, frame: &[u8]);
     fn end(&self, link: LinkId, why: String);
     fn leave(&self, link: LinkId);
+    fn now(&self) -> Moment;
 }
 
 impl Port {
@@ -43,6 +44,11 @@ impl Port {
     /// A frame came. It must not be called while the shard runs: only from tasks.
     pub fn deliver(&self, frame: &[u8]) {
         self.host.deliver(self.link, frame);
+    }
+
+    /// The time.
+    pub fn now(&self) -> Moment {
+        self.host.now()
     }
 
     /// The peer is gone, and why.
@@ -99,5 +105,9 @@ impl<D: Domain> Host for Shard<D> {
 
     fn leave(&self, link: LinkId) {
         self.core.borrow_mut().leave(link);
+    }
+
+    fn now(&self) -> Moment {
+        self.core.borrow_mut().clock.now().at
     }
 }

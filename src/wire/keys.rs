@@ -5,7 +5,7 @@
 use super::scan::{self, ScanError, StringToken, token};
 use super::text::unescape;
 
-/// A key of a closed set; made by [`keys!`].
+/// A key of a closed set; made by the macro `keys`.
 pub trait Key: Copy {
     /// The key at the front of `rest` if it is written as nearly everybody writes it, and the length of
     /// that: quotes and colon included, nothing between them. Cheaper than to find where a key ends.

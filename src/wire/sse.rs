@@ -18,6 +18,7 @@ pub struct Event<'a> {
 
 /// Reads one stream.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of the place in the stream")]
 pub struct Decoder {
     line: Vec<u8>,
     kind: String,
@@ -93,9 +94,10 @@ impl Decoder {
     }
 
     fn take_line(&mut self, line: &[u8], tell: &mut impl FnMut(Event<'_>)) {
-        let line = match std::mem::take(&mut self.is_first) {
-            true => line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line),
-            false => line,
+        let line = if std::mem::take(&mut self.is_first) {
+            line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line)
+        } else {
+            line
         };
         if line.is_empty() {
             return self.dispatch(tell);

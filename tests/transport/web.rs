@@ -127,7 +127,7 @@ impl Web {
 
 /// As much as makes an outbox full.
 fn flood(link: LinkId, out: &mut Effects) {
-    out.send_raw(link, &[b'f'; 128 << 10]);
+    out.send_raw(link, &vec![b'f'; 128 << 10]);
 }
 
 pub(crate) fn respond(out: &mut Effects, link: LinkId, status: u16, body: &[u8]) {

@@ -28,11 +28,11 @@ pub(crate) fn frame(opcode: u8, is_last: bool, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         short @ 0..=125 => bytes.push(0x80 | u8::try_from(short).expect("short")),
         medium @ 126..=0xffff => {
-            bytes.push(0x80 | 126);
+            bytes.push(0xFE);
             bytes.extend(u16::try_from(medium).expect("medium").to_be_bytes());
         }
         long => {
-            bytes.push(0x80 | 127);
+            bytes.push(0xFF);
             bytes.extend((long as u64).to_be_bytes());
         }
     }

@@ -3,10 +3,11 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::net::RecvFlags;
 
+use crate::base::Moment;
 use crate::shard::rt::{self, Address, Reader, Writer};
 use crate::wire::http1::{self, Body, Framing, head, response, write};
 
@@ -25,7 +26,8 @@ pub(super) struct Connection {
     buffer: Vec<u8>,
     body: Body,
     keeps_alive: bool,
-    used: Instant,
+    /// When the last response ended.
+    used: Moment,
 }
 
 /// What a response's head says.
@@ -36,11 +38,11 @@ pub(super) struct Answer {
 }
 
 impl Connection {
-    pub(super) async fn open(address: &Address, within: Duration) -> io::Result<Self> {
-        Self::adopt(rt::connect(address, within).await?)
+    pub(super) async fn open(address: &Address, within: Duration, now: Moment) -> io::Result<Self> {
+        Self::adopt(rt::connect(address, within).await?, now)
     }
 
-    pub(super) fn adopt(socket: OwnedFd) -> io::Result<Self> {
+    pub(super) fn adopt(socket: OwnedFd, now: Moment) -> io::Result<Self> {
         let twin = socket.try_clone()?;
         let (reader, writer) = rt::adopt(socket)?;
         Ok(Self {
@@ -50,19 +52,19 @@ impl Connection {
             buffer: Vec::new(),
             body: Body::new(Framing::Length(0)),
             keeps_alive: true,
-            used: Instant::now(),
+            used: now,
         })
     }
 
     /// Whether another request can be sent on it: the last response has ended, and the server has neither
     /// closed it nor said anything since.
-    pub(super) fn is_fit(&self) -> bool {
+    pub(super) fn is_fit(&self, now: Moment) -> bool {
         if !self.keeps_alive || !self.body.is_done() || !self.buffer.is_empty() {
             return false;
         }
         let mut byte = [0];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        self.used.elapsed() < IDLE_MAX
+        now.since(self.used) < IDLE_MAX
             && rustix::net::recv(self.twin.as_fd(), &mut byte, flags)
                 .is_err_and(|error| error == rustix::io::Errno::AGAIN)
     }
@@ -86,18 +88,21 @@ impl Connection {
     /// Reads the head of the response.
     pub(super) async fn answer(&mut self) -> io::Result<Answer> {
         loop {
+            if let Some(answer) = self.take_head()? {
+                return Ok(answer);
+            }
+            if self.fill().await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// The head, if it is whole. Not in the future that waits for it, of which it would be the most.
+    fn take_head(&mut self) -> io::Result<Option<Answer>> {
+        loop {
             let mut slots = head::slots();
             let found = response::read(&self.buffer, false, &mut slots).map_err(invalid)?;
-            let Some((head, length)) = found else {
-                if self.fill().await? == 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                continue;
-            };
-            if matches!(head.status, 100..=199) {
-                self.buffer.drain(..length);
-                continue;
-            }
+            let Some((head, length)) = found else { return Ok(None) };
             let text = |name: &str| {
                 head.get(name).map(|value| String::from_utf8_lossy(value).into_owned())
             };
@@ -106,18 +111,26 @@ impl Connection {
                 content_type: text("content-type").unwrap_or_default().to_ascii_lowercase(),
                 session: text("mcp-session-id"),
             };
-            self.keeps_alive = head.keeps_alive;
-            self.body = Body::new(head.framing);
+            let (keeps_alive, framing) = (head.keeps_alive, head.framing);
             self.buffer.drain(..length);
-            return Ok(answer);
+            // Others come before the one that counts.
+            if !matches!(answer.status, 100..=199) {
+                self.keeps_alive = keeps_alive;
+                self.body = Body::new(framing);
+                return Ok(Some(answer));
+            }
         }
+    }
+
+    /// The connection is not used from now on.
+    pub(super) const fn rest_since(&mut self, now: Moment) {
+        self.used = now;
     }
 
     /// Appends the next piece of the body to `data`; false at its end.
     pub(super) async fn piece(&mut self, data: &mut Vec<u8>) -> io::Result<bool> {
         loop {
             if self.body.is_done() {
-                self.used = Instant::now();
                 return Ok(false);
             }
             let piece = self.body.next(&self.buffer).map_err(invalid)?;

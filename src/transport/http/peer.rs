@@ -85,7 +85,8 @@ pub fn driver(
         Box::pin(async move {
             let state = RefCell::new(State::default());
             let peer = Rc::new(Peer { target, port, connect, bytes_max, state });
-            if let Ok(connection) = Connection::adopt(first) {
+            let now = peer.port.now();
+            if let Ok(connection) = Connection::adopt(first, now) {
                 peer.state.borrow_mut().idle.push(connection);
             }
             if peer.target.speaks == Speaks::Sse {
@@ -149,7 +150,9 @@ impl Peer {
         state.exchanges += 1;
         let peer = Rc::clone(self);
         rt::spawn(async move {
-            peer.unless_called_off(&wanted, exchange::post(&peer, &about, &frame)).await;
+            // Boxed: most of it is what a rare retry needs.
+            let work = Box::pin(exchange::post(&peer, &about, &frame));
+            peer.unless_called_off(&wanted, work).await;
             let state = &mut *peer.state.borrow_mut();
             state.exchanges -= 1;
             if let Some(id) = &about.id {
@@ -185,12 +188,13 @@ impl Peer {
 
     /// A connection to send on: one that is idle, or a new one.
     pub(super) async fn connection(&self) -> std::io::Result<Connection> {
+        let now = self.port.now();
         while let Some(connection) = self.idle() {
-            if connection.is_fit() {
+            if connection.is_fit(now) {
                 return Ok(connection);
             }
         }
-        Connection::open(&Address::Tcp(self.target.address), self.connect).await
+        Connection::open(&Address::Tcp(self.target.address), self.connect, now).await
     }
 
     fn idle(&self) -> Option<Connection> {
@@ -198,9 +202,11 @@ impl Peer {
     }
 
     /// Keeps a connection for the next request, if it is fit for one.
-    pub(super) fn give_back(&self, connection: Connection) {
+    pub(super) fn give_back(&self, mut connection: Connection) {
+        let now = self.port.now();
+        connection.rest_since(now);
         let state = &mut *self.state.borrow_mut();
-        if !state.is_closed && state.idle.len() < IDLE_CONNECTIONS_MAX && connection.is_fit() {
+        if !state.is_closed && state.idle.len() < IDLE_CONNECTIONS_MAX && connection.is_fit(now) {
             state.idle.push(connection);
         }
     }

@@ -39,16 +39,20 @@ fn frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
+/// In place of a length: it follows in two bytes, or in eight.
+const LONG: u8 = 0x7E;
+const LONGER: u8 = 0x7F;
+
 fn head(out: &mut Vec<u8>, opcode: u8, length: usize, mask: u8) {
     out.push(0x80 | opcode);
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(length @ 0..126), _) => out.push(mask | length),
         (_, Ok(length)) => {
-            out.push(mask | 126);
+            out.push(mask | LONG);
             out.extend_from_slice(&length.to_be_bytes());
         }
         _ => {
-            out.push(mask | 127);
+            out.push(mask | LONGER);
             out.extend_from_slice(&u64::try_from(length).unwrap_or(u64::MAX).to_be_bytes());
         }
     }
