@@ -218,7 +218,7 @@ fn a_reader_that_stops_is_not_read_from_and_is_closed_after_a_while() {
 fn an_echo_for_suites_sends_messages_back_as_they_are() {
     for driver in DRIVERS {
         let config = front(http(driver, 1), |front| front.takes_binary = true);
-        let server = transport::mirror(&config);
+        let server = mirror(&config);
         let mut ws = Ws::connect(&server);
         for (kind, bytes) in [(TEXT, &b"two\nlines\n"[..]), (BINARY, b"\0\xff\n"), (TEXT, b"")] {
             ws.send(kind, bytes);
