@@ -8,10 +8,10 @@ use std::sync::Arc;
 use super::address::Address;
 use super::config::{Config, Sources};
 use crate::gateway::Gateway;
+use crate::gateway::Transport;
 use crate::gateway::builtin::Builtin;
 use crate::gateway::settings::{HttpTarget, Speaks, Target};
 use crate::shard::rt::DriverChoice;
-use crate::gateway::Transport;
 use crate::transport::{Server, ServerConfig};
 
 /// A stream that leads to the server behind an `http://` address. Its threads end with the process.
@@ -39,7 +39,8 @@ pub(super) fn open(address: &Address) -> io::Result<UnixStream> {
         upstreams: config.upstreams.iter().cloned().collect(),
         ..ServerConfig::default()
     };
-    let settings = Arc::new(config.settings(1).map_err(|error| io::Error::other(error.to_string()))?);
+    let settings =
+        Arc::new(config.settings(1).map_err(|error| io::Error::other(error.to_string()))?);
     let server = Server::start(&plan, move |shard| {
         Gateway::new(Arc::clone(&settings), shard, Builtin::new(false))
     })?;

@@ -144,7 +144,7 @@ impl<D: Domain> Core<D> {
             Came::Ping(payload) => self.write_ws(id, |_, out| write::pong(out, payload)),
             Came::Pong => {}
             Came::Close(code) => {
-                self.close_ws(id, code.unwrap_or(ws::NORMAL), "the peer closed it")
+                self.close_ws(id, code.unwrap_or(ws::NORMAL), "the peer closed it");
             }
         }
     }
