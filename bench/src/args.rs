@@ -111,6 +111,9 @@ pub struct RawArgs {
 pub enum RawMode {
     /// Writes back what it reads.
     Echo,
+    /// Answers each HTTP/1.1 request with 200 and one constant body: heads are parsed by httparse, bodies
+    /// skipped by their Content-Length.
+    Http,
 }
 
 /// `idle`.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use ringgate_bench::args::{
-    Args, CeilingArgs, Command, IdleArgs, LoadArgs, RawArgs, RawMode, SuiteArgs,
+    Args, CeilingArgs, Command, IdleArgs, LoadArgs, RawArgs, SuiteArgs,
 };
 use ringgate_bench::failure::Failure;
 use ringgate_bench::record::write_json;
@@ -47,9 +47,8 @@ fn load(args: &LoadArgs) -> Result<bool, Failure> {
 }
 
 fn serve_raw(args: &RawArgs) -> Result<bool, Failure> {
-    let RawMode::Echo = args.mode;
     let bound: Result<Vec<raw::Bound>, Failure> = args.listen.iter().map(raw::bind).collect();
-    raw::serve(bound?, args.core).map(|()| true)
+    raw::serve(bound?, args.core, args.mode).map(|()| true)
 }
 
 fn hold_idle(args: &IdleArgs) -> Result<bool, Failure> {

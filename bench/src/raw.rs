@@ -1,5 +1,6 @@
 //! The floor: an echo on `io_uring` that parses nothing. It reads bytes and writes the same bytes; what it costs is what
-//! sockets cost, so the gateway's distance from it is the gateway's own work.
+//! sockets cost, so the gateway's distance from it is the gateway's own work. For HTTP, a responder that parses heads
+//! and nothing else.
 
 #![allow(
     clippy::disallowed_types,
@@ -15,6 +16,7 @@ use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
 use monoio::net::{TcpListener, UnixListener};
 use monoio::task::JoinHandle;
 
+use crate::args::RawMode;
 use crate::failure::Failure;
 use crate::ring;
 use crate::target::Target;
@@ -52,14 +54,14 @@ pub fn bind(listen: &Target) -> Result<Bound, Failure> {
 }
 
 /// Serves all of `bound` for ever on this thread, pinned to `core`.
-pub fn serve(bound: Vec<Bound>, core: Option<usize>) -> Result<(), Failure> {
+pub fn serve(bound: Vec<Bound>, core: Option<usize>, mode: RawMode) -> Result<(), Failure> {
     if let Some(core) = core {
         ring::pin(core)?;
     }
     ring::runtime()?.block_on(async {
         let mut accepts = Vec::new();
         for bound in bound {
-            accepts.extend(accept(bound).map_err(Failure::io("listen"))?);
+            accepts.extend(accept(bound, mode).map_err(Failure::io("listen"))?);
         }
         for accept in accepts {
             accept.await;
@@ -68,7 +70,7 @@ pub fn serve(bound: Vec<Bound>, core: Option<usize>) -> Result<(), Failure> {
     })
 }
 
-fn accept(bound: Bound) -> io::Result<Vec<JoinHandle<()>>> {
+fn accept(bound: Bound, mode: RawMode) -> io::Result<Vec<JoinHandle<()>>> {
     let mut accepts = Vec::new();
     match bound {
         Bound::Tcp(listener) => {
@@ -78,7 +80,7 @@ fn accept(bound: Bound) -> io::Result<Vec<JoinHandle<()>>> {
                 accepts.push(monoio::spawn(async move {
                     while let Ok((stream, _)) = listener.accept().await {
                         if stream.set_nodelay(true).is_ok() {
-                            monoio::spawn(echo(stream));
+                            monoio::spawn(answer(stream, mode));
                         }
                     }
                 }));
@@ -90,13 +92,68 @@ fn accept(bound: Bound) -> io::Result<Vec<JoinHandle<()>>> {
                 let listener = Rc::clone(&listener);
                 accepts.push(monoio::spawn(async move {
                     while let Ok((stream, _)) = listener.accept().await {
-                        monoio::spawn(echo(stream));
+                        monoio::spawn(answer(stream, mode));
                     }
                 }));
             }
         }
     }
     Ok(accepts)
+}
+
+async fn answer<S: AsyncReadRent + AsyncWriteRent>(stream: S, mode: RawMode) {
+    match mode {
+        RawMode::Echo => echo(stream).await,
+        RawMode::Http => respond(stream).await,
+    }
+}
+
+/// As large as the gateway's answer to the same call, head and body.
+const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\ndate: Sat, 21 Nov 2026 05:51:19 GMT\r\nx-content-type-options: nosniff\r\n\
+content-type: application/json\r\ncontent-length: 99\r\n\r\n\
+{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"resultType\":\"complete\",\"content\":[{\"type\":\"text\",\"text\":\"hi\"}]}}";
+
+async fn respond<S: AsyncReadRent + AsyncWriteRent>(mut stream: S) {
+    let mut bytes: Vec<u8> = Vec::with_capacity(READ_BYTES);
+    let mut out = Vec::with_capacity(READ_BYTES);
+    loop {
+        let held = bytes.len();
+        if held == READ_BYTES {
+            return;
+        }
+        let (result, slice) = stream.read(bytes.slice_mut(held..READ_BYTES)).await;
+        bytes = slice.into_inner();
+        let Ok(len @ 1..) = result else { return };
+        bytes.truncate(held + len);
+        let mut done = 0;
+        while let Some(length) = request(&bytes[done..]) {
+            done += length;
+            out.extend_from_slice(RESPONSE);
+        }
+        bytes.drain(..done);
+        let (result, back) = stream.write_all(out).await;
+        out = back;
+        out.clear();
+        if result.is_err() {
+            return;
+        }
+    }
+}
+
+/// Bytes of the first request, body included, if it is whole.
+fn request(bytes: &[u8]) -> Option<usize> {
+    let mut headers = [const { std::mem::MaybeUninit::uninit() }; 32];
+    let mut request = httparse::Request::new(&mut []);
+    let Ok(httparse::Status::Complete(head)) = request.parse_with_uninit_headers(bytes, &mut headers) else {
+        return None;
+    };
+    let length = request
+        .headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case("content-length"))
+        .and_then(|header| std::str::from_utf8(header.value).ok()?.parse::<usize>().ok())
+        .unwrap_or(0);
+    (bytes.len() >= head + length).then_some(head + length)
 }
 
 async fn echo<S: AsyncReadRent + AsyncWriteRent>(mut stream: S) {

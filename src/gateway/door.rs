@@ -146,6 +146,9 @@ pub enum Effect {
     /// Read the text file at `path`, which lies in the built-in upstream's folder. Answered by [`Event::TextRead`].
     ReadText {
         ticket: u64,
+        /// What the file must lie in, links followed.
+        folder: String,
+        /// Relative to the folder.
         path: String,
     },
     /// Something happened that an operator may want to know.

@@ -306,11 +306,12 @@ impl Gateway {
                 }
                 let upstream = self.flights.get(key).map_or(0, |flight| flight.upstream);
                 let folder = match &self.settings.upstreams[upstream].target {
-                    Target::Builtin { folder: Some(folder) } => folder.join(path),
-                    _ => path.into(),
+                    Target::Builtin { folder: Some(folder) } => {
+                        folder.to_string_lossy().into_owned()
+                    }
+                    _ => ".".to_owned(),
                 };
-                let path = folder.to_string_lossy().into_owned();
-                out.push(Effect::ReadText { ticket: key.to_bits(), path });
+                out.push(Effect::ReadText { ticket: key.to_bits(), folder, path });
             }
             Outcome::Ask if era == Era::Legacy => self.ask_for_builtin(now, key, text, out),
             Outcome::Ask | Outcome::Done | Outcome::Fault { .. } => {}

@@ -107,7 +107,9 @@ impl<D: Domain> Core<D> {
                 self.respond(link, status, headers, body);
             }
             Effect::Stream { link, headers } => self.stream(link, headers),
-            Effect::ReadText { ticket, path } => self.errands.read_text(ticket, path),
+            Effect::ReadText { ticket, folder, path } => {
+                self.errands.read_text(ticket, folder, path);
+            }
             Effect::Report(report) => self.report(&report),
         }
     }

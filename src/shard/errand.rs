@@ -2,6 +2,7 @@
 //! reading a text file for the built-in upstream. Started when the first errand comes.
 
 use std::io::Read;
+use std::path::Path;
 use std::sync::mpsc;
 
 use super::post::Post;
@@ -9,6 +10,7 @@ use crate::base::ShardId;
 
 struct Errand {
     ticket: u64,
+    folder: String,
     path: String,
 }
 
@@ -26,8 +28,8 @@ impl Errands {
         Self { shard, post, bytes_max, helper: None }
     }
 
-    /// Reads the file at `path`; the answer comes by post under the same ticket.
-    pub(super) fn read_text(&mut self, ticket: u64, path: String) {
+    /// Reads the file at `path` in `folder`; the answer comes by post under the same ticket.
+    pub(super) fn read_text(&mut self, ticket: u64, folder: String, path: String) {
         let helper = match &self.helper {
             Some(helper) => helper,
             None => match self.start() {
@@ -37,7 +39,7 @@ impl Errands {
                 }
             },
         };
-        if helper.send(Errand { ticket, path }).is_err() {
+        if helper.send(Errand { ticket, folder, path }).is_err() {
             self.helper = None;
             self.post.text_read(ticket, Err("the helper thread has ended".to_owned()));
         }
@@ -48,17 +50,24 @@ impl Errands {
         let (post, bytes_max) = (self.post.clone(), self.bytes_max);
         std::thread::Builder::new().name(format!("errand-{}", self.shard.0)).spawn(move || {
             while let Ok(errand) = errands.recv() {
-                post.text_read(errand.ticket, read(&errand.path, bytes_max));
+                let text = read(Path::new(&errand.folder), &errand.path, bytes_max);
+                post.text_read(errand.ticket, text);
             }
         })?;
         Ok(sender)
     }
 }
 
-fn read(path: &str, bytes_max: usize) -> Result<String, String> {
+fn read(folder: &Path, path: &str, bytes_max: usize) -> Result<String, String> {
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
+    // A link in the folder may lead out of it; what it leads to is what is read.
+    let folder = folder.canonicalize().map_err(|error| error.to_string())?;
+    let path = folder.join(path).canonicalize().map_err(|error| error.to_string())?;
+    if !path.starts_with(&folder) {
+        return Err("it lies outside of the folder".to_owned());
+    }
     // Asked before it is opened: opening a pipe waits for its other end.
-    if !std::fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
+    if !std::fs::metadata(&path).map_err(|error| error.to_string())?.is_file() {
         return Err("not a regular file".to_owned());
     }
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
@@ -69,4 +78,25 @@ fn read(path: &str, bytes_max: usize) -> Result<String, String> {
         return Err(format!("longer than frame_bytes_max ({bytes_max} bytes)"));
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_leads_to_no_file_outside_of_the_folder() {
+        let name = format!("ringgate-errand-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("in.txt"), "inside").expect("a file");
+        std::os::unix::fs::symlink("in.txt", folder.join("link.txt")).expect("a link");
+        std::os::unix::fs::symlink("/etc/hostname", folder.join("out.txt")).expect("a link");
+        assert_eq!(read(&folder, "in.txt", 100).as_deref(), Ok("inside"));
+        assert_eq!(read(&folder, "link.txt", 100).as_deref(), Ok("inside"));
+        assert!(read(&folder, "out.txt", 100).is_err_and(|why| why.contains("outside")));
+        assert!(read(&folder, "../x", 100).is_err());
+        assert!(read(&folder, "in.txt", 3).is_err_and(|why| why.contains("frame_bytes_max")));
+        std::fs::remove_dir_all(&folder).expect("it was made here");
+    }
 }

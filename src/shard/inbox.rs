@@ -6,7 +6,7 @@ use super::pool::{HOT_BYTES, Pool};
 use crate::wire::LineCutter;
 
 /// A quiet link's own buffer: holds an ordinary request, so that one at a time never costs more.
-const QUIET_BYTES: usize = 1 << 10;
+const QUIET_BYTES: usize = 512;
 /// Reads that would have fit the small buffer, in a row, after which a link counts as quiet again.
 const QUIET_READS: u8 = 16;
 

@@ -77,3 +77,39 @@ meter! {
     /// Reports of the domain.
     reports,
 }
+
+/// All counters of all shards in the text exposition format 0.0.4 of Prometheus.
+pub(super) fn exposition(meters: &[std::sync::Arc<Meter>]) -> String {
+    let read: Vec<_> = meters.iter().map(|meter| meter.read()).collect();
+    let mut text = String::new();
+    let names = read.first().into_iter().flatten().map(|(name, _)| *name);
+    for (at, name) in names.enumerate() {
+        // What can fall is a gauge; all else only grows.
+        let kind =
+            if matches!(name, "links_open" | "turn_micros_max") { "gauge" } else { "counter" };
+        text.extend(["# TYPE ringgate_", name, " ", kind, "\n"]);
+        for (shard, counts) in read.iter().enumerate() {
+            let count = counts.get(at).map_or(0, |(_, count)| *count);
+            let (shard, count) = (shard.to_string(), count.to_string());
+            text.extend(["ringgate_", name, "{shard=\"", &shard, "\"} ", &count, "\n"]);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_told_shard_by_shard() {
+        let meters: Vec<std::sync::Arc<Meter>> = vec![std::sync::Arc::default(); 1];
+        meters[0].accepted.add(3);
+        let text = exposition(&meters);
+        assert!(
+            text.contains("# TYPE ringgate_accepted counter\nringgate_accepted{shard=\"0\"} 3\n")
+        );
+        assert!(text.contains("# TYPE ringgate_links_open gauge\n"));
+        assert_eq!(exposition(&[]), "");
+    }
+}

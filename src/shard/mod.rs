@@ -89,6 +89,7 @@ pub fn seeds(shards: u16) -> io::Result<Vec<Seed>> {
     }
     // Set once, here.
     drop(muster.posts.set(seeds.iter().map(Seed::post).collect()));
+    drop(muster.meters.set(seeds.iter().map(Seed::meter).collect()));
     Ok(seeds)
 }
 
@@ -98,9 +99,16 @@ pub fn seeds(shards: u16) -> io::Result<Vec<Seed>> {
 struct Muster {
     arrived: AtomicUsize,
     posts: OnceLock<Vec<Post>>,
+    /// The counters of all shards, for whichever is asked for them.
+    meters: OnceLock<Vec<Arc<Meter>>>,
 }
 
 impl Muster {
+    /// Every counter of every shard, in the text format of Prometheus.
+    fn metrics(&self) -> String {
+        meter::exposition(self.meters.get().map_or(&[][..], Vec::as_slice))
+    }
+
     fn arrived(&self) {
         let posts = self.posts.get().map_or(&[][..], Vec::as_slice);
         if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == posts.len() {

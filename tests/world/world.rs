@@ -439,7 +439,8 @@ impl World {
                 self.plan(at, Happening::Mail { from: shard, to, mail });
             }
             Effect::Respond { .. } | Effect::Stream { .. } => {}
-            Effect::ReadText { ticket, path } => {
+            Effect::ReadText { ticket, folder, path } => {
+                let path = format!("{folder}/{path}");
                 let after = self.delay();
                 self.plan_in(after, Happening::Text { shard, ticket, path });
             }

@@ -31,6 +31,7 @@ pub(super) fn read(mut reader: Reader<'_>) -> Option<Http> {
             "name the origins in http.origins, or leave cors_credentials out",
         );
     }
+    let metrics = reader.field("metrics").and_then(|field| field.boolean());
     let listen = sections::listen(reader, "http", DEFAULT)?;
     let mut front = Front { origins, ..Front::default() };
     match hosts {
@@ -44,6 +45,8 @@ pub(super) fn read(mut reader: Reader<'_>) -> Option<Http> {
             front.hosts.get_or_insert_default().push(own);
         }
     }
+    // Counters are for the operator; other machines see them only if told so.
+    front.metrics = metrics.unwrap_or(listen.ip().is_loopback());
     front.cors = Cors {
         credentials: is_credentialed,
         headers,

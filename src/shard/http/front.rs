@@ -13,6 +13,8 @@ pub struct Front {
     pub cors: Cors,
     /// The path that a `WebSocket` is opened at.
     pub websocket: &'static str,
+    /// Whether `/metrics` tells the counters of all shards.
+    pub metrics: bool,
     /// For tests of this code as such: binary messages are as good as text.
     pub takes_binary: bool,
 }
@@ -36,6 +38,7 @@ impl Default for Front {
             origins: Vec::new(),
             cors: Cors { credentials: false, headers: Vec::new(), max_age: 3_600 },
             websocket: "/ws",
+            metrics: true,
             takes_binary: false,
         }
     }

@@ -40,6 +40,9 @@ pub(in crate::shard) struct Chunks {
     at: usize,
 }
 
+/// Where the counters of all shards are told.
+const METRICS: &str = "/metrics";
+
 struct HeadersOf<'x, 'h, 'b>(&'x Head<'h, 'b>);
 
 impl Headers for HeadersOf<'_, '_, '_> {
@@ -255,6 +258,11 @@ impl<D: Domain> Core<D> {
         let wants_socket = head.upgrade.is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"));
         if wants_socket && head.path == self.front.websocket && head.method == "GET" {
             return self.upgrade(id, head, reading);
+        }
+        if head.path == METRICS && self.front.metrics && matches!(head.method, "GET" | "HEAD") {
+            let headers = vec![("content-type", "text/plain; version=0.0.4".to_owned())];
+            let text = self.muster.metrics();
+            return self.respond_now(id, 200, &headers, text.as_bytes());
         }
         if head.path == self.front.websocket {
             let headers = vec![("upgrade", "websocket".to_owned())];
