@@ -6,9 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use ringgate_bench::args::{
-    Args, CeilingArgs, Command, IdleArgs, LoadArgs, RawArgs, SuiteArgs,
-};
+use ringgate_bench::args::{Args, CeilingArgs, Command, IdleArgs, LoadArgs, RawArgs, SuiteArgs};
 use ringgate_bench::failure::Failure;
 use ringgate_bench::record::write_json;
 use ringgate_bench::report::Report;

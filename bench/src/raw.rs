@@ -144,7 +144,9 @@ async fn respond<S: AsyncReadRent + AsyncWriteRent>(mut stream: S) {
 fn request(bytes: &[u8]) -> Option<usize> {
     let mut headers = [const { std::mem::MaybeUninit::uninit() }; 32];
     let mut request = httparse::Request::new(&mut []);
-    let Ok(httparse::Status::Complete(head)) = request.parse_with_uninit_headers(bytes, &mut headers) else {
+    let Ok(httparse::Status::Complete(head)) =
+        request.parse_with_uninit_headers(bytes, &mut headers)
+    else {
         return None;
     };
     let length = request

@@ -54,8 +54,12 @@ pub(super) struct State {
     /// Requests under way, by id: whether they are still wanted.
     active: BTreeMap<String, Rc<Wanted>>,
     exchanges: usize,
+    /// Everything that is under way, requests and streams: it ends with the link.
+    work: BTreeMap<u64, Rc<Wanted>>,
+    next_work: u64,
     is_closed: bool,
-    wakers: Vec<Waker>,
+    /// The link's own task, where it waits for room.
+    waiter: Option<Waker>,
 }
 
 /// Whether an exchange is still wanted.
@@ -66,6 +70,13 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
+    fn hear(&self, waker: &Waker) {
+        let mut heard = self.waker.borrow_mut();
+        if heard.as_ref().is_none_or(|heard| !heard.will_wake(waker)) {
+            *heard = Some(waker.clone());
+        }
+    }
+
     fn call_off(&self) {
         self.is_off.replace(true);
         if let Some(waker) = self.waker.take() {
@@ -116,7 +127,7 @@ impl Peer {
             if state.exchanges < EXCHANGES_MAX || state.is_closed {
                 return Poll::Ready(());
             }
-            state.wakers.push(cx.waker().clone());
+            state.waiter = Some(cx.waker().clone());
             Poll::Pending
         })
         .await;
@@ -158,32 +169,45 @@ impl Peer {
             if let Some(id) = &about.id {
                 state.active.remove(id);
             }
-            state.wakers.drain(..).for_each(Waker::wake);
+            if let Some(waiter) = state.waiter.take() {
+                waiter.wake();
+            }
         });
     }
 
     /// Runs to its end, unless it is not wanted any more: then it is dropped, with its connection.
-    pub(super) async fn unless_called_off(&self, wanted: &Wanted, work: impl Future<Output = ()>) {
+    pub(super) async fn unless_called_off(
+        &self,
+        wanted: &Rc<Wanted>,
+        work: impl Future<Output = ()>,
+    ) {
+        let key = {
+            let state = &mut *self.state.borrow_mut();
+            if state.is_closed {
+                return;
+            }
+            state.next_work += 1;
+            state.work.insert(state.next_work, Rc::clone(wanted));
+            state.next_work
+        };
         let mut work = pin!(work);
         poll_fn(|cx| {
-            if *wanted.is_off.borrow() || self.is_closed() {
+            if *wanted.is_off.borrow() {
                 return Poll::Ready(());
             }
-            wanted.waker.replace(Some(cx.waker().clone()));
-            self.state.borrow_mut().wakers.push(cx.waker().clone());
+            wanted.hear(cx.waker());
             work.as_mut().poll(cx)
         })
         .await;
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.state.borrow().is_closed
+        self.state.borrow_mut().work.remove(&key);
     }
 
     fn close(&self) {
         let state = &mut *self.state.borrow_mut();
         state.is_closed = true;
-        state.wakers.drain(..).for_each(Waker::wake);
+        for wanted in state.work.values() {
+            wanted.call_off();
+        }
     }
 
     /// A connection to send on: one that is idle, or a new one.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::about::About;
 use super::connection::{Answer, Connection};
 use super::exchange::{broken, deliver, internal};
-use super::peer::{Peer, Wanted};
+use super::peer::Peer;
 use crate::shard::rt;
 use crate::wire::sse::Decoder;
 
@@ -140,7 +140,7 @@ async fn resume(peer: &Rc<Peer>, from: Option<&str>) -> io::Result<(Connection, 
 pub(super) fn open_session_stream(peer: &Rc<Peer>) {
     let peer = Rc::clone(peer);
     rt::spawn(async move {
-        let wanted = Wanted::default();
+        let wanted = Rc::default();
         peer.unless_called_off(&wanted, session_stream(&peer)).await;
     });
 }
@@ -206,7 +206,7 @@ pub(super) fn open_sse(peer: &Rc<Peer>) {
     peer.state.borrow_mut().endpoint = Some(String::new());
     let peer = Rc::clone(peer);
     rt::spawn(async move {
-        let wanted = Wanted::default();
+        let wanted = Rc::default();
         peer.unless_called_off(&wanted, sse(&peer)).await;
     });
 }
