@@ -64,8 +64,12 @@ impl Sealer {
         if hex.len() % 2 != 0 || hex.len() < 2 * NONCE_BYTES {
             return None;
         }
-        let digit =
-            |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        // One spelling only: a token whose letters were raised is not the one that was given out.
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Some(byte - b'0'),
+            b'a'..=b'f' => Some(byte - b'a' + 10),
+            _ => None,
+        };
         let bytes: Option<Vec<u8>> = hex
             .chunks_exact(2)
             .map(|pair| Some((digit(pair[0])? << 4) | digit(pair[1])?))
@@ -106,6 +110,11 @@ mod tests {
             bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
             assert_eq!(ours.open(&String::from_utf8(bytes).unwrap(), b""), None);
             assert_eq!(ours.open(&token[..at], b""), None);
+            let raised = token[at..=at].to_ascii_uppercase();
+            if raised != token[at..=at] {
+                let token = format!("{}{raised}{}", &token[..at], &token[at + 1..]);
+                assert_eq!(ours.open(&token, b""), None);
+            }
         }
         assert_eq!(ours.open("", b""), None);
         assert_eq!(ours.open("rg1.zz", b""), None);
