@@ -11,15 +11,14 @@ use crate::failure::Failure;
 /// Submission entries: enough for a submission of every connection in one turn of a thousand.
 const ENTRIES: u32 = 1024;
 
-/// A runtime for this thread, with timers. Deferred task work first, because without it every completion interrupts
-/// the busy core; plain on kernels that refuse it.
+/// A runtime for this thread, with timers. Cooperative task work, because without it every completion interrupts
+/// the busy core; plain on kernels that refuse it. Never deferred, which is unfair among many connections (the kernel
+/// then completes twenty waiting reads an entry): what is measured must be the server's fairness.
 pub fn runtime() -> Result<Runtime<TimeDriver<IoUringDriver>>, Failure> {
-    let mut deferred = io_uring::IoUring::builder();
-    deferred.setup_single_issuer().setup_defer_taskrun();
     let mut cooperative = io_uring::IoUring::builder();
     cooperative.setup_coop_taskrun();
     let mut last = None;
-    for setup in [deferred, cooperative, io_uring::IoUring::builder()] {
+    for setup in [cooperative, io_uring::IoUring::builder()] {
         match RuntimeBuilder::<IoUringDriver>::new()
             .with_entries(ENTRIES)
             .uring_builder(setup)

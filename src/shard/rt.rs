@@ -4,7 +4,7 @@
 //!
 //! monoio 0.2.4 has known faults; what keeps clear of them stands where it is done: tasks are guarded
 //! against panics ([`spawn`]), no task wakes itself to yield, reads are given up only together with
-//! their socket, the ring is built with COOP or DEFER and never with SQPOLL (`driver`).
+//! their socket, the ring is built with COOP and never with DEFER or SQPOLL (`driver`).
 mod driver;
 mod socket;
 

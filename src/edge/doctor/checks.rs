@@ -78,23 +78,23 @@ fn at_least(what: &'static str, found: Option<u64>, wanted: u64, remedy: &str) -
 
 fn kernel(facts: &Facts) -> Finding {
     let Some((major, minor)) = facts.kernel else {
-        return finding(Level::Warn, "kernel", "unknown", "≥ 6.1", "is this Linux?");
+        return finding(Level::Warn, "kernel", "unknown", "≥ 5.19", "is this Linux?");
     };
     let (level, remedy) = match (major, minor) {
-        (6, 1..) | (7.., _) => (Level::Ok, ""),
-        (5, 11..) | (6, 0) => (Level::Warn, "update the kernel: 6.1 completes without interrupts"),
+        (5, 19..) | (6.., _) => (Level::Ok, ""),
+        (5, 11..) => (Level::Warn, "update the kernel: 5.19 completes without interrupts"),
         _ => (Level::Warn, "update the kernel: below 5.11 epoll takes the place of io_uring"),
     };
-    finding(level, "kernel", format!("{major}.{minor}"), "≥ 6.1", remedy)
+    finding(level, "kernel", format!("{major}.{minor}"), "≥ 5.19", remedy)
 }
 
 fn ring(facts: &Facts) -> Finding {
     let (level, found, remedy) = match facts.ring {
-        Ring::Fast => (Level::Ok, "works, deferred".to_owned(), String::new()),
+        Ring::Fast => (Level::Ok, "works, cooperative".to_owned(), String::new()),
         Ring::Plain => (
             Level::Warn,
             "works, interrupting".to_owned(),
-            "update the kernel to 6.1: each completion interrupts the shard".to_owned(),
+            "update the kernel to 5.19: each completion interrupts the shard".to_owned(),
         ),
         Ring::Refused(ENOSYS) => (
             Level::Warn,
@@ -130,7 +130,7 @@ fn ring(facts: &Facts) -> Finding {
             "epoll takes its place; see the kernel's log".to_owned(),
         ),
     };
-    finding(level, "io_uring", found, "works, deferred", remedy)
+    finding(level, "io_uring", found, "works, cooperative", remedy)
 }
 
 fn nofile(facts: &Facts) -> Finding {

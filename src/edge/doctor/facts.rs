@@ -10,7 +10,7 @@ use rustix::process::{Resource, getrlimit};
 /// What became of an attempt to set up an `io_uring`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ring {
-    /// With completions deferred to the thread that asked (kernel 6.1) or at least cooperative (5.19).
+    /// Completions wait for the thread (COOP_TASKRUN, kernel 5.19).
     Fast,
     /// Works, but each completion interrupts the thread.
     Plain,
@@ -92,11 +92,9 @@ fn allowed() -> Vec<usize> {
 /// Sets up the kind of ring that a shard has, then lesser ones. All are gone when this returns.
 fn ring() -> Ring {
     let refused = |error: &io::Error| Ring::Refused(error.raw_os_error().unwrap_or_default());
-    let mut fast: io_uring::Builder = io_uring::IoUring::builder();
-    fast.setup_single_issuer().setup_defer_taskrun();
     let mut coop: io_uring::Builder = io_uring::IoUring::builder();
     coop.setup_coop_taskrun();
-    if fast.build(256).is_ok() || coop.build(256).is_ok() {
+    if coop.build(256).is_ok() {
         return Ring::Fast;
     }
     match io_uring::IoUring::new(256) {
