@@ -382,11 +382,11 @@ mod tests {
     }
 
     #[test]
-    fn kernels_run_from_5_11_and_are_fast_from_6_1() {
+    fn kernels_run_from_5_11_and_are_fast_from_5_19() {
         let level = |kernel| of(&Facts { kernel: Some(kernel), ..good() }, "kernel");
-        assert_eq!(level((6, 1)).level, Level::Ok);
+        assert_eq!(level((5, 19)).level, Level::Ok);
         assert_eq!(level((7, 0)).level, Level::Ok);
-        assert_eq!(level((6, 0)).level, Level::Warn);
+        assert_eq!(level((5, 18)).level, Level::Warn);
         assert!(level((5, 10)).remedy.contains("epoll"));
     }
 
