@@ -11,7 +11,7 @@
 use std::thread;
 use std::time::Duration;
 
-use ringgate_bench::args::plain;
+use ringgate_bench::args::{RawMode, plain};
 use ringgate_bench::plan::Plan;
 use ringgate_bench::process::descriptors;
 use ringgate_bench::target::Target;
@@ -23,7 +23,7 @@ fn a_load_closes_what_it_has_opened() {
     std::fs::create_dir_all(&directory).unwrap();
     let target = Target::Unix(directory.join("raw"));
     let bound = raw::bind(&target).unwrap();
-    thread::spawn(move || raw::serve(vec![bound], None));
+    thread::spawn(move || raw::serve(vec![bound], None, RawMode::Echo));
     let short = Duration::from_millis(20);
     for rate in [None, Some(1000.0)] {
         let plan = Plan {
