@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 
 HERE = pathlib.Path(__file__).resolve().parent
 REPO = HERE.parent.parent
@@ -118,7 +119,9 @@ class Stage:
 class Gateway:
     """One gateway process in front of some upstreams; started and stopped by its own pid."""
 
-    def __init__(self, binary: str, folder: pathlib.Path, upstreams: dict[str, dict], http: bool = False) -> None:
+    def __init__(self, binary: str, folder: pathlib.Path, upstreams: dict[str, dict], http: bool = False,
+                 prepare: Callable[[], None] | None = None, environ: dict[str, str] | None = None) -> None:
+        """`prepare` runs in the process before the gateway does: what a host may forbid it."""
         self.port = free_port()
         self.http_port = free_port() if http else None
         folder.mkdir(exist_ok=True)
@@ -130,7 +133,8 @@ class Gateway:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [binary, "serve", "--config", str(config), "--mcp-json", str(mcp_json)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=prepare,
+                env={**os.environ, **(environ or {})},
             )
 
     @property
