@@ -1,4 +1,5 @@
-//! Where something listens, as a URL: `tcp://host:port`, `unix:///path` or `http://host:port/path`. What a
+//! Where something listens, as a URL: `tcp://host:port`, `unix:///path`, `http://host:port/path` or
+//! `ws://host:port/path`. What a
 //! person types and what a configuration holds. Not a connection.
 
 use std::fmt;
@@ -24,6 +25,13 @@ pub enum Address {
         /// Path and query, percent-encoded.
         path: String,
     },
+    /// As for HTTP.
+    WebSocket {
+        host: String,
+        port: u16,
+        authority: String,
+        path: String,
+    },
 }
 
 impl Address {
@@ -44,16 +52,21 @@ impl Address {
                 .ok_or_else(|| format!("{url:?} is not a host and a port; write tcp://HOST:PORT"));
         }
         if let Some(rest) = url.strip_prefix("http://") {
-            return http(url, rest);
+            let (host, port, authority, path) = behind(url, rest)?;
+            return Ok(Self::Http { host, port, authority, path });
+        }
+        if let Some(rest) = url.strip_prefix("ws://") {
+            let (host, port, authority, path) = behind(url, rest)?;
+            return Ok(Self::WebSocket { host, port, authority, path });
         }
         let scheme = url.split_once("://").map(|(scheme, _)| scheme);
         Err(match scheme {
-            Some("https" | "ws" | "wss") => format!(
-                "{url:?}: {} is not served yet; use http://HOST:PORT/PATH, tcp://HOST:PORT or unix:///PATH",
+            Some("https" | "wss") => format!(
+                "{url:?}: {} is not served yet; use http://HOST:PORT/PATH, ws://HOST:PORT/PATH, tcp://HOST:PORT or unix:///PATH",
                 scheme.unwrap_or_default()
             ),
             _ => format!(
-                "{url:?} is no address; write tcp://HOST:PORT, unix:///PATH or http://HOST:PORT/PATH"
+                "{url:?} is no address; write tcp://HOST:PORT, unix:///PATH, http://HOST:PORT/PATH or ws://HOST:PORT/PATH"
             ),
         })
     }
@@ -61,7 +74,9 @@ impl Address {
     /// The socket addresses of a TCP address, the system's resolver asked; empty for a Unix socket.
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         match self {
-            Self::Tcp { host, port } | Self::Http { host, port, .. } => {
+            Self::Tcp { host, port }
+            | Self::Http { host, port, .. }
+            | Self::WebSocket { host, port, .. } => {
                 Ok((host.as_str(), *port).to_socket_addrs()?.collect())
             }
             Self::Unix { .. } => Ok(Vec::new()),
@@ -76,12 +91,13 @@ impl fmt::Display for Address {
             Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
             Self::Unix { path } => write!(f, "unix://{}", path.display()),
             Self::Http { authority, path, .. } => write!(f, "http://{authority}{path}"),
+            Self::WebSocket { authority, path, .. } => write!(f, "ws://{authority}{path}"),
         }
     }
 }
 
-/// What follows `http://`.
-fn http(url: &str, rest: &str) -> Result<Address, String> {
+/// Host, port, authority and path: what follows `http://` or `ws://`.
+fn behind(url: &str, rest: &str) -> Result<(String, u16, String, String), String> {
     let rest = rest.split('#').next().unwrap_or_default();
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
@@ -90,9 +106,13 @@ fn http(url: &str, rest: &str) -> Result<Address, String> {
     }
     let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
     let full = if has_port { authority.to_owned() } else { format!("{authority}:80") };
-    let (host, port) = split_host(&full)
-        .ok_or_else(|| format!("{url:?} names no host and port; write http://HOST:PORT/PATH"))?;
-    Ok(Address::Http { host, port, authority: authority.to_owned(), path })
+    let (host, port) = split_host(&full).ok_or_else(|| {
+        format!(
+            "{url:?} names no host and port; write {}://HOST:PORT/PATH",
+            url.split(':').next().unwrap_or("http")
+        )
+    })?;
+    Ok((host, port, authority.to_owned(), path))
 }
 
 /// `host:port` with brackets around an IPv6 host.
@@ -124,6 +144,7 @@ mod tests {
             "unix:///run/a b.sock",
             "http://127.0.0.1:7421/mcp",
             "http://[::1]/mcp?a=b",
+            "ws://127.0.0.1:7421/ws",
         ] {
             assert_eq!(Address::parse(url).map(|address| address.to_string()), Ok(url.to_owned()));
         }
@@ -144,7 +165,12 @@ mod tests {
             ("https://127.0.0.1/mcp", "not served yet"),
             ("http://a b/mcp", "write http://HOST:PORT/PATH"),
             ("http:///mcp", "write http://HOST:PORT/PATH"),
-            ("127.0.0.1:7420", "write tcp://HOST:PORT, unix:///PATH or http://HOST:PORT/PATH"),
+            ("wss://127.0.0.1/ws", "not served yet"),
+            ("ws:///ws", "write ws://HOST:PORT/PATH"),
+            (
+                "127.0.0.1:7420",
+                "write tcp://HOST:PORT, unix:///PATH, http://HOST:PORT/PATH or ws://",
+            ),
         ] {
             let error = Address::parse(url).unwrap_err();
             assert!(error.contains(says), "{url}: {error}");

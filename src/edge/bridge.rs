@@ -1,4 +1,4 @@
-//! A gateway of this process's own, in front of one server: what makes a byte stream of an `http://` URL for
+//! A gateway of this process's own, in front of one server: what makes a byte stream of an `http://` or `ws://` URL for
 //! the commands that are a client. It speaks every era on both sides, so they need not know any.
 
 use std::io;
@@ -14,22 +14,28 @@ use crate::gateway::settings::{HttpTarget, Speaks, Target};
 use crate::shard::rt::DriverChoice;
 use crate::transport::{Server, ServerConfig};
 
-/// A stream that leads to the server behind an `http://` address. Its threads end with the process.
+/// A stream that leads to the server behind an `http://` or `ws://` address. Its threads end with the process.
 pub(super) fn open(address: &Address) -> io::Result<UnixStream> {
-    let Address::Http { authority, path, .. } = address else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
     let socket = address.resolve()?.into_iter().next().ok_or(io::ErrorKind::AddrNotAvailable)?;
     let mut config =
         Config::load(&Sources::default()).map_err(|faults| io::Error::other(faults.to_string()))?;
+    let behind = |authority: &str, path: &str| HttpTarget {
+        address: socket,
+        host: authority.to_owned(),
+        path: path.to_owned(),
+        headers: Vec::new(),
+        speaks: Speaks::Auto,
+    };
     for upstream in &mut config.upstreams {
-        upstream.target = Target::Http(HttpTarget {
-            address: socket,
-            host: authority.clone(),
-            path: path.clone(),
-            headers: Vec::new(),
-            speaks: Speaks::Auto,
-        });
+        upstream.target = match address {
+            Address::Http { authority, path, .. } => Target::Http(behind(authority, path)),
+            Address::WebSocket { authority, path, .. } => {
+                Target::WebSocket(behind(authority, path))
+            }
+            Address::Tcp { .. } | Address::Unix { .. } => {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+        };
     }
     let plan = ServerConfig {
         shards: Some(1),

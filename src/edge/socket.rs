@@ -30,9 +30,11 @@ impl Socket {
             }
             Address::Unix { path } => UnixStream::connect(path).map(Self::Unix),
             // What is behind it is asked for first, so that its absence is told as for the others.
-            Address::Http { host, port, .. } => TcpStream::connect((host.as_str(), *port))
-                .and_then(|_there| super::bridge::open(address))
-                .map(Self::Unix),
+            Address::Http { host, port, .. } | Address::WebSocket { host, port, .. } => {
+                TcpStream::connect((host.as_str(), *port))
+                    .and_then(|_there| super::bridge::open(address))
+                    .map(Self::Unix)
+            }
         };
         opened.map_err(|error| {
             let remedy = match error.kind() {

@@ -55,6 +55,8 @@ pub enum Target {
     },
     /// Streamable HTTP, or HTTP+SSE.
     Http(HttpTarget),
+    /// A connection that begins as an HTTP request.
+    WebSocket(HttpTarget),
     Stdio {
         command: String,
         args: Vec<String>,
@@ -73,6 +75,7 @@ pub struct HttpTarget {
     pub path: String,
     /// Headers of the operator's, in every request.
     pub headers: Vec<(String, String)>,
+    /// Without meaning for a WebSocket.
     pub speaks: Speaks,
 }
 

@@ -2,15 +2,20 @@
 //! nursery. Not here: when to dial and what to do with the answer, which the domain decides.
 
 use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::child::Spec;
 use super::nursery::Nurse;
+use super::websocket;
 use crate::base::ShardId;
 use crate::gateway::settings::{HttpTarget, Target, Upstream};
 use crate::shard::rt::{self, Address};
-use crate::shard::{Dialed, Dialer, Post};
+use crate::shard::{Dialed, Dialer, Driver, Post};
+
+/// Makes a link of a server and a first connection to it, within a time, for messages up to a size.
+type Driving = fn(Arc<HttpTarget>, OwnedFd, Duration, usize) -> Driver;
 
 /// One shard's way to the upstreams.
 pub struct Upstreams {
@@ -45,7 +50,8 @@ impl Dialer for Upstreams {
         match &upstream.target {
             Target::Tcp { address } => self.connect(Address::Tcp(*address), ticket, post),
             Target::Unix { path } => self.connect(Address::Unix(path.clone()), ticket, post),
-            Target::Http(target) => self.reach(target, ticket, post),
+            Target::Http(target) => self.reach(target, super::http::driver, ticket, post),
+            Target::WebSocket(target) => self.reach(target, websocket::driver, ticket, post),
             Target::Stdio { command, args, env, cwd } => {
                 let Some(nurse) = &self.nurse else {
                     return post.dialed(ticket, Err("there is no nursery".to_owned()));
@@ -76,14 +82,14 @@ impl Dialer for Upstreams {
 }
 
 impl Upstreams {
-    /// A server behind HTTP is there if it can be connected to; that connection carries the first request.
-    fn reach(&self, target: &HttpTarget, ticket: u64, post: &Post) {
+    /// A server behind a URL is there if it can be connected to; that connection carries the first request.
+    fn reach(&self, target: &HttpTarget, driver: Driving, ticket: u64, post: &Post) {
         let (post, within, bytes_max) = (post.clone(), self.connect, self.bytes_max);
         let target = Arc::new(target.clone());
         rt::spawn(async move {
             match rt::connect(&Address::Tcp(target.address), within).await {
                 Ok(first) => {
-                    post.driven(ticket, super::http::driver(target, first, within, bytes_max));
+                    post.driven(ticket, driver(target, first, within, bytes_max));
                 }
                 Err(error) => post.dialed(ticket, Err(error.to_string())),
             }

@@ -9,5 +9,6 @@ pub mod server;
 pub mod stdio;
 pub mod tcp;
 pub mod unix;
+mod websocket;
 
 pub use server::{Bound, Listen, Server, ServerConfig};

@@ -489,8 +489,8 @@ fn an_upstream_is_reached_in_exactly_one_way() {
     );
     refused(
         "[upstreams.a]\nurl = \"https://x/mcp\"\n",
-        "c.toml:2: upstreams.a.url: \"https://x/mcp\": https is not served yet; use http://HOST:PORT/PATH, tcp://HOST:PORT \
-         or unix:///PATH",
+        "c.toml:2: upstreams.a.url: \"https://x/mcp\": https is not served yet; use http://HOST:PORT/PATH, ws://HOST:PORT/PATH, \
+         tcp://HOST:PORT or unix:///PATH",
     );
     refused(
         "[upstreams.a]\nbuiltin = true\nfolder = \"gone\"\n",

@@ -180,23 +180,22 @@ fn not_runnable(program: &str, path: &str) -> Option<String> {
 fn peer(url: &Field<'_>, speaks: Speaks, headers: Option<&Field<'_>>) -> Option<Target> {
     let parsed = Address::parse(url.text("a URL such as \"http://127.0.0.1:8000/mcp\"")?);
     if let Some(headers) = headers
-        && !matches!(parsed, Ok(Address::Http { .. }))
+        && !matches!(parsed, Ok(Address::Http { .. } | Address::WebSocket { .. }))
     {
-        headers.fault("has no meaning here", "headers go with an http:// URL; remove it");
+        headers.fault("has no meaning here", "headers go with an http:// or ws:// URL; remove it");
     }
     let headers = headers.and_then(Field::text_table).unwrap_or_default();
     match parsed {
         Ok(Address::Unix { path }) => Some(Target::Unix { path }),
         Ok(address) => match address.resolve().map(|addresses| addresses.into_iter().next()) {
             Ok(Some(socket)) => Some(match address {
-                Address::Http { authority, path, .. } => Target::Http(HttpTarget {
-                    address: socket,
-                    host: authority,
-                    path,
-                    headers: headers.into_iter().collect(),
-                    speaks,
-                }),
-                _ => Target::Tcp { address: socket },
+                Address::Http { authority, path, .. } => {
+                    Target::Http(behind(socket, authority, path, headers, speaks))
+                }
+                Address::WebSocket { authority, path, .. } => {
+                    Target::WebSocket(behind(socket, authority, path, headers, speaks))
+                }
+                Address::Tcp { .. } | Address::Unix { .. } => Target::Tcp { address: socket },
             }),
             Ok(None) => {
                 url.fault(format!("{address} has no address"), "write its IP address");
@@ -213,6 +212,16 @@ fn peer(url: &Field<'_>, speaks: Speaks, headers: Option<&Field<'_>>) -> Option<
             None
         }
     }
+}
+
+fn behind(
+    address: SocketAddr,
+    host: String,
+    path: String,
+    headers: BTreeMap<String, String>,
+    speaks: Speaks,
+) -> HttpTarget {
+    HttpTarget { address, host, path, headers: headers.into_iter().collect(), speaks }
 }
 
 fn existing_folder(field: &Field<'_>) -> Option<PathBuf> {
@@ -236,7 +245,7 @@ pub(super) fn refuse_self(
         let own = match &draft.target {
             Target::Tcp { address } => listen == Some(*address),
             Target::Unix { path } => socket == Some(path),
-            Target::Http(target) => http == Some(target.address),
+            Target::Http(target) | Target::WebSocket(target) => http == Some(target.address),
             Target::Builtin { .. } | Target::Stdio { .. } => false,
         };
         if own {

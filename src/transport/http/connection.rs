@@ -182,7 +182,7 @@ impl Connection {
 }
 
 /// A request, head and body.
-pub(super) fn request(
+pub(in crate::transport) fn request(
     verb: &str,
     path: &str,
     host: &str,

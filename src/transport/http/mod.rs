@@ -8,4 +8,5 @@ mod exchange;
 mod peer;
 mod stream;
 
+pub(super) use connection::request;
 pub use peer::driver;

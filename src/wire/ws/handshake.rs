@@ -53,6 +53,48 @@ pub fn judge<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Verdict 
     Verdict::Accepted { accept: accept(key), subprotocol: offers.then_some(SUBPROTOCOL) }
 }
 
+/// A client's key: 16 random bytes in base64.
+pub fn key(random: [u8; 16]) -> String {
+    STANDARD.encode(random)
+}
+
+/// What is wrong with a server's answer to a client that sent `key` and offered [`SUBPROTOCOL`]
+/// (RFC 6455 section 4.1); `None` for nothing.
+pub fn fault<'a>(
+    status: u16,
+    headers: impl Iterator<Item = (&'a str, &'a [u8])>,
+    key: &str,
+) -> Option<&'static str> {
+    if status != 101 {
+        return Some("the server does not upgrade to a WebSocket");
+    }
+    let (mut upgrades, mut connects, mut accepts) = (false, false, false);
+    for (name, value) in headers {
+        let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
+        let lists = |wanted: &[u8]| {
+            value
+                .split(|&byte| byte == b',')
+                .any(|one| one.trim_ascii().eq_ignore_ascii_case(wanted))
+        };
+        if is("upgrade") {
+            upgrades |= lists(b"websocket");
+        } else if is("connection") {
+            connects |= lists(b"upgrade");
+        } else if is("sec-websocket-accept") {
+            accepts = value.trim_ascii() == accept(key).as_bytes();
+        } else if is("sec-websocket-protocol") && value.trim_ascii() != SUBPROTOCOL.as_bytes() {
+            return Some("the server chose a subprotocol that was not offered");
+        } else if is("sec-websocket-extensions") && !value.trim_ascii().is_empty() {
+            return Some("the server chose an extension that was not offered");
+        }
+    }
+    match (upgrades && connects, accepts) {
+        (false, _) => Some("the server's 101 is not for a WebSocket"),
+        (true, false) => Some("the server's Sec-WebSocket-Accept is not for our key"),
+        (true, true) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +104,29 @@ mod tests {
     #[test]
     fn the_key_of_the_rfc_has_its_answer() {
         assert_eq!(accept("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn an_answer_is_judged_by_status_upgrade_and_accept() {
+        let accept = ("Sec-WebSocket-Accept", &b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="[..]);
+        let upgrade = ("Upgrade", &b"WebSocket"[..]);
+        let connection = ("Connection", &b"keep-alive, Upgrade"[..]);
+        let key = "dGhlIHNhbXBsZSBub25jZQ==";
+        let judged = |status, headers: &[(&'static str, &'static [u8])]| {
+            fault(status, headers.iter().copied(), key)
+        };
+        assert_eq!(judged(101, &[upgrade, connection, accept]), None);
+        let mcp = ("Sec-WebSocket-Protocol", &b"mcp"[..]);
+        assert_eq!(judged(101, &[upgrade, connection, accept, mcp]), None);
+        assert!(judged(200, &[upgrade, connection, accept]).is_some());
+        assert!(judged(101, &[upgrade, accept]).is_some());
+        assert!(judged(101, &[connection, accept]).is_some());
+        assert!(judged(101, &[upgrade, connection]).is_some());
+        assert!(judged(101, &[upgrade, connection, ("sec-websocket-accept", b"x")]).is_some());
+        let other = ("Sec-WebSocket-Protocol", &b"chat"[..]);
+        assert!(judged(101, &[upgrade, connection, accept, other]).is_some());
+        let deflate = ("Sec-WebSocket-Extensions", &b"permessage-deflate"[..]);
+        assert!(judged(101, &[upgrade, connection, accept, deflate]).is_some());
     }
 
     #[test]

@@ -29,7 +29,26 @@ pub fn close(out: &mut Vec<u8>, code: u16) {
 
 /// Appends a message of a client's, masked with a key that nobody can foresee (RFC 6455 section 5.3).
 pub fn masked(out: &mut Vec<u8>, is_text: bool, payload: &[u8], key: [u8; 4]) {
-    head(out, if is_text { TEXT } else { BINARY }, payload.len(), 0x80);
+    mask(out, if is_text { TEXT } else { BINARY }, payload, key);
+}
+
+/// Appends a client's ping without payload.
+pub fn masked_ping(out: &mut Vec<u8>, key: [u8; 4]) {
+    mask(out, PING, b"", key);
+}
+
+/// Appends a client's answer to a ping.
+pub fn masked_pong(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
+    mask(out, PONG, payload, key);
+}
+
+/// Appends a client's Close frame.
+pub fn masked_close(out: &mut Vec<u8>, code: u16, key: [u8; 4]) {
+    mask(out, CLOSE, &code.to_be_bytes(), key);
+}
+
+fn mask(out: &mut Vec<u8>, opcode: u8, payload: &[u8], key: [u8; 4]) {
+    head(out, opcode, payload.len(), 0x80);
     out.extend_from_slice(&key);
     out.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
 }

@@ -1,0 +1,315 @@
+//! An upstream behind a WebSocket: the handshake as its client, then a message for each frame of the link's,
+//! masked as clients must. Pings, so that a server that is gone is found. Not here: how messages are coded
+//! (`wire::ws`).
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::http::request;
+use crate::gateway::settings::HttpTarget;
+use crate::shard::rt::{self, Reader, Writer};
+use crate::shard::{Driver, Port};
+use crate::wire::http1::{head, response};
+use crate::wire::ws::{self, Decoder, Event, Role, handshake, write};
+
+/// A server is asked whether it is there after this long without a word of it, and given up after the same
+/// time again: what `limits.ws_ping` is by default for clients.
+const QUIET_MAX: Duration = Duration::from_secs(30);
+/// Room for a read.
+const READ_BYTES: usize = 16 << 10;
+/// Keys of masks drawn at once: a system call for each message would cost more than the message.
+const KEYS: usize = 64;
+
+/// What drives the link to a server. `first` is a connection to it; the handshake on it may take `within`.
+pub(super) fn driver(
+    target: Arc<HttpTarget>,
+    first: OwnedFd,
+    within: Duration,
+    bytes_max: usize,
+) -> Driver {
+    Box::new(move |port| {
+        Box::pin(async move {
+            let why = match talk(&target, &port, first, within, bytes_max).await {
+                Ok(why) => why.to_owned(),
+                Err(error) => error.to_string(),
+            };
+            port.end(&why);
+        })
+    })
+}
+
+/// Until the server or the link ends; why it did.
+async fn talk(
+    target: &HttpTarget,
+    port: &Port,
+    first: OwnedFd,
+    within: Duration,
+    bytes_max: usize,
+) -> io::Result<&'static str> {
+    let (mut reader, mut writer) = rt::adopt(first)?;
+    let rest = {
+        let mut greeting = pin!(greet(target, &mut reader, &mut writer));
+        let mut late = pin!(rt::sleep(within));
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = greeting.as_mut().poll(cx) {
+                return Poll::Ready(done);
+            }
+            let late = late.as_mut().poll(cx);
+            late.map(|()| Err(io::Error::other("the server did not answer the handshake in time")))
+        })
+        .await?
+    };
+    let talk = RefCell::new(Talk::default());
+    let mut reading = pin!(read(&talk, port, &mut reader, rest, bytes_max));
+    let mut writing = pin!(write_on(&talk, port, &mut writer));
+    let mut quiet = pin!(rt::sleep(QUIET_MAX));
+    poll_fn(|cx| {
+        if let Poll::Ready(why) = reading.as_mut().poll(cx) {
+            talk.borrow_mut().end(why);
+        }
+        if quiet.as_mut().poll(cx).is_ready() {
+            quiet.set(rt::sleep(QUIET_MAX));
+            talk.borrow_mut().ask();
+            // So that the new time is waited for.
+            if quiet.as_mut().poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+        }
+        // After the others: it takes along what they want to say.
+        writing.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// What reading and writing know of each other.
+#[derive(Default)]
+struct Talk {
+    /// Control frames that wait to be written.
+    out: Vec<u8>,
+    keys: Keys,
+    /// Nothing has come since the last look.
+    is_quiet: bool,
+    /// Nothing more is said after what waits.
+    ended: Option<io::Result<&'static str>>,
+}
+
+impl Talk {
+    fn end(&mut self, why: io::Result<&'static str>) {
+        if self.ended.is_none() {
+            self.ended = Some(why);
+        }
+    }
+
+    /// Time to ask the server whether it is there, or to give it up.
+    fn ask(&mut self) {
+        if std::mem::replace(&mut self.is_quiet, true) {
+            self.end(Err(io::Error::other("the server did not answer a ping")));
+        } else {
+            let key = self.keys.next();
+            write::masked_ping(&mut self.out, key);
+        }
+    }
+}
+
+/// Sends the request, reads the answer; what came behind it.
+async fn greet(
+    target: &HttpTarget,
+    reader: &mut Reader,
+    writer: &mut Writer,
+) -> io::Result<Vec<u8>> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
+    let key = handshake::key(random);
+    let mut headers = vec![
+        ("upgrade", "websocket"),
+        ("connection", "Upgrade"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-protocol", handshake::SUBPROTOCOL),
+        ("sec-websocket-key", &key),
+    ];
+    headers.extend(target.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    send(writer, request("GET", &target.path, &target.host, &headers, None)).await?;
+    let mut buffer = Vec::new();
+    loop {
+        if let Some(length) = judge(&buffer, &key)? {
+            buffer.drain(..length);
+            return Ok(buffer);
+        }
+        buffer.reserve(READ_BYTES);
+        let (read, back) = reader.read(buffer).await;
+        buffer = back;
+        if read? == 0 {
+            return Err(io::Error::other("the server closed the connection in the handshake"));
+        }
+    }
+}
+
+/// The length of the answer's head, once it is whole.
+fn judge(buffer: &[u8], key: &str) -> io::Result<Option<usize>> {
+    let mut slots = head::slots();
+    let found = response::read(buffer, false, &mut slots)
+        .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault.what))?;
+    let Some((head, length)) = found else { return Ok(None) };
+    match handshake::fault(head.status, head.headers(), key) {
+        None => Ok(Some(length)),
+        Some(what) => Err(io::Error::other(format!("{what} (status {})", head.status))),
+    }
+}
+
+async fn send(writer: &mut Writer, mut bytes: Vec<u8>) -> io::Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        let (written, back) = writer.write(bytes, done).await;
+        bytes = back;
+        match written {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => done += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Hands on what the server says, until it says no more.
+async fn read(
+    talk: &RefCell<Talk>,
+    port: &Port,
+    reader: &mut Reader,
+    mut buffer: Vec<u8>,
+    bytes_max: usize,
+) -> io::Result<&'static str> {
+    let mut decoder = Decoder::new(Role::Client, bytes_max);
+    loop {
+        let mut taken = 0;
+        loop {
+            let rest = buffer.get(taken..).unwrap_or_default();
+            let step = match decoder.next(rest) {
+                Ok(step) => step,
+                Err(fault) => {
+                    close(talk, fault.code);
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, fault.what));
+                }
+            };
+            let (consumed, came) = (step.consumed, step.event);
+            let is_dry = consumed == 0 && came.is_none();
+            taken += consumed;
+            match came {
+                Some(Event::Text(text)) => hand_on(port, text),
+                Some(Event::Binary(_)) => {
+                    close(talk, ws::UNSUPPORTED);
+                    return Err(io::Error::other("the server sent a binary message: MCP is text"));
+                }
+                Some(Event::Ping(payload)) => {
+                    let Talk { out, keys, .. } = &mut *talk.borrow_mut();
+                    write::masked_pong(out, payload, keys.next());
+                }
+                Some(Event::Pong) | None => {}
+                Some(Event::Close(code)) => {
+                    close(talk, code.unwrap_or(ws::NORMAL));
+                    return Ok("the server closed the WebSocket");
+                }
+            }
+            if is_dry {
+                break;
+            }
+        }
+        buffer.drain(..taken);
+        buffer.reserve(READ_BYTES);
+        let (read, back) = reader.read(buffer).await;
+        buffer = back;
+        match read {
+            Ok(0) => return Ok("the server closed the connection"),
+            Ok(_) => talk.borrow_mut().is_quiet = false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn close(talk: &RefCell<Talk>, code: u16) {
+    let Talk { out, keys, .. } = &mut *talk.borrow_mut();
+    write::masked_close(out, code, keys.next());
+}
+
+/// A message is one frame, whatever lines it is written in.
+fn hand_on(port: &Port, text: &str) {
+    if memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_none() {
+        return port.deliver(text.as_bytes());
+    }
+    let mut bytes = text.as_bytes().to_vec();
+    crate::gateway::one_line(&mut bytes);
+    port.deliver(&bytes);
+}
+
+/// Writes what the link and the reading want to say, until one of them ends.
+async fn write_on(
+    talk: &RefCell<Talk>,
+    port: &Port,
+    writer: &mut Writer,
+) -> io::Result<&'static str> {
+    loop {
+        let mut lines = pin!(port.take());
+        let said = poll_fn(|cx| {
+            let mut talk = talk.borrow_mut();
+            if !talk.out.is_empty() {
+                return Poll::Ready(Say::Bytes(std::mem::take(&mut talk.out)));
+            }
+            if let Some(why) = talk.ended.take() {
+                return Poll::Ready(Say::End(why));
+            }
+            lines.as_mut().poll(cx).map(|lines| {
+                if let Some(lines) = lines {
+                    return Say::Bytes(messages(&mut talk.keys, &lines));
+                }
+                let key = talk.keys.next();
+                write::masked_close(&mut talk.out, ws::NORMAL, key);
+                talk.end(Ok("the link was closed"));
+                Say::Bytes(Vec::new())
+            })
+        })
+        .await;
+        match said {
+            Say::Bytes(bytes) => send(writer, bytes).await?,
+            Say::End(why) => return why,
+        }
+    }
+}
+
+enum Say {
+    Bytes(Vec<u8>),
+    End(io::Result<&'static str>),
+}
+
+/// Frames of the link's, a line each, as messages.
+fn messages(keys: &mut Keys, lines: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(lines.len() + 64);
+    for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        write::masked(&mut out, true, line, keys.next());
+    }
+    out
+}
+
+/// Keys for masks, from the kernel's generator.
+#[derive(Default)]
+struct Keys(Vec<[u8; 4]>);
+
+impl Keys {
+    fn next(&mut self) -> [u8; 4] {
+        if self.0.is_empty() {
+            let mut bytes = [0; 4 * KEYS];
+            // A mask keeps proxies from being misled by what a page may choose (RFC 6455 section 10.3); it
+            // keeps no secret. Without a generator nothing else of ours runs either.
+            if getrandom::fill(&mut bytes).is_ok() {
+                self.0.extend(bytes.as_chunks().0);
+            }
+        }
+        self.0.pop().unwrap_or_default()
+    }
+}

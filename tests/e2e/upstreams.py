@@ -1,0 +1,47 @@
+"""Upstreams behind a WebSocket: what holds for the reference server as a child holds for it there too."""
+
+import subprocess
+
+import http_modern
+import http_sessions
+from exchange import Door
+from net import Started
+from stage import Gateway, Stage
+from typescript import REFERENCE
+
+
+def behind_a_websocket(binary: str, stage: Stage) -> str:
+    """Every scenario of sessions, streams and modern exchanges."""
+    checks = {**http_sessions.ALL, **http_modern.ALL}
+    failed = []
+    with Started(stage.dir / "upstream-ws.log") as started:
+        url = started.over_websocket(*REFERENCE)
+        gateway = Gateway(binary, stage.dir / "upstream-ws", {"everything": {"url": url}}, http=True)
+        try:
+            gateway.wait_ready()
+            for name, check in checks.items():
+                try:
+                    check(Door(gateway.http_port))
+                except Exception as error:  # whatever a scenario raises is its verdict
+                    failed.append(f"{name}: {type(error).__name__}: {str(error)[:200]}")
+        finally:
+            wrong = gateway.stop()
+    assert not failed, "; ".join(failed)
+    assert wrong is None, wrong
+    return f"{len(checks)} scenarios"
+
+
+def commands_over_a_websocket(binary: str, stage: Stage) -> None:
+    """`ringgate tools` and `ringgate call` at a ws:// address."""
+    with Started(stage.dir / "commands-ws.log") as started:
+        url = started.over_websocket(*REFERENCE)
+        for words, wanted in ((["tools", url], "test_simple_text"),
+                              (["call", url, "test_simple_text", "{}"], "This is a simple text response")):
+            done = subprocess.run([binary, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+            assert done.returncode == 0 and wanted in done.stdout, f"{words[0]}: {done.stdout[-300:]} {done.stderr[-300:]}"
+
+
+ALL = {
+    "upstreams/behind-a-websocket": behind_a_websocket,
+    "upstreams/commands-over-a-websocket": commands_over_a_websocket,
+}
