@@ -4,6 +4,7 @@ Nothing here knows a scenario or an SDK. The standard library is enough, so that
 scenarios run under any Python.
 """
 
+import http.client
 import json
 import os
 import pathlib
@@ -155,6 +156,21 @@ class Gateway:
                 if time.monotonic() > deadline:
                     raise RuntimeError(f"the gateway does not listen: {self.tail()}") from None
                 time.sleep(0.02)
+
+    def wait_up(self) -> None:
+        """Until every upstream has been reached, or could not be."""
+        self.wait_ready()
+        deadline = time.monotonic() + READY_S_MAX
+        while True:
+            connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=READY_S_MAX)
+            connection.request("GET", "/ready")
+            status = connection.getresponse().status
+            connection.close()
+            if status == 200:
+                return
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the gateway is not ready: {self.tail()}")
+            time.sleep(0.02)
 
     def children(self, word: str) -> list[int]:
         """Pids below the gateway whose command line holds `word`."""

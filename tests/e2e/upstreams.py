@@ -16,9 +16,11 @@ def behind_a_websocket(binary: str, stage: Stage) -> str:
     failed = []
     with Started(stage.dir / "upstream-ws.log") as started:
         url = started.over_websocket(*REFERENCE)
-        gateway = Gateway(binary, stage.dir / "upstream-ws", {"everything": {"url": url}}, http=True)
+        # One shard: each connects for itself, and behind this WebSocket each connection has a server of its own.
+        gateway = Gateway(binary, stage.dir / "upstream-ws", {"everything": {"url": url}}, http=True,
+                          environ={"RINGGATE_SHARDS__COUNT": "1"})
         try:
-            gateway.wait_ready()
+            gateway.wait_up()
             for name, check in checks.items():
                 try:
                     check(Door(gateway.http_port))

@@ -207,12 +207,14 @@ fn unserved(keys: &[Entry]) -> Option<(&Place, String)> {
                 | "streamable-http"
                 | "streamableHttp"
                 | "sse"
+                | "ws"
+                | "websocket"
         )
     {
         return Some((place, format!("servers of type {kind:?} are not served yet")));
     }
     let (place, url) = text("url").or_else(|| text("serverUrl"))?;
     let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
-    matches!(scheme, "https" | "ws" | "wss")
+    matches!(scheme, "https" | "wss")
         .then(|| (place, format!("{scheme}:// servers are not served yet")))
 }
