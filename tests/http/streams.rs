@@ -1,6 +1,7 @@
 //! Event streams of legacy clients: what goes on which, what is resumed, and HTTP+SSE.
 
 use ringgate::base::LinkId;
+use ringgate::gateway::Event;
 use ringgate::gateway::http::Verb;
 use ringgate::gateway::settings::EraPin;
 
@@ -136,6 +137,18 @@ fn a_question_comes_on_the_calls_own_stream() {
     answer(&mut house, lane, &id);
     assert!(house.answer(link).is_closed);
     assert!(house.answer(link).data()[1].contains("\"id\":4,\"result\""));
+}
+
+#[test]
+fn a_drained_shard_says_nothing_more_on_streams_of_others() {
+    let mut house = House::builtin(2);
+    let session = house.session(0, "2025-11-25", "{}");
+    let stream = house.get(1, &session, None);
+    house.event(0, Event::Drain);
+    assert!(house.answer(stream).is_closed);
+    house.leave(stream);
+    // A heart that went on beating would be heard here.
+    house.beat();
 }
 
 #[test]
