@@ -140,6 +140,23 @@ fn a_question_comes_on_the_calls_own_stream() {
 }
 
 #[test]
+fn older_clients_are_not_primed_while_they_are_greeted() {
+    for (version, empty) in [("2025-06-18", 0), ("2025-11-25", 1)] {
+        let mut house = House::scripted(1, EraPin::Legacy);
+        house.connect();
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{{"protocolVersion":"{version}","capabilities":{{}},"clientInfo":{{"name":"t","version":"1"}}}}}}"#
+        );
+        let link = house.post(0, &[], &body);
+        house.beat();
+        assert!(house.answer(link).is_stream, "it takes its time");
+        let events = house.answer(link).events();
+        let without = events.iter().filter(|(_, data)| data.is_empty()).count();
+        assert_eq!(without, empty, "{version}: {events:?}");
+    }
+}
+
+#[test]
 fn a_drained_shard_says_nothing_more_on_streams_of_others() {
     let mut house = House::builtin(2);
     let session = house.session(0, "2025-11-25", "{}");
