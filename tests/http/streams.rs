@@ -140,6 +140,26 @@ fn a_question_comes_on_the_calls_own_stream() {
 }
 
 #[test]
+fn a_question_goes_where_the_client_listens_and_is_withdrawn_there() {
+    let mut house = House::scripted(1, EraPin::Legacy);
+    house.greet_legacy();
+    let session = house.session(0, "2025-11-25", CAPS);
+    let first = house.in_session(0, &session, CALL);
+    let lane = house.greet_legacy();
+    let second = house.in_session(0, &session, &CALL.replace("\"id\":4", "\"id\":5"));
+    let stream = house.get(0, &session, None);
+    house.leave(first);
+    house.says(lane, r#"{"jsonrpc":"2.0","id":"q","method":"roots/list"}"#);
+    assert!(house.answer(second).data()[0].contains("roots/list"), "the first broke");
+    let cancel =
+        r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"q"}}"#;
+    house.says(lane, cancel);
+    // On another stream it could come before the question.
+    assert!(house.answer(second).data()[1].contains("notifications/cancelled"));
+    assert!(house.answer(stream).data().is_empty());
+}
+
+#[test]
 fn older_clients_are_not_primed_while_they_are_greeted() {
     for (version, empty) in [("2025-06-18", 0), ("2025-11-25", 1)] {
         let mut house = House::scripted(1, EraPin::Legacy);
