@@ -411,9 +411,12 @@ impl Gateway {
         }
         let Some(link) = exchange.link else { return };
         self.detach(link);
+        if exchange.is_over() {
+            return;
+        }
         if exchange.is_streaming() {
             out.push(Effect::Close { link, why: "the session has ended" });
-        } else if !exchange.is_answered() {
+        } else {
             refuse(out, link, "null", &unknown_session());
         }
     }

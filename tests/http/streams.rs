@@ -177,6 +177,24 @@ fn older_clients_are_not_primed_while_they_are_greeted() {
 }
 
 #[test]
+fn the_end_of_a_session_answers_each_exchange_once() {
+    let mut house = House::scripted(2, EraPin::Legacy);
+    house.greet_legacy();
+    house.greet_legacy();
+    let before = house.footprint();
+    let session = house.session(0, "2025-11-25", "{}");
+    let calls: Vec<LinkId> = (0..2).map(|shard| house.in_session(shard, &session, CALL)).collect();
+    let stream = house.get(1, &session, None);
+    let headers = [("mcp-session-id", session.as_str())];
+    house.send(1, Verb::Delete, "/mcp", &headers, "");
+    for call in calls {
+        assert_eq!(house.answer(call).status, Some(404), "{:?}", house.answer(call));
+    }
+    assert_eq!(house.closed.iter().filter(|&&link| link == stream).count(), 1);
+    assert_eq!(house.footprint(), before);
+}
+
+#[test]
 fn a_drained_shard_says_nothing_more_on_streams_of_others() {
     let mut house = House::builtin(2);
     let session = house.session(0, "2025-11-25", "{}");
