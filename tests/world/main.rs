@@ -50,12 +50,13 @@ type Live = fn(u64, Trace) -> Outcome;
 
 /// One world; a panic in it is a fault like others.
 fn live(live: Live, seed: u64, keeps: bool, prints: bool) -> Result<Outcome, String> {
-    std::panic::catch_unwind(AssertUnwindSafe(|| live(seed, Trace::new(keeps, prints))))
-        .map_err(|panic| {
+    std::panic::catch_unwind(AssertUnwindSafe(|| live(seed, Trace::new(keeps, prints)))).map_err(
+        |panic| {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
             text.unwrap_or_else(|| "a panic without words".to_owned())
-        })
+        },
+    )
 }
 
 #[test]
@@ -119,8 +120,10 @@ fn live_through(world: Live, test: &str, unless_asked: std::ops::Range<u64>) {
 fn a_seed_is_the_whole_world() {
     for seed in 0..20 {
         for world in [seed::live, http::seed::live] {
-            let first = live(world, seed, false, false).map(|outcome| (outcome.hash, outcome.events));
-            let again = live(world, seed, true, false).map(|outcome| (outcome.hash, outcome.events));
+            let first =
+                live(world, seed, false, false).map(|outcome| (outcome.hash, outcome.events));
+            let again =
+                live(world, seed, true, false).map(|outcome| (outcome.hash, outcome.events));
             assert_eq!(first, again, "seed {seed} was lived through in two ways");
         }
     }

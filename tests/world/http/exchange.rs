@@ -91,7 +91,10 @@ impl World {
         }
         self.trace.note(
             self.now,
-            format_args!("visitor {visitor} sends {exchange} to shard {shard}: {errand:?} {:?}", sent.verb),
+            format_args!(
+                "visitor {visitor} sends {exchange} to shard {shard}: {errand:?} {:?}",
+                sent.verb
+            ),
             sent.body.as_bytes(),
         );
         let after = self.delay();
@@ -164,7 +167,11 @@ impl World {
         body: &[u8],
     ) {
         let Some(exchange) = self.exchange_of(link) else { return };
-        self.trace.note(self.now, format_args!("exchange {exchange} <- {status} {headers:?}"), body);
+        self.trace.note(
+            self.now,
+            format_args!("exchange {exchange} <- {status} {headers:?}"),
+            body,
+        );
         let found = &mut self.http.exchanges[exchange];
         if found.is_broken {
             return;
@@ -311,7 +318,8 @@ impl World {
     pub fn exchanges_end(&mut self, shard: usize) {
         for exchange in 0..self.http.exchanges.len() {
             let found = &self.http.exchanges[exchange];
-            if found.shard == shard && found.stage == Stage::Waiting {
+            let is_open = matches!(found.stage, Stage::Waiting | Stage::Streaming);
+            if found.shard == shard && is_open {
                 self.plan_http(1, Happening::Break { exchange });
             }
         }

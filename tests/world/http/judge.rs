@@ -54,7 +54,8 @@ impl World {
             Fate::Waiting | Fate::Listening => asked.fate = Fate::Answered,
         }
         let is_question = is_modern && text.contains("\"input_required\"");
-        if let Some(all) = all.filter(|&all| head.result.is_some() && !is_question && all != progress)
+        if let Some(all) =
+            all.filter(|&all| head.result.is_some() && !is_question && all != progress)
         {
             let what = format!("visitor {visitor}, {open:?}: {progress} of {all}");
             self.wrong("all progress comes before the answer", what);
@@ -231,11 +232,12 @@ impl World {
                     // Where the exchange broke before it was a stream, only the session's is left.
                     let is_lost = matches!(asked.fate, Fate::Lost | Fate::Cancelled);
                     let is_there = asked.stream == Some(stream) || is_lost;
-                    let before = asked.progress;
                     asked.progress += 1;
                     // A call that is made anew begins anew.
                     let number = params["progress"].as_u64().unwrap_or_default();
-                    let is_next = number == before + 1 || number == 1 || asked.progress_all.is_none();
+                    let before = std::mem::replace(&mut asked.progress_last, number);
+                    let is_next =
+                        number == before + 1 || number == 1 || asked.progress_all.is_none();
                     is_there && is_next && asked.fate != Fate::Answered
                 });
                 ("progress comes on the stream of its request, in order", holds)
@@ -252,7 +254,10 @@ impl World {
             }
             "notifications/cancelled" => {
                 let id = params["requestId"].to_string();
-                ("only a question that was asked is withdrawn", session.questions.contains(&id))
+                // What was put on a stream that broke may be withdrawn on another.
+                let may_break = found.habits.breaks > 0;
+                let is_known = session.questions.contains(&id) || may_break;
+                ("only a question that was asked is withdrawn", is_known)
             }
             _ => ("a session is told what is for sessions", session.id.is_some()),
         };
@@ -295,11 +300,12 @@ impl World {
                 if let Some(serial) = params["serial"].as_u64() {
                     judge.updates.push((uri.to_owned(), serial));
                 }
-                is_its && judge.listens_to(&subscription, |wants| {
-                    wants["resourceSubscriptions"].as_array().is_some_and(|uris| {
-                        uris.iter().any(|watched| watched == uri)
+                is_its
+                    && judge.listens_to(&subscription, |wants| {
+                        wants["resourceSubscriptions"]
+                            .as_array()
+                            .is_some_and(|uris| uris.iter().any(|watched| watched == uri))
                     })
-                })
             }
             _ => {
                 let list = method.trim_start_matches("notifications/");

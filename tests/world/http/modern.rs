@@ -123,7 +123,8 @@ impl World {
             Err(why) => return self.wrong("every event is JSON-RPC", format!("{why}: {text}")),
         };
         let open = &self.http.visitors[visitor].asked[asked].open;
-        let other = crate::marks::tokens(text).find(|(_, mark)| open.mark.as_deref() != Some(*mark));
+        let other =
+            crate::marks::tokens(text).find(|(_, mark)| open.mark.as_deref() != Some(*mark));
         if let Some((_, mark)) = other {
             self.wrong("no event of one exchange appears on another", format!("{mark}: {text}"));
         }

@@ -79,14 +79,12 @@ impl World {
         } else if self.dice.percent(habits.pries) {
             self.session_pries(visitor, session);
         } else {
-            let is_batch =
-                self.clients[visitor].sends_batches && self.dice.percent(manner.batches);
+            let is_batch = self.clients[visitor].sends_batches && self.dice.percent(manner.batches);
             let count = if is_batch { self.dice.between(1, 5) } else { 1 };
             let frames: Vec<String> = (0..count).map(|_| self.request(visitor)).collect();
             let asked: Vec<usize> =
                 frames.iter().map(|frame| self.visitor_asks(visitor, session, frame)).collect();
-            let body =
-                if is_batch { format!("[{}]", frames.join(",")) } else { frames.concat() };
+            let body = if is_batch { format!("[{}]", frames.join(",")) } else { frames.concat() };
             for &asked in &asked {
                 self.judge_watching(visitor, asked);
             }
@@ -123,8 +121,7 @@ impl World {
         let found = &self.http.visitors[visitor];
         let others = self.http.visitors.iter().flat_map(|other| &other.streams);
         let keys: Vec<String> = others.filter_map(|stream| stream.key.clone()).collect();
-        let own: Vec<&String> =
-            found.sessions[session].keys.keys().collect();
+        let own: Vec<&String> = found.sessions[session].keys.keys().collect();
         // Shards count for themselves: what was heard of elsewhere may be the name of one's own as well.
         let is_whole = own.len() == usize::try_from(found.sessions[session].posts).unwrap_or(0) + 2;
         let foreign: Vec<&String> = keys.iter().filter(|key| !own.contains(key)).collect();

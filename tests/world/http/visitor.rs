@@ -72,8 +72,9 @@ pub struct Asked {
     /// The stream that its exchange has become.
     pub stream: Option<usize>,
     pub fate: Fate,
-    /// The last progress that was heard, and how much all is.
+    /// How much progress was heard, the number of the last, and how much all is.
     pub progress: u64,
+    pub progress_last: u64,
     pub progress_all: Option<u64>,
     /// More may come of it than is kept.
     pub may_flood: bool,
@@ -171,7 +172,9 @@ impl World {
             .sum();
         let is_scripted = frame.contains("\"do\":") || frame.contains("//do/");
         let is_first = open.progress.is_some() && !frame.contains("\"requestState\"");
-        let progress_all = (is_scripted && is_first).then_some(progress);
+        // Who answers twice has said all by the first answer.
+        let is_once = !frame.contains("twice");
+        let progress_all = (is_scripted && is_first && is_once).then_some(progress);
         found.asked.push(Asked {
             open,
             at: now,
@@ -179,6 +182,7 @@ impl World {
             stream: None,
             fate: Fate::Waiting,
             progress: 0,
+            progress_last: 0,
             progress_all,
             may_flood: progress > 90 || frame.contains("flood"),
         });
