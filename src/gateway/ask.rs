@@ -18,6 +18,8 @@ pub type AskKey = Key<Ask>;
 #[derive(Debug)]
 pub struct Ask {
     pub client: ClientKey,
+    /// Where it was put: what follows it goes the same way, or it could come first.
+    pub exchange: Option<ExchangeKey>,
     pub origin: Origin,
 }
 
@@ -131,7 +133,7 @@ impl Gateway {
             return;
         }
         let exchange = self.exchange_to_ask_on(client, &origin);
-        let key = self.asks.insert(Ask { client, origin });
+        let key = self.asks.insert(Ask { client, exchange, origin });
         self.exchanges.tell(&self.clients, client, exchange, out, |out| {
             out.extend_from_slice(
                 format!(
@@ -148,15 +150,20 @@ impl Gateway {
     }
 
     /// The exchange whose request a question belongs to. A legacy upstream does not say which; of those
-    /// that its lane has under way any will do, and the client hears it.
+    /// that its lane has under way any will do that the client hears.
     fn exchange_to_ask_on(&self, client: ClientKey, origin: &Origin) -> Option<ExchangeKey> {
         match origin {
             Origin::Flight { flight, .. } => self.flights.get(*flight)?.exchange(),
             Origin::Lane { lane, .. } => {
                 let flights = self.clients.get(client)?.flights.iter();
-                flights
+                let exchanges = flights
                     .filter_map(|&key| self.flights.get(key))
-                    .find_map(|flight| flight.exchange().filter(|_| flight.lane == Some(*lane)))
+                    .filter_map(|flight| flight.exchange().filter(|_| flight.lane == Some(*lane)));
+                let is_heard = |key: &ExchangeKey| {
+                    self.exchanges.get(*key).is_some_and(|exchange| exchange.link.is_some())
+                };
+                // One that broke may never be gone on with.
+                exchanges.clone().find(is_heard).or_else(|| exchanges.clone().next())
             }
         }
     }
@@ -286,15 +293,13 @@ impl Gateway {
 
     fn withdraw(&mut self, key: AskKey, out: &mut Effects) {
         let Some(ask) = self.asks.remove(key) else { return };
-        if let Some(client) = self.clients.get(ask.client) {
-            self.exchanges.tell_client(client, out, |out| {
-                let text = format!(
-                    "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{}}}}}",
-                    key.to_bits()
-                );
-                out.extend_from_slice(text.as_bytes());
-            });
-        }
+        self.exchanges.tell(&self.clients, ask.client, ask.exchange, out, |out| {
+            let text = format!(
+                "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{}}}}}",
+                key.to_bits()
+            );
+            out.extend_from_slice(text.as_bytes());
+        });
     }
 
     /// The client is gone: who asked it gets an error.

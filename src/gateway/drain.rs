@@ -61,7 +61,7 @@ impl Gateway {
     }
 
     /// Ends the drain when nothing is under way any more.
-    pub(super) fn check_drained(&mut self, out: &mut Effects) {
+    pub(super) fn check_drained(&mut self, now: Now, out: &mut Effects) {
         if !self.drain.begun || self.drain.done {
             return;
         }
@@ -76,6 +76,10 @@ impl Gateway {
         let lanes = self.lanes.iter().filter_map(|(_, lane)| lane.link);
         for link in clients.chain(streams).chain(lanes) {
             out.push(Effect::Close { link, why: "the gateway is draining" });
+        }
+        // Nobody says of a stream on another shard's link that it is gone: it was closed from here.
+        for stream in std::mem::take(&mut self.foreign).into_values() {
+            self.exchange_broke(now, stream, out);
         }
         out.report(Report::Drained);
     }

@@ -95,8 +95,9 @@ impl Exchange {
         self.is_streaming
     }
 
-    pub const fn is_answered(&self) -> bool {
-        self.is_answered
+    /// All was said: what it owed has left, or its end has.
+    pub const fn is_over(&self) -> bool {
+        self.is_over
     }
 
     /// Whether something may be said on it before its answer: somebody listens, or may later.

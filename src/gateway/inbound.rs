@@ -553,15 +553,17 @@ impl Gateway {
     /// The client's link is gone: nothing of it stays.
     pub(super) fn client_gone(&mut self, _now: Now, key: ClientKey, out: &mut Effects) {
         let Some(client) = self.clients.get(key) else { return };
-        for flight in client.flights.clone() {
+        let flights = client.flights.clone();
+        // Before what they wait for: each still owes its peer a response, and gives it once.
+        for exchange in self.exchanges.of(key) {
+            self.drop_exchange(exchange, out);
+        }
+        for flight in flights {
             self.cancel(flight, "the client is gone", out);
         }
         self.drop_gathers(key);
         self.drop_greets(key);
         self.drop_asks_of(key, out);
-        for exchange in self.exchanges.of(key) {
-            self.drop_exchange(exchange, out);
-        }
         let Some(client) = self.clients.remove(key) else { return };
         for own in client.lanes {
             self.drop_lane(own.lane, "its client is gone", out);

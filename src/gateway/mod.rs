@@ -207,7 +207,7 @@ impl Gateway {
         if self.exchanges.have_ended() {
             self.clear_exchanges(now, out);
         }
-        self.check_drained(out);
+        self.check_drained(now, out);
     }
 
     /// When [`Event::Tick`] is due next, if ever.

@@ -14,6 +14,7 @@ use super::timer::Alarm;
 use crate::base::{Key, LinkId, Now, ShardId};
 use crate::mcp::{Code, Era, Params, Version};
 use crate::wire::envelope::{self, Frame};
+use crate::wire::{Json, Message};
 
 /// Streams of POSTs that are over, kept for one session. Each is a ring; a client resumes the last few.
 const STREAMS_KEPT_MAX: usize = 16;
@@ -36,7 +37,14 @@ impl Gateway {
             return refuse(out, link, "null", &no_session());
         };
         let (client, id) = self.http_client(now, Transport::Http, None);
-        let mut exchange = Exchange::new(client, Kind::Legacy, Some(link), Version::LATEST_LEGACY);
+        // What the client can read is what it asks for; no answer has agreed on anything yet.
+        let version = match &message {
+            Message::Request { params, .. } => params.get("protocolVersion").and_then(Json::as_str),
+            _ => None,
+        };
+        let version = version.and_then(|asked| Version::parse(&asked));
+        let version = version.unwrap_or(Version::LATEST_LEGACY);
+        let mut exchange = Exchange::new(client, Kind::Legacy, Some(link), version);
         exchange.session = Some(id);
         let exchange = self.exchanges.insert(exchange);
         self.client_message(now, client, message, &parsed, Some(exchange), out);
@@ -403,9 +411,12 @@ impl Gateway {
         }
         let Some(link) = exchange.link else { return };
         self.detach(link);
+        if exchange.is_over() {
+            return;
+        }
         if exchange.is_streaming() {
             out.push(Effect::Close { link, why: "the session has ended" });
-        } else if !exchange.is_answered() {
+        } else {
             refuse(out, link, "null", &unknown_session());
         }
     }

@@ -302,6 +302,11 @@ impl House {
         }
     }
 
+    /// Time for the hearts of all streams to beat.
+    pub(crate) fn beat(&mut self) {
+        self.wait(Duration::from_secs(15));
+    }
+
     /// Connects the oldest dial; the link of its lane.
     pub(crate) fn connect(&mut self) -> LinkId {
         let (shard, lane) = self.dials.remove(0);

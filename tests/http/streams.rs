@@ -1,6 +1,7 @@
 //! Event streams of legacy clients: what goes on which, what is resumed, and HTTP+SSE.
 
 use ringgate::base::LinkId;
+use ringgate::gateway::Event;
 use ringgate::gateway::http::Verb;
 use ringgate::gateway::settings::EraPin;
 
@@ -136,6 +137,73 @@ fn a_question_comes_on_the_calls_own_stream() {
     answer(&mut house, lane, &id);
     assert!(house.answer(link).is_closed);
     assert!(house.answer(link).data()[1].contains("\"id\":4,\"result\""));
+}
+
+#[test]
+fn a_question_goes_where_the_client_listens_and_is_withdrawn_there() {
+    let mut house = House::scripted(1, EraPin::Legacy);
+    house.greet_legacy();
+    let session = house.session(0, "2025-11-25", CAPS);
+    let first = house.in_session(0, &session, CALL);
+    let lane = house.greet_legacy();
+    let second = house.in_session(0, &session, &CALL.replace("\"id\":4", "\"id\":5"));
+    let stream = house.get(0, &session, None);
+    house.leave(first);
+    house.says(lane, r#"{"jsonrpc":"2.0","id":"q","method":"roots/list"}"#);
+    assert!(house.answer(second).data()[0].contains("roots/list"), "the first broke");
+    let cancel =
+        r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"q"}}"#;
+    house.says(lane, cancel);
+    // On another stream it could come before the question.
+    assert!(house.answer(second).data()[1].contains("notifications/cancelled"));
+    assert!(house.answer(stream).data().is_empty());
+}
+
+#[test]
+fn older_clients_are_not_primed_while_they_are_greeted() {
+    for (version, empty) in [("2025-06-18", 0), ("2025-11-25", 1)] {
+        let mut house = House::scripted(1, EraPin::Legacy);
+        house.connect();
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{{"protocolVersion":"{version}","capabilities":{{}},"clientInfo":{{"name":"t","version":"1"}}}}}}"#
+        );
+        let link = house.post(0, &[], &body);
+        house.beat();
+        assert!(house.answer(link).is_stream, "it takes its time");
+        let events = house.answer(link).events();
+        let without = events.iter().filter(|(_, data)| data.is_empty()).count();
+        assert_eq!(without, empty, "{version}: {events:?}");
+    }
+}
+
+#[test]
+fn the_end_of_a_session_answers_each_exchange_once() {
+    let mut house = House::scripted(2, EraPin::Legacy);
+    house.greet_legacy();
+    house.greet_legacy();
+    let before = house.footprint();
+    let session = house.session(0, "2025-11-25", "{}");
+    let calls: Vec<LinkId> = (0..2).map(|shard| house.in_session(shard, &session, CALL)).collect();
+    let stream = house.get(1, &session, None);
+    let headers = [("mcp-session-id", session.as_str())];
+    house.send(1, Verb::Delete, "/mcp", &headers, "");
+    for call in calls {
+        assert_eq!(house.answer(call).status, Some(404), "{:?}", house.answer(call));
+    }
+    assert_eq!(house.closed.iter().filter(|&&link| link == stream).count(), 1);
+    assert_eq!(house.footprint(), before);
+}
+
+#[test]
+fn a_drained_shard_says_nothing_more_on_streams_of_others() {
+    let mut house = House::builtin(2);
+    let session = house.session(0, "2025-11-25", "{}");
+    let stream = house.get(1, &session, None);
+    house.event(0, Event::Drain);
+    assert!(house.answer(stream).is_closed);
+    house.leave(stream);
+    // A heart that went on beating would be heard here.
+    house.beat();
 }
 
 #[test]

@@ -23,6 +23,11 @@ pub const STEPS: &[(&str, &str)] = &[
     ("str", "answers with its id as a string"),
 ];
 
+/// Reports more progress than is kept for who resumes; only clients over HTTP say it.
+pub const BURST: &str = "burst";
+/// How much more.
+pub const BURST_EVENTS: u64 = 120;
+
 /// What a script can say that breaks something.
 pub const FAULTS: &[(&str, &str)] = &[
     ("twice", "answers twice"),
@@ -149,6 +154,15 @@ impl World {
                 if let Some(token) = token {
                     let params =
                         json!({"progressToken": token, "progress": progress, "message": mark});
+                    self.conn_notes(conn, "notifications/progress", &params);
+                }
+            }
+            BURST => {
+                let before = call.progress;
+                call.progress += BURST_EVENTS;
+                for progress in before + 1..=before + BURST_EVENTS {
+                    let Some(token) = &token else { break };
+                    let params = json!({"progressToken": token, "progress": progress});
                     self.conn_notes(conn, "notifications/progress", &params);
                 }
             }

@@ -24,6 +24,8 @@ pub struct Manner {
     pub refuses: u64,
     /// Its calls break things at the server.
     pub breaks: u64,
+    /// Its calls report more progress than a ring of events holds.
+    pub bursts: u64,
     /// Longest pause between two requests, in microseconds.
     pub pause_max: u64,
 }
@@ -187,7 +189,7 @@ impl World {
     }
 
     /// Ids of all spellings; the text must come back as it was.
-    fn id_of(&self, client: usize, serial: u64) -> String {
+    pub fn id_of(&self, client: usize, serial: u64) -> String {
         let serial = if self.clients[client].manner.doubles_ids > 0 { serial / 3 } else { serial };
         match serial % 5 {
             0 => format!("{serial}"),
@@ -198,7 +200,7 @@ impl World {
         }
     }
 
-    fn garbage(&mut self, client: usize) -> String {
+    pub fn garbage(&mut self, client: usize) -> String {
         let id = self.clients[client].serial;
         (*self.dice.pick(&[
             "not json",
@@ -366,6 +368,10 @@ impl World {
                 if self.dice.percent(breaks) { crate::call::FAULTS } else { crate::call::STEPS };
             script.push(self.dice.pick(from).0);
         }
+        let bursts = self.clients[client].manner.bursts;
+        if bursts > 0 && self.dice.percent(bursts) {
+            script.push(crate::call::BURST);
+        }
         script.join(" ")
     }
 
@@ -399,7 +405,9 @@ impl World {
                 } else if let Some(result) =
                     head.result.filter(|r| r.get().contains("input_required"))
                 {
-                    self.retry(client, head.id_text(), &value(result));
+                    if let Some(frame) = self.retry(client, head.id_text(), &value(result)) {
+                        self.answer_as_is_its_way(client, frame);
+                    }
                 }
             }
         }
@@ -416,7 +424,7 @@ impl World {
         self.say_later(client, 40_000, frame);
     }
 
-    fn answer_to(&mut self, client: usize, id: &str, method: &str) -> String {
+    pub fn answer_to(&mut self, client: usize, id: &str, method: &str) -> String {
         let refuses = self.clients[client].manner.refuses;
         if self.dice.percent(refuses) {
             return format!(
@@ -427,9 +435,9 @@ impl World {
     }
 
     /// A modern client is asked by an answer, and makes the call anew.
-    fn retry(&mut self, client: usize, id: &str, result: &Value) {
+    pub fn retry(&mut self, client: usize, id: &str, result: &Value) -> Option<String> {
         let found = &mut self.clients[client];
-        let Some(at) = found.asked.iter().position(|(asked, ..)| asked == id) else { return };
+        let at = found.asked.iter().position(|(asked, ..)| asked == id)?;
         let (_, method, mut params) = found.asked.swap_remove(at);
         found.retries += 1;
         found.serial += 1;
@@ -448,8 +456,7 @@ impl World {
                 params["requestState"] = json!(format!("{state}0"));
             }
         }
-        let frame = self.frame(client, serial, &method, params);
-        self.answer_as_is_its_way(client, frame);
+        Some(self.frame(client, serial, &method, params))
     }
 }
 

@@ -35,23 +35,57 @@ impl Caps {
 }
 
 /// A request that the gateway has been given and not answered yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Open {
-    id: String,
-    method: String,
+    pub id: String,
+    pub method: String,
     /// The name or URI of what it is about.
-    about: String,
-    is_modern: bool,
-    mark: Option<String>,
-    progress: Option<String>,
-    caps: Caps,
-    wants_logs: bool,
+    pub about: String,
+    pub is_modern: bool,
+    pub mark: Option<String>,
+    pub progress: Option<String>,
+    pub caps: Caps,
+    pub wants_logs: bool,
     /// It may fail, whatever the world is like.
-    may_fail: bool,
+    pub may_fail: bool,
     /// A cancellation named it or another of the same id.
-    is_doubtful: bool,
+    pub is_doubtful: bool,
     /// Its answer may lie in the batch already when it is cancelled.
-    is_batched: bool,
+    pub is_batched: bool,
+}
+
+impl Open {
+    /// A request of a client with these capabilities, if it has a session.
+    pub fn read(head: &Head<'_>, session: Caps) -> Self {
+        let params = head.params.map_or(Value::Null, value);
+        let meta = &params["_meta"];
+        let is_modern = !meta["io.modelcontextprotocol/protocolVersion"].is_null();
+        let text = head.params.map_or("", |params| params.get());
+        let progress =
+            (!meta["progressToken"].is_null()).then(|| meta["progressToken"].to_string());
+        let about = ["name", "uri"].iter().find_map(|key| params[key].as_str());
+        let about =
+            about.or_else(|| ["name", "uri"].iter().find_map(|key| params["ref"][key].as_str()));
+        let script = format!("{} {}", params["arguments"]["do"], params["uri"]);
+        let mark = marks::tokens(text).next().map(|(_, mark)| mark.to_owned());
+        Self {
+            id: head.id_text().to_owned(),
+            method: head.method.as_deref().unwrap_or_default().to_owned(),
+            about: about.unwrap_or_default().to_owned(),
+            is_modern,
+            may_fail: mark.is_none() || script.contains("err"),
+            mark,
+            progress,
+            caps: if is_modern {
+                Caps::read(&meta["io.modelcontextprotocol/clientCapabilities"])
+            } else {
+                session
+            },
+            wants_logs: !meta["io.modelcontextprotocol/logLevel"].is_null(),
+            is_doubtful: false,
+            is_batched: false,
+        }
+    }
 }
 
 /// A `subscriptions/listen` that was acknowledged.
@@ -93,6 +127,32 @@ pub struct Judge {
 }
 
 impl Judge {
+    pub fn subscribe(&mut self, uri: &str, now: u64) {
+        self.unsubscribe(uri);
+        self.subscriptions.push((uri.to_owned(), now));
+    }
+
+    pub fn unsubscribe(&mut self, uri: &str) {
+        self.subscriptions.retain(|(watched, _)| watched != uri);
+    }
+
+    pub fn unsubscribe_all(&mut self) {
+        self.subscriptions.clear();
+    }
+
+    pub fn listen(&mut self, id: &str, wants: &Value, since: u64) {
+        self.listens.push(Listen { id: id.to_owned(), wants: wants.clone(), since });
+    }
+
+    pub fn unlisten(&mut self, id: &str) {
+        self.listens.retain(|listen| listen.id != id);
+    }
+
+    /// Whether the listen of this id wants what `is` says.
+    pub fn listens_to(&self, id: &str, is: impl Fn(&Value) -> bool) -> bool {
+        self.listens.iter().any(|listen| listen.id == id && is(&listen.wants))
+    }
+
     /// Whether a URI has been watched since `since`, by whatever means.
     pub fn watches_since(&self, uri: &str, since: u64) -> bool {
         self.subscriptions.iter().any(|(watched, at)| watched == uri && *at <= since)
@@ -106,34 +166,8 @@ impl Judge {
     }
 
     fn open(&mut self, head: &Head<'_>) {
-        let params = head.params.map_or(Value::Null, value);
-        let meta = &params["_meta"];
-        let is_modern = !meta["io.modelcontextprotocol/protocolVersion"].is_null();
-        let text = head.params.map_or("", |params| params.get());
-        let progress =
-            (!meta["progressToken"].is_null()).then(|| meta["progressToken"].to_string());
-        let about = ["name", "uri"].iter().find_map(|key| params[key].as_str());
-        let about =
-            about.or_else(|| ["name", "uri"].iter().find_map(|key| params["ref"][key].as_str()));
-        let script = format!("{} {}", params["arguments"]["do"], params["uri"]);
-        let mark = marks::tokens(text).next().map(|(_, mark)| mark.to_owned());
-        self.opens.push(Open {
-            id: head.id_text().to_owned(),
-            method: head.method.as_deref().unwrap_or_default().to_owned(),
-            about: about.unwrap_or_default().to_owned(),
-            is_modern,
-            may_fail: mark.is_none() || script.contains("err"),
-            mark,
-            progress,
-            caps: if is_modern {
-                Caps::read(&meta["io.modelcontextprotocol/clientCapabilities"])
-            } else {
-                self.caps
-            },
-            wants_logs: !meta["io.modelcontextprotocol/logLevel"].is_null(),
-            is_doubtful: false,
-            is_batched: self.reads_batch,
-        });
+        let open = Open::read(head, self.caps);
+        self.opens.push(Open { is_batched: self.reads_batch, ..open });
     }
 
     /// Marks of all that is under way, for when the client is gone.
@@ -317,7 +351,6 @@ impl World {
         let id = head.id_text();
         // Of two requests with one id nobody can tell which an answer is for.
         let is_loose = self.clients[client].manner.doubles_ids > 0;
-        let is_faultless = self.is_faultless;
         let judge = &mut self.clients[client].judge;
         if id == "null" {
             judge.nulls += 1;
@@ -357,9 +390,15 @@ impl World {
         };
         let open = judge.opens.swap_remove(at);
         judge.answered += 1;
-        if is_loose {
-            return;
+        if !is_loose {
+            self.judge_content(client, &open, head, text);
         }
+    }
+
+    /// What an answer says, once it is known which request it is for.
+    pub fn judge_content(&mut self, client: usize, open: &Open, head: &Head<'_>, text: &str) {
+        let is_faultless = self.is_faultless;
+        let judge = &mut self.clients[client].judge;
         // A legacy server's question does not say for which of the client's calls it is.
         let is_held = text.contains("\"requestState\":\"rg1.");
         let other = marks::tokens(text).find(|(_, mark)| open.mark.as_deref() != Some(*mark));
@@ -400,7 +439,7 @@ impl World {
         if let Some(mark) = open.mark.as_ref().filter(|mark| echoes && !text.contains(&***mark)) {
             self.wrong("an answer is that of its request", format!("no {mark} in {text}"));
         }
-        self.judge_names(&open, &result);
+        self.judge_names(open, &result);
     }
 
     /// Names and URIs come back with the prefix of their upstream exactly when there are several.

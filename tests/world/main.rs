@@ -2,7 +2,7 @@
 //! exactly one answer, that no answer reaches the wrong asker, that limits hold and that nothing is
 //! left behind, in worlds whose links, clients and servers do what links, clients and servers do.
 //!
-//! `RINGGATE_SEEDS=FROM..TO` says which worlds are lived through (default `0..1000`);
+//! `RINGGATE_SEEDS=FROM..TO` says which worlds are lived through (default `0..1000`, with HTTP `0..400`);
 //! `RINGGATE_TRACE=1` prints all that happens, for one seed.
 #![allow(
     unreachable_pub,
@@ -20,6 +20,7 @@ mod client;
 mod dice;
 mod eras;
 mod expect;
+mod http;
 mod judge;
 mod marks;
 mod pipe;
@@ -37,31 +38,44 @@ use seed::Outcome;
 use trace::Trace;
 
 /// `FROM..TO` of the environment.
-fn seeds() -> std::ops::Range<u64> {
+fn seeds(unless_asked: std::ops::Range<u64>) -> std::ops::Range<u64> {
     let asked = std::env::var("RINGGATE_SEEDS").unwrap_or_default();
     let parts =
         asked.split_once("..").and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
-    parts.map_or(0..1_000, |(from, to)| from..to)
+    parts.map_or(unless_asked, |(from, to)| from..to)
 }
 
+/// How the world of a seed is lived through.
+type Live = fn(u64, Trace) -> Outcome;
+
 /// One world; a panic in it is a fault like others.
-fn live(seed: u64, keeps: bool, prints: bool) -> Result<Outcome, String> {
-    std::panic::catch_unwind(AssertUnwindSafe(|| seed::live(seed, Trace::new(keeps, prints))))
-        .map_err(|panic| {
+fn live(live: Live, seed: u64, keeps: bool, prints: bool) -> Result<Outcome, String> {
+    std::panic::catch_unwind(AssertUnwindSafe(|| live(seed, Trace::new(keeps, prints)))).map_err(
+        |panic| {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
             text.unwrap_or_else(|| "a panic without words".to_owned())
-        })
+        },
+    )
 }
 
 #[test]
 fn every_seed_keeps_every_promise() {
-    let seeds = seeds();
+    live_through(seed::live, "every_seed", 0..1_000);
+}
+
+#[test]
+fn every_http_seed_keeps_every_promise() {
+    live_through(http::seed::live, "every_http_seed", 0..400);
+}
+
+fn live_through(world: Live, test: &str, unless_asked: std::ops::Range<u64>) {
+    let seeds = seeds(unless_asked);
     let prints = std::env::var("RINGGATE_TRACE").is_ok_and(|trace| trace == "1");
     let (mut passed, mut failed) = (0u64, 0u64);
     let (mut events, mut answered, mut succeeded, mut cancelled) = (0, 0, 0, 0);
     for seed in seeds {
-        match live(seed, prints, prints) {
+        match live(world, seed, prints, prints) {
             Ok(outcome) if outcome.wrongs.is_empty() => {
                 passed += 1;
                 events += outcome.events;
@@ -73,7 +87,7 @@ fn every_seed_keeps_every_promise() {
                 failed += 1;
                 println!("world: seed {seed} failed; replay it with");
                 println!(
-                    "  RINGGATE_SEEDS={seed}..{} RINGGATE_TRACE=1 cargo test --test world every_seed -- --nocapture",
+                    "  RINGGATE_SEEDS={seed}..{} RINGGATE_TRACE=1 cargo test --test world {test} -- --nocapture",
                     seed + 1
                 );
                 match outcome {
@@ -84,7 +98,7 @@ fn every_seed_keeps_every_promise() {
                         }
                         if failed <= 3
                             && !prints
-                            && let Ok(again) = live(seed, true, false)
+                            && let Ok(again) = live(world, seed, true, false)
                         {
                             for line in again.trace.tail(40) {
                                 println!("    {line}");
@@ -105,8 +119,12 @@ fn every_seed_keeps_every_promise() {
 #[test]
 fn a_seed_is_the_whole_world() {
     for seed in 0..20 {
-        let first = live(seed, false, false).map(|outcome| (outcome.hash, outcome.events));
-        let again = live(seed, true, false).map(|outcome| (outcome.hash, outcome.events));
-        assert_eq!(first, again, "seed {seed} was lived through in two ways");
+        for world in [seed::live, http::seed::live] {
+            let first =
+                live(world, seed, false, false).map(|outcome| (outcome.hash, outcome.events));
+            let again =
+                live(world, seed, true, false).map(|outcome| (outcome.hash, outcome.events));
+            assert_eq!(first, again, "seed {seed} was lived through in two ways");
+        }
     }
 }

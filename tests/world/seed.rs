@@ -30,7 +30,7 @@ pub struct Outcome {
 const VERSIONS: [&str; 5] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "1999-01-01"];
 
 /// Everything that a world is made of.
-fn settings(dice: &mut Dice, is_faultless: bool) -> Settings {
+pub fn settings(dice: &mut Dice, is_faultless: bool) -> Settings {
     let count = dice.between(1, 4);
     let shards = dice.between(1, 3);
     let only_builtin = count == 1 && dice.percent(30);
@@ -97,7 +97,7 @@ fn settings(dice: &mut Dice, is_faultless: bool) -> Settings {
     }
 }
 
-fn server(dice: &mut Dice, is_faultless: bool) -> Server {
+pub fn server(dice: &mut Dice, is_faultless: bool) -> Server {
     let mut server = Server::new(dice.percent(45));
     server.pages = dice.between(1, 3);
     server.at_discover = match dice.below(4) {
@@ -123,7 +123,7 @@ fn caps(dice: &mut Dice) -> Value {
     caps
 }
 
-fn client(dice: &mut Dice, shards: usize, is_faultless: bool) -> Client {
+pub fn client(dice: &mut Dice, shards: usize, is_faultless: bool) -> Client {
     let is_modern = dice.percent(45);
     let version = VERSIONS[dice.index(VERSIONS.len())];
     let caps = caps(dice);
@@ -199,6 +199,11 @@ pub fn live(seed: u64, trace: Trace) -> Outcome {
         }
     }
     end(&mut world);
+    outcome(&mut world)
+}
+
+/// What a world has been, once it has ended.
+pub fn outcome(world: &mut World) -> Outcome {
     let sum = |count: fn(&crate::judge::Judge) -> u64| {
         world.clients.iter().map(|client| count(&client.judge)).sum()
     };
@@ -214,7 +219,7 @@ pub fn live(seed: u64, trace: Trace) -> Outcome {
 }
 
 /// What goes wrong with a server by itself.
-fn trouble(dice: &mut Dice, world: &mut World, server: usize) {
+pub fn trouble(dice: &mut Dice, world: &mut World, server: usize) {
     if dice.percent(20) {
         world.servers[server].up = false;
         let at = dice.below(4_000_000);
@@ -238,6 +243,19 @@ fn trouble(dice: &mut Dice, world: &mut World, server: usize) {
 
 /// Lets all come to its end, and checks what must hold then.
 fn end(world: &mut World) {
+    run_on(world);
+    check_all(world);
+    for client in 0..world.clients.len() {
+        let reset = world.dice.percent(50);
+        world.client_leaves(client, reset);
+    }
+    world.run_for_ms(2_000);
+    world.check_nothing_left();
+    wind_up(world);
+}
+
+/// Runs until whatever was begun must have ended.
+pub fn run_on(world: &mut World) {
     // Whatever the clients want to do, they have begun it by then.
     world.run_until(20_000_000);
     let limits = world.settings.limits.clone();
@@ -246,6 +264,10 @@ fn end(world: &mut World) {
     let longest = (limits.form + limits.request).as_micros();
     let longest = u64::try_from(longest).unwrap_or(u64::MAX) * rounds;
     world.run_until(world.now + longest);
+}
+
+/// What must hold when whatever was begun has ended.
+pub fn check_all(world: &mut World) {
     for client in 0..world.clients.len() {
         let missing = world.clients[client].judge.missing();
         if !missing.is_empty() {
@@ -254,12 +276,10 @@ fn end(world: &mut World) {
     }
     world.check_updates();
     world.check_cancelled();
-    for client in 0..world.clients.len() {
-        let reset = world.dice.percent(50);
-        world.client_leaves(client, reset);
-    }
-    world.run_for_ms(2_000);
-    world.check_nothing_left();
+}
+
+/// Drains a world that everybody has left: nothing goes on and nothing stays.
+pub fn wind_up(world: &mut World) {
     for shard in 0..world.shards.len() {
         world.plan(world.now, Happening::Drain { shard });
     }

@@ -224,7 +224,8 @@ impl World {
         let first =
             crate::marks::tokens(&text).next().map(|(whose, mark)| (whose, mark.to_owned()));
         if let Some((whose, mark)) = first {
-            if found.owner.is_some_and(|owner| owner != whose) {
+            let owner = found.owner;
+            if owner.is_some_and(|owner| owner != whose && !self.may_follow(owner, whose)) {
                 return self.wrong("a client's own connection carries nobody else", text);
             }
             let is_over = self.cancelled.contains(&mark)
@@ -234,6 +235,15 @@ impl World {
                 self.wrong("what was cancelled is not sent", text);
             }
         }
+    }
+
+    /// Whether a connection that one had to itself may be another's next: a modern visitor is gone with each
+    /// request, and who declares the same follows it.
+    fn may_follow(&self, owner: usize, next: usize) -> bool {
+        let is_visitor = owner < self.http.visitors.len();
+        is_visitor
+            && self.clients[owner].is_modern
+            && self.clients[owner].caps == self.clients[next].caps
     }
 
     fn is_shared_child(&self, upstream: usize) -> bool {

@@ -14,6 +14,7 @@ use ringgate::gateway::{Effect, Effects, Event, Gateway, Mail, Report, Settings}
 use crate::client::Client;
 use crate::dice::Dice;
 use crate::expect::Update;
+use crate::http::{self, Http};
 use crate::pipe::{End, Pipe, State};
 use crate::server::{Conn, Server};
 use crate::trace::Trace;
@@ -112,6 +113,8 @@ pub enum Happening {
     Whim {
         server: usize,
     },
+    /// Something of a client over HTTP.
+    Http(http::Happening),
 }
 
 struct Entry {
@@ -168,6 +171,7 @@ pub struct World {
     pub clients: Vec<Client>,
     pub servers: Vec<Server>,
     pub conns: Vec<Conn>,
+    pub http: Http,
     /// Pipes whose actor says no more, but is owed answers.
     half_closed: Vec<usize>,
     mail_at: BTreeMap<(usize, usize), u64>,
@@ -213,6 +217,7 @@ impl World {
             clients: Vec::new(),
             servers: Vec::new(),
             conns: Vec::new(),
+            http: Http::default(),
             half_closed: Vec::new(),
             mail_at: BTreeMap::new(),
             wrongs: Vec::new(),
@@ -262,7 +267,7 @@ impl World {
         self.plan(self.now + after, what);
     }
 
-    fn delay(&mut self) -> u64 {
+    pub fn delay(&mut self) -> u64 {
         self.dice.between(10, self.pace.link_max.max(10))
     }
 
@@ -364,6 +369,7 @@ impl World {
             Happening::Step { conn, call } => self.call_goes_on(conn, call),
             Happening::Up { server, is } => self.server_up(server, is),
             Happening::Whim { server } => self.server_whim(server),
+            Happening::Http(what) => self.http_happens(what),
         }
     }
 
@@ -400,14 +406,30 @@ impl World {
     }
 
     fn execute(&mut self, shard: usize, effect: Effect, bytes: &[u8]) {
+        let of = |range: std::ops::Range<usize>| -> Box<[u8]> { bytes[range].into() };
+        let is_here = |link: LinkId| usize::from(link.shard().0) == shard;
         match effect {
-            Effect::Send { link, bytes: range } => {
-                let Some(pipe) = self.pipe_of(link) else { return };
-                let bytes = &bytes[range];
-                self.sent(pipe, bytes);
+            Effect::Send { link, bytes: range } if !is_here(link) => {
+                self.mail(shard, link.shard(), Mail::Send { link, bytes: of(range) });
             }
+            Effect::Respond { link, status, headers, bytes: range } if !is_here(link) => {
+                let mail = Mail::Respond { link, status, headers, bytes: of(range) };
+                self.mail(shard, link.shard(), mail);
+            }
+            Effect::Stream { link, headers } if !is_here(link) => {
+                self.mail(shard, link.shard(), Mail::Stream { link, headers });
+            }
+            Effect::Close { link, why } if !is_here(link) => {
+                self.mail(shard, link.shard(), Mail::Close { link, why });
+            }
+            Effect::Send { link, bytes: range } => match self.pipe_of(link) {
+                Some(pipe) => self.sent(pipe, &bytes[range]),
+                None => self.exchange_told(link, &bytes[range]),
+            },
             Effect::Close { link, why } => {
-                let Some(pipe) = self.pipe_of(link) else { return };
+                let Some(pipe) = self.pipe_of(link) else {
+                    return self.exchange_closed(link, why);
+                };
                 self.trace.note(self.now, format_args!("{link} is closed: {why}"), b"");
                 if self.pipes[pipe].state != State::Open {
                     return;
@@ -429,16 +451,11 @@ impl World {
                 );
                 self.plan_in(after, Happening::Dial { shard, lane, upstream });
             }
-            Effect::Mail { to, mail } => {
-                let to = usize::from(to.0);
-                self.trace.note(self.now, format_args!("mail {shard} to {to}: {mail:?}"), b"");
-                let after = self.dice.between(1, self.pace.mail_max);
-                let last = self.mail_at.entry((shard, to)).or_default();
-                let at = (*last).max(self.now + after);
-                *last = at;
-                self.plan(at, Happening::Mail { from: shard, to, mail });
+            Effect::Mail { to, mail } => self.mail(shard, to, mail),
+            Effect::Respond { link, status, headers, bytes: range } => {
+                self.exchange_answered(link, status, headers, &bytes[range]);
             }
-            Effect::Respond { .. } | Effect::Stream { .. } => {}
+            Effect::Stream { link, headers } => self.exchange_streams(link, headers),
             Effect::ReadText { ticket, folder, path } => {
                 let path = format!("{folder}/{path}");
                 let after = self.delay();
@@ -448,10 +465,22 @@ impl World {
                 self.trace.note(self.now, format_args!("shard {shard}: {report:?}"), b"");
                 if report == Report::Drained {
                     self.drained(shard);
+                    self.exchanges_end(shard);
                 }
                 self.reports.push(report);
             }
         }
+    }
+
+    /// Mail between two shards is late, but in order.
+    fn mail(&mut self, shard: usize, to: ShardId, mail: Mail) {
+        let to = usize::from(to.0);
+        self.trace.note(self.now, format_args!("mail {shard} to {to}: {mail:?}"), b"");
+        let after = self.dice.between(1, self.pace.mail_max);
+        let last = self.mail_at.entry((shard, to)).or_default();
+        let at = (*last).max(self.now + after);
+        *last = at;
+        self.plan(at, Happening::Mail { from: shard, to, mail });
     }
 
     fn drained(&mut self, shard: usize) {
@@ -602,7 +631,7 @@ impl World {
         }
         self.handle(shard, Event::Closed { link, why });
         self.links.remove(&link);
-        self.shards[shard].free.push((link.slot(), link.generation().wrapping_add(1)));
+        self.free_link(link);
     }
 
     /// The actor hears that its pipe has ended.
@@ -616,17 +645,27 @@ impl World {
 
     /// A new link of a shard.
     pub fn open_pipe(&mut self, shard: usize, end: End) -> usize {
+        let link = self.new_link(shard);
+        self.pipes.push(Pipe::new(link, shard, end));
+        let pipe = self.pipes.len() - 1;
+        self.links.insert(link, pipe);
+        pipe
+    }
+
+    pub fn new_link(&mut self, shard: usize) -> LinkId {
         let from = &mut self.shards[shard];
         let (slot, generation) = from.free.pop().unwrap_or_else(|| {
             from.slots += 1;
             (from.slots - 1, 0)
         });
         let shard_id = ShardId(u16::try_from(shard).unwrap_or(0));
-        let link = LinkId::new(shard_id, slot, generation);
-        self.pipes.push(Pipe::new(link, shard, end));
-        let pipe = self.pipes.len() - 1;
-        self.links.insert(link, pipe);
-        pipe
+        LinkId::new(shard_id, slot, generation)
+    }
+
+    /// Its slot is another link's from now on, of the next generation.
+    pub fn free_link(&mut self, link: LinkId) {
+        let shard = usize::from(link.shard().0);
+        self.shards[shard].free.push((link.slot(), link.generation().wrapping_add(1)));
     }
 
     fn dial_ends(&mut self, shard: usize, lane: LaneKey, upstream: usize) {
