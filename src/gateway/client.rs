@@ -53,6 +53,8 @@ pub struct Client {
     pub listens: Vec<Listen>,
     /// Its reading is stopped, because too many flights are under way.
     pub paused: bool,
+    /// It does not read what waits for it on its link.
+    pub is_behind: bool,
 }
 
 /// A legacy client's remembered `_meta`.
@@ -112,6 +114,7 @@ impl Client {
             lanes: Vec::new(),
             listens: Vec::new(),
             paused: false,
+            is_behind: false,
         }
     }
 

@@ -600,6 +600,13 @@ impl Gateway {
                     self.exchange_broke(now, key, out);
                 }
             }
+            Mail::Behind { link, is_behind } => {
+                if let Some(&key) = self.foreign.get(&link)
+                    && let Some(exchange) = self.exchanges.get_mut(key)
+                {
+                    exchange.is_behind = is_behind;
+                }
+            }
             Mail::Want { upstream, uris } => self.remote_want(from, upstream, uris, out),
         }
     }

@@ -188,6 +188,11 @@ pub enum Mail {
     Gone {
         link: LinkId,
     },
+    /// The client of an exchange that was mailed reads too slowly, or reads again.
+    Behind {
+        link: LinkId,
+        is_behind: bool,
+    },
     /// The effects of the same names, on a link of the receiver's shard.
     Send {
         link: LinkId,

@@ -46,6 +46,8 @@ pub struct Exchange {
     pub alarm: Option<AlarmKey>,
     /// Something was sent since the heart last beat.
     pub is_lively: bool,
+    /// Its peer does not read what waits for it: see [`Exchanges::tell_lossy`].
+    pub is_behind: bool,
     status: u16,
     is_streaming: bool,
     /// The response has left, whole.
@@ -76,6 +78,7 @@ impl Exchange {
             session: None,
             alarm: None,
             is_lively: false,
+            is_behind: false,
             status: 200,
             is_streaming: false,
             is_answered: false,
@@ -184,7 +187,7 @@ impl Exchange {
                 return Err(Lost);
             }
             out.push(Effect::Stream { link, headers: Vec::new() });
-            (self.link, self.is_streaming) = (Some(link), true);
+            (self.link, self.is_streaming, self.is_behind) = (Some(link), true, false);
             return Ok(());
         };
         let after = match after {
@@ -201,7 +204,7 @@ impl Exchange {
             out.sent(link, at);
         }
         self.sent = ring.last();
-        (self.link, self.is_streaming) = (Some(link), true);
+        (self.link, self.is_streaming, self.is_behind) = (Some(link), true, false);
         if self.is_over {
             out.push(Effect::Close { link, why: "all was said" });
             self.link = None;
@@ -459,6 +462,32 @@ impl Exchanges {
         }
         if let Some(client) = clients.get(client) {
             self.tell_client(client, out, write);
+        }
+    }
+
+    /// As [`Exchanges::tell`], for what may be missed: progress, of which the next says more, and log
+    /// messages. A client that does not read gets none, or an upstream that talks would fill our memory for
+    /// the time until it is given up. It is left out before it has a number, so that who resumes finds no gap.
+    pub fn tell_lossy(
+        &mut self,
+        clients: &Slab<Client>,
+        client: ClientKey,
+        key: Option<ExchangeKey>,
+        out: &mut Effects,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let heard = key.filter(|&key| self.slab.get(key).is_some_and(Exchange::takes_events));
+        let heard = heard.or_else(|| match &clients.get(client)?.front {
+            Front::Link(_) => None,
+            Front::Exchange(key) => Some(*key),
+            Front::Session(http) | Front::Sse(http) => Some(http.stream),
+        });
+        let is_behind = match heard {
+            Some(key) => self.slab.get(key).is_some_and(|exchange| exchange.is_behind),
+            None => clients.get(client).is_some_and(|client| client.is_behind),
+        };
+        if !is_behind {
+            self.tell(clients, client, key, out, write);
         }
     }
 

@@ -344,7 +344,7 @@ impl Gateway {
         let (Some(token), Some(client)) = (&flight.token, flight.client()) else { return };
         let exchange = flight.exchange();
         let params = format!("{{\"progressToken\":{token},\"progress\":{done},\"total\":{total}}}");
-        self.exchanges.tell(&self.clients, client, exchange, out, |out| {
+        self.exchanges.tell_lossy(&self.clients, client, exchange, out, |out| {
             outbound::write_notice(out, Notice::Progress.as_str(), Splice::of(&params));
         });
     }

@@ -196,8 +196,8 @@ impl Gateway {
                 }
                 None => {}
             },
-            Event::Blocked { link } => self.set_blocked(link, true),
-            Event::Unblocked { link } => self.set_blocked(link, false),
+            Event::Blocked { link } => self.set_blocked(link, true, out),
+            Event::Unblocked { link } => self.set_blocked(link, false, out),
             Event::Tick => {}
             Event::Mail { from, mail } => self.mail(now, from, mail, out),
             Event::TextRead { ticket, text } => self.text_read(now, ticket, text, out),
@@ -259,11 +259,27 @@ impl Gateway {
         }
     }
 
-    fn set_blocked(&mut self, link: LinkId, blocked: bool) {
-        if let Some(Peer::Lane(lane)) = self.links.get(link)
-            && let Some(lane) = self.lanes.get_mut(lane)
-        {
-            lane.blocked = blocked;
+    fn set_blocked(&mut self, link: LinkId, is_blocked: bool, out: &mut Effects) {
+        match self.links.get(link) {
+            Some(Peer::Lane(lane)) => {
+                if let Some(lane) = self.lanes.get_mut(lane) {
+                    lane.blocked = is_blocked;
+                }
+            }
+            Some(Peer::Client(client)) => {
+                if let Some(client) = self.clients.get_mut(client) {
+                    client.is_behind = is_blocked;
+                }
+            }
+            Some(Peer::Exchange(key)) => {
+                if let Some(exchange) = self.exchanges.get_mut(key) {
+                    exchange.is_behind = is_blocked;
+                }
+            }
+            Some(Peer::Elsewhere(to)) => {
+                out.push(Effect::Mail { to, mail: Mail::Behind { link, is_behind: is_blocked } });
+            }
+            None => {}
         }
     }
 

@@ -148,7 +148,7 @@ impl Gateway {
             None => of_lane.any(|flight| flight.level.is_some_and(|least| level >= least)),
         };
         if hears {
-            self.exchanges.tell(&self.clients, key, exchange, out, |out| {
+            self.exchanges.tell_lossy(&self.clients, key, exchange, out, |out| {
                 super::outbound::write_notice(
                     out,
                     Notice::Message.as_str(),

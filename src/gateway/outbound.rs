@@ -193,7 +193,7 @@ impl Gateway {
         let exchange = flight.exchange();
         let mut splice = crate::wire::Splice::of(params.text());
         splice.replace(token.text(), own.to_string());
-        self.exchanges.tell(&self.clients, client, exchange, out, |out| {
+        self.exchanges.tell_lossy(&self.clients, client, exchange, out, |out| {
             write_notice(out, Notice::Progress.as_str(), splice);
         });
     }

@@ -4,22 +4,30 @@ Usage: quick.py [--gate FILE]   With a gate, it refuses to start while the file 
 Its tools: `echo` answers with the text it is given; the others misbehave as their names say.
 """
 
+import itertools
 import json
 import os
 import pathlib
 import signal
 import sys
+import threading
+import time
 
 if "--gate" in sys.argv and not pathlib.Path(sys.argv[sys.argv.index("--gate") + 1]).exists():
     sys.exit("quick: the gate is closed")
 
-TOOLS = ["echo", "hang", "twice", "unknown_id", "garbage", "flood", "half", "die"]
+TOOLS = ["echo", "hang", "twice", "unknown_id", "garbage", "flood", "steps", "half", "die"]
 FLOOD_LINES = 20_000
+STEP_BYTES = 1_000
+
+
+writing = threading.Lock()
 
 
 def write(raw: str) -> None:
-    sys.stdout.write(raw)
-    sys.stdout.flush()
+    with writing:
+        sys.stdout.write(raw)
+        sys.stdout.flush()
 
 
 def send(message: dict) -> None:
@@ -30,7 +38,7 @@ def answer(ident: object, text: str) -> None:
     send({"id": ident, "result": {"content": [{"type": "text", "text": text}]}})
 
 
-def call(ident: object, tool: str, arguments: dict) -> None:
+def call(ident: object, tool: str, arguments: dict, token: object) -> None:
     text = arguments.get("text", "")
     if tool == "echo":
         answer(ident, text)
@@ -52,6 +60,16 @@ def call(ident: object, tool: str, arguments: dict) -> None:
         for _ in range(FLOOD_LINES // 100):
             write(line * 100)
         answer(ident, text)
+    elif tool == "steps":
+        # As fast as a busy server, not as fast as can be: others use this one too, and it is never done.
+        def steps() -> None:
+            for step in itertools.count(1):
+                send({"method": "notifications/progress",
+                      "params": {"progressToken": token, "progress": step, "message": "x" * STEP_BYTES}})
+                if step % 20 == 0:
+                    time.sleep(0.001)
+
+        threading.Thread(target=steps, daemon=True).start()
     elif tool == "half":
         write('{"jsonrpc":"2.0","id":' + json.dumps(ident) + ',"result":{"content":[')
         os.kill(os.getpid(), signal.SIGKILL)
@@ -73,7 +91,7 @@ for line in sys.stdin:
         schema = {"type": "object", "properties": {"text": {"type": "string"}}}
         send({"id": ident, "result": {"tools": [{"name": tool, "inputSchema": schema} for tool in TOOLS]}})
     elif method == "tools/call":
-        call(ident, params["name"], params.get("arguments", {}))
+        call(ident, params["name"], params.get("arguments", {}), params.get("_meta", {}).get("progressToken"))
     elif method == "ping":
         send({"id": ident, "result": {}})
     else:
