@@ -1,6 +1,9 @@
 //! Event streams of legacy clients: what goes on which, what is resumed, and HTTP+SSE.
 
+use std::time::Duration;
+
 use ringgate::base::LinkId;
+use ringgate::base::limits::Limits;
 use ringgate::gateway::Event;
 use ringgate::gateway::http::Verb;
 use ringgate::gateway::settings::EraPin;
@@ -204,6 +207,21 @@ fn a_drained_shard_says_nothing_more_on_streams_of_others() {
     house.leave(stream);
     // A heart that went on beating would be heard here.
     house.beat();
+}
+
+#[test]
+fn what_comes_after_a_drain_has_nobody_to_be_told_to() {
+    let mut house = House::limited(Limits { drain: Duration::from_secs(3), ..Limits::DEFAULT });
+    let lane = house.greet_legacy();
+    let session = house.session(0, "2025-11-25", "{}");
+    let link = house.in_session(0, &session, CALL);
+    let (id, _) = house.heard(lane, "tools/call").unwrap();
+    progress(&mut house, lane, &id, 1);
+    house.event(0, Event::Drain);
+    house.wait(Duration::from_secs(3));
+    assert!(house.answer(link).is_closed, "the drain has taken too long");
+    progress(&mut house, lane, &id, 2);
+    assert_eq!(house.closed.iter().filter(|&&closed| closed == link).count(), 1);
 }
 
 #[test]
