@@ -385,7 +385,8 @@ impl Gateway {
     pub(super) fn beat(&mut self, now: Now, key: ExchangeKey, out: &mut Effects) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         exchange.alarm = None;
-        if exchange.link.is_some() {
+        // It may have been answered in the same event.
+        if exchange.link.is_some() && !exchange.is_over() {
             exchange.beat(key, now.at, out);
             self.set_beat(now, key);
         }

@@ -163,6 +163,18 @@ fn a_question_goes_where_the_client_listens_and_is_withdrawn_there() {
 }
 
 #[test]
+fn an_answer_and_a_heartbeat_at_one_moment_are_one_answer() {
+    let limits = Limits::DEFAULT;
+    let mut house = House::limited(Limits { request: limits.sse_beat, ..limits });
+    house.greet_legacy();
+    let session = house.session(0, "2025-11-25", "{}");
+    let link = house.in_session(0, &session, CALL);
+    house.beat();
+    let answer = house.answer(link);
+    assert!(!answer.is_stream && answer.body.contains("-32004"), "{answer:?}");
+}
+
+#[test]
 fn older_clients_are_not_primed_while_they_are_greeted() {
     for (version, empty) in [("2025-06-18", 0), ("2025-11-25", 1)] {
         let mut house = House::scripted(1, EraPin::Legacy);
