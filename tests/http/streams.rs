@@ -163,6 +163,21 @@ fn a_question_goes_where_the_client_listens_and_is_withdrawn_there() {
 }
 
 #[test]
+fn a_question_is_withdrawn_before_the_answer_of_its_call() {
+    let mut house = House::scripted(1, EraPin::Legacy);
+    house.greet_legacy();
+    let session = house.session(0, "2025-11-25", CAPS);
+    let link = house.in_session(0, &session, CALL);
+    let lane = house.greet_legacy();
+    house.says(lane, r#"{"jsonrpc":"2.0","id":"q","method":"roots/list"}"#);
+    house.leave(lane);
+    let data = house.answer(link).data();
+    assert!(data[0].contains("roots/list"), "{data:?}");
+    assert!(data[1].contains("notifications/cancelled"), "{data:?}");
+    assert!(data[2].contains("-32001"), "{data:?}");
+}
+
+#[test]
 fn an_answer_and_a_heartbeat_at_one_moment_are_one_answer() {
     let limits = Limits::DEFAULT;
     let mut house = House::limited(Limits { request: limits.sse_beat, ..limits });
