@@ -19,7 +19,10 @@ impl Gateway {
     pub(super) fn subscribe(&mut self, now: Now, asked: &Asked<'_>, out: &mut Effects) {
         let Some(uri) = self.subscription_uri(asked, out) else { return };
         let held = |client: &super::Client| {
-            client.session.as_ref().map_or(0, |session| session.subscriptions.len())
+            let session = client.session.as_ref();
+            session.map_or(0, |session| {
+                session.subscriptions.iter().filter(|watched| watched.uri != uri).count()
+            })
         };
         if self.clients.get(asked.client).map_or(0, held) >= self.settings.limits.subscriptions_max
         {
@@ -51,8 +54,13 @@ impl Gateway {
         if let Some(session) = session
             && !session.subscriptions.contains(&watched)
         {
+            // On one connection only, which may be another than before: each tells of each update.
+            let is_same = |before: &Watched| before.uri == watched.uri;
+            let before: Vec<Watched> =
+                session.subscriptions.extract_if(.., |before| is_same(before)).collect();
             session.subscriptions.push(watched.clone());
             self.want(&watched, out);
+            self.unwatch(&before, out);
         }
         self.reply_empty(asked, out);
     }

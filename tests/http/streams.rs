@@ -178,6 +178,26 @@ fn a_question_is_withdrawn_before_the_answer_of_its_call() {
 }
 
 #[test]
+fn what_is_watched_twice_is_told_once() {
+    let mut house = House::scripted(1, EraPin::Legacy);
+    let shared = house.greet_watched();
+    let session = house.session(0, "2025-11-25", "{}");
+    let stream = house.get(0, &session, None);
+    let watch = r#"{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"a:b"}}"#;
+    house.in_session(0, &session, watch);
+    // From here on the session needs a connection of its own.
+    let level = r#"{"jsonrpc":"2.0","id":2,"method":"logging/setLevel","params":{"level":"info"}}"#;
+    house.in_session(0, &session, level);
+    house.in_session(0, &session, &watch.replace("\"id\":1", "\"id\":3"));
+    let own = house.greet_watched();
+    let updated =
+        r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"a:b"}}"#;
+    house.says(shared, updated);
+    house.says(own, updated);
+    assert_eq!(house.answer(stream).data().len(), 1, "{:?}", house.answer(stream).data());
+}
+
+#[test]
 fn an_answer_and_a_heartbeat_at_one_moment_are_one_answer() {
     let limits = Limits::DEFAULT;
     let mut house = House::limited(Limits { request: limits.sse_beat, ..limits });
