@@ -28,7 +28,7 @@ impl Gateway {
         {
             let message =
                 "the session has as many subscriptions as the limit subscriptions_max allows";
-            return self.refuse(asked, Code::InvalidRequest.number(), message, None, out);
+            return self.refuse(asked, Code::Internal.number(), message, None, out);
         }
         let Some((upstream, _)) = self.routes.by_uri(&uri) else {
             let data = format!("{{\"uri\":{}}}", text::quoted(&uri));
@@ -119,7 +119,7 @@ impl Gateway {
         let held: usize = client.listens.iter().map(|listen| 1 + listen.uris.len()).sum();
         if held + uris.len() >= self.settings.limits.subscriptions_max {
             let message = "more subscriptions than the limit subscriptions_max allows";
-            return self.refuse(asked, Code::InvalidRequest.number(), message, None, out);
+            return self.refuse(asked, Code::Internal.number(), message, None, out);
         }
         if client.listens.iter().any(|listen| &*listen.id == asked.id) {
             let message = "a subscription with this id is open already";

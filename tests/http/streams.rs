@@ -198,6 +198,23 @@ fn what_is_watched_twice_is_told_once() {
 }
 
 #[test]
+fn a_limit_in_a_session_is_told_in_an_answer_with_200() {
+    let mut house = House::limited(Limits { subscriptions_max: 2, ..Limits::DEFAULT });
+    house.greet_watched();
+    let session = house.session(0, "2025-11-25", "{}");
+    for n in 0..=2 {
+        let watch = format!(
+            r#"{{"jsonrpc":"2.0","id":{n},"method":"resources/subscribe","params":{{"uri":"a:{n}"}}}}"#
+        );
+        let link = house.in_session(0, &session, &watch);
+        let answer = house.answer(link);
+        assert_eq!(answer.status, Some(200), "{answer:?}");
+        let is_refused = answer.body.contains("subscriptions_max");
+        assert_eq!(is_refused, n == 2, "{answer:?}");
+    }
+}
+
+#[test]
 fn an_answer_and_a_heartbeat_at_one_moment_are_one_answer() {
     let limits = Limits::DEFAULT;
     let mut house = House::limited(Limits { request: limits.sse_beat, ..limits });
