@@ -274,6 +274,21 @@ fn a_drained_shard_says_nothing_more_on_streams_of_others() {
 }
 
 #[test]
+fn a_drained_shard_takes_nothing_for_its_sessions_from_others() {
+    let mut house = House::scripted(2, EraPin::Legacy);
+    house.greet_legacy();
+    house.greet_legacy();
+    let session = house.session(0, "2025-11-25", "{}");
+    house.event(0, Event::Drain);
+    let before = house.footprint();
+    let call = house.in_session(1, &session, CALL);
+    assert_eq!(house.answer(call).status, Some(503), "{:?}", house.answer(call));
+    let stream = house.get(1, &session, None);
+    assert_eq!(house.answer(stream).status, Some(503), "{:?}", house.answer(stream));
+    assert_eq!(house.footprint(), before);
+}
+
+#[test]
 fn what_comes_after_a_drain_has_nobody_to_be_told_to() {
     let mut house = House::limited(Limits { drain: Duration::from_secs(3), ..Limits::DEFAULT });
     let lane = house.greet_legacy();
