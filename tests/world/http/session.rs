@@ -253,6 +253,7 @@ impl World {
             }
             (Errand::End, 200 | 404) | (Errand::Pry, 404 | 410) => {}
             (Errand::Garbage, 200 | 202 | 400 | 404) => {}
+            (_, 503) if self.is_draining() => self.session_is_over(visitor, session),
             (_, 404) => {
                 self.judge_unknown(visitor, session);
                 self.session_is_over(visitor, session);
