@@ -505,6 +505,8 @@ impl Gateway {
 
     /// Every flight on a lane that is gone gets its one error; questions of it are taken back.
     fn fail_lane(&mut self, key: LaneKey, index: usize, why: &str, out: &mut Effects) {
+        // Before the answers of the calls that asked, on whose streams the questions are.
+        self.withdraw_asks(key, out);
         for flight in self.flights_of(key) {
             let Some(flown) = self.flights.get_mut(flight) else { continue };
             if matches!(flown.stage, Stage::Asking(_)) {
@@ -519,7 +521,6 @@ impl Gateway {
                 out,
             );
         }
-        self.withdraw_asks(key, out);
     }
 
     pub(super) fn other_shards(&self, index: usize) -> Vec<ShardId> {

@@ -71,15 +71,17 @@ impl Gateway {
             return;
         }
         self.drain.done = true;
-        let clients = self.clients.iter().filter_map(|(_, client)| client.link());
-        let streams = self.exchanges.links();
-        let lanes = self.lanes.iter().filter_map(|(_, lane)| lane.link);
-        for link in clients.chain(streams).chain(lanes) {
+        for (key, link) in self.exchanges.open() {
             out.push(Effect::Close { link, why: "the gateway is draining" });
+            // At once: flights that go on and hearts that beat have nobody to tell any more, and that a
+            // link of another shard is closed nobody says here.
+            self.detach(link);
+            self.exchange_broke(now, key, out);
         }
-        // Nobody says of a stream on another shard's link that it is gone: it was closed from here.
-        for stream in std::mem::take(&mut self.foreign).into_values() {
-            self.exchange_broke(now, stream, out);
+        let clients = self.clients.iter().filter_map(|(_, client)| client.link());
+        let lanes = self.lanes.iter().filter_map(|(_, lane)| lane.link);
+        for link in clients.chain(lanes) {
+            out.push(Effect::Close { link, why: "the gateway is draining" });
         }
         out.report(Report::Drained);
     }

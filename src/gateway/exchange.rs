@@ -292,9 +292,9 @@ impl Exchanges {
         !self.over.is_empty() || !self.left_behind.is_empty()
     }
 
-    /// The streams that are open.
-    pub fn links(&self) -> impl Iterator<Item = LinkId> {
-        self.slab.iter().filter_map(|(_, exchange)| exchange.link)
+    /// Those whose peers are there.
+    pub fn open(&self) -> Vec<(ExchangeKey, LinkId)> {
+        self.slab.iter().filter_map(|(key, exchange)| Some((key, exchange.link?))).collect()
     }
 
     /// Those of one client.

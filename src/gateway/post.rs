@@ -179,7 +179,7 @@ impl Gateway {
     /// Why one client more cannot be, if so.
     pub(super) fn no_room(&self) -> Option<Wrong> {
         if self.drain.has_begun() {
-            return Some(Wrong::new(503, Code::Internal, "the gateway is draining; try another"));
+            return Some(draining());
         }
         (self.clients.len() >= self.settings.limits.clients_max)
             .then(|| Wrong::new(503, Code::Internal, "too many clients: limit clients_max"))
@@ -251,6 +251,10 @@ pub(super) fn refuse_with(
     error::write(&mut out.bytes, id, wrong.code, &wrong.message, wrong.data.as_deref());
     let bytes = start..out.bytes.len();
     out.push(Effect::Respond { link, status: wrong.status, headers, bytes });
+}
+
+pub(super) fn draining() -> Wrong {
+    Wrong::new(503, Code::Internal, "the gateway is draining; try another")
 }
 
 pub(super) fn no_session() -> Wrong {

@@ -9,7 +9,7 @@ use super::client::{Client, ClientKey, Front, HttpSession};
 use super::door::{Effect, Effects, Transport};
 use super::exchange::{self, Exchange, ExchangeKey, Kind};
 use super::http::{Aim, Carried, Facts, Request};
-use super::post::{Wrong, no_session, refuse, refuse_with, respond, unknown_session};
+use super::post::{Wrong, draining, no_session, refuse, refuse_with, respond, unknown_session};
 use super::timer::Alarm;
 use crate::base::{Key, LinkId, Now, ShardId};
 use crate::mcp::{Code, Era, Params, Version};
@@ -101,6 +101,11 @@ impl Gateway {
         let bits = u64::from_str_radix(hint, 16).ok().filter(|_| hint.len() == HINT_DIGITS);
         let home = bits.and_then(|bits| u16::try_from(bits >> KEY_BITS).ok());
         match (bits, home) {
+            (Some(_), Some(home)) if home == self.shard.0 && self.drain.is_done() => {
+                // Other shards may not have drained yet; what they send here nothing would end.
+                refuse(out, link, "null", &draining());
+                return None;
+            }
             (Some(bits), Some(home)) if home == self.shard.0 => {
                 let key: ClientKey = Key::from_bits(bits & ((1 << KEY_BITS) - 1));
                 let is_it = self.clients.get(key).is_some_and(|client| match &client.front {
@@ -385,7 +390,8 @@ impl Gateway {
     pub(super) fn beat(&mut self, now: Now, key: ExchangeKey, out: &mut Effects) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         exchange.alarm = None;
-        if exchange.link.is_some() {
+        // It may have been answered in the same event.
+        if exchange.link.is_some() && !exchange.is_over() {
             exchange.beat(key, now.at, out);
             self.set_beat(now, key);
         }

@@ -19,13 +19,16 @@ impl Gateway {
     pub(super) fn subscribe(&mut self, now: Now, asked: &Asked<'_>, out: &mut Effects) {
         let Some(uri) = self.subscription_uri(asked, out) else { return };
         let held = |client: &super::Client| {
-            client.session.as_ref().map_or(0, |session| session.subscriptions.len())
+            let session = client.session.as_ref();
+            session.map_or(0, |session| {
+                session.subscriptions.iter().filter(|watched| watched.uri != uri).count()
+            })
         };
         if self.clients.get(asked.client).map_or(0, held) >= self.settings.limits.subscriptions_max
         {
             let message =
                 "the session has as many subscriptions as the limit subscriptions_max allows";
-            return self.refuse(asked, Code::InvalidRequest.number(), message, None, out);
+            return self.refuse(asked, Code::Internal.number(), message, None, out);
         }
         let Some((upstream, _)) = self.routes.by_uri(&uri) else {
             let data = format!("{{\"uri\":{}}}", text::quoted(&uri));
@@ -51,8 +54,13 @@ impl Gateway {
         if let Some(session) = session
             && !session.subscriptions.contains(&watched)
         {
+            // On one connection only, which may be another than before: each tells of each update.
+            let is_same = |before: &Watched| before.uri == watched.uri;
+            let before: Vec<Watched> =
+                session.subscriptions.extract_if(.., |before| is_same(before)).collect();
             session.subscriptions.push(watched.clone());
             self.want(&watched, out);
+            self.unwatch(&before, out);
         }
         self.reply_empty(asked, out);
     }
@@ -111,7 +119,7 @@ impl Gateway {
         let held: usize = client.listens.iter().map(|listen| 1 + listen.uris.len()).sum();
         if held + uris.len() >= self.settings.limits.subscriptions_max {
             let message = "more subscriptions than the limit subscriptions_max allows";
-            return self.refuse(asked, Code::InvalidRequest.number(), message, None, out);
+            return self.refuse(asked, Code::Internal.number(), message, None, out);
         }
         if client.listens.iter().any(|listen| &*listen.id == asked.id) {
             let message = "a subscription with this id is open already";

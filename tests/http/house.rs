@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringgate::base::limits::Limits;
 use ringgate::base::{LinkId, Moment, Now, ShardId};
 use ringgate::gateway::builtin::Builtin;
 use ringgate::gateway::http::{Headers, Request, Verb};
@@ -76,22 +77,33 @@ pub(crate) const CAPS: &str = r#"{"elicitation":{},"sampling":{},"roots":{}}"#;
 
 impl House {
     pub(crate) fn builtin(shards: u16) -> Self {
-        Self::new(shards, Target::Builtin { folder: None }, EraPin::Auto)
+        Self::new(shards, Target::Builtin { folder: None }, EraPin::Auto, Limits::DEFAULT)
     }
 
     /// One upstream that the test plays, in a pinned era.
     pub(crate) fn scripted(shards: u16, era: EraPin) -> Self {
         let target = Target::Tcp { address: ([127, 0, 0, 1], 1).into() };
-        Self::new(shards, target, era)
+        Self::new(shards, target, era, Limits::DEFAULT)
+    }
+
+    /// A legacy one, with other limits.
+    pub(crate) fn limited(limits: Limits) -> Self {
+        let target = Target::Tcp { address: ([127, 0, 0, 1], 1).into() };
+        Self::new(1, target, EraPin::Legacy, limits)
     }
 
     /// The same, as a child of the gateway's.
     pub(crate) fn stdio(shards: u16, era: EraPin) -> Self {
         let (command, args) = ("server".to_owned(), Vec::new());
-        Self::new(shards, Target::Stdio { command, args, env: BTreeMap::new(), cwd: None }, era)
+        Self::new(
+            shards,
+            Target::Stdio { command, args, env: BTreeMap::new(), cwd: None },
+            era,
+            Limits::DEFAULT,
+        )
     }
 
-    fn new(shards: u16, target: Target, era: EraPin) -> Self {
+    fn new(shards: u16, target: Target, era: EraPin, limits: Limits) -> Self {
         let settings = Arc::new(Settings {
             upstreams: vec![Upstream {
                 name: "up".to_owned(),
@@ -105,6 +117,7 @@ impl House {
             state_key: [7; 32],
             shards,
             learns_tools: true,
+            limits,
             ..Settings::default()
         });
         let gateways = (0..shards)
@@ -341,12 +354,21 @@ impl House {
 
     /// Connects the upstream and shakes hands with it, as a legacy server with tools would.
     pub(crate) fn greet_legacy(&mut self) -> LinkId {
+        self.greet_with(r#""tools":{"listChanged":true}"#)
+    }
+
+    /// The same, with resources that can be watched and with logs.
+    pub(crate) fn greet_watched(&mut self) -> LinkId {
+        self.greet_with(r#""resources":{"subscribe":true},"logging":{}"#)
+    }
+
+    fn greet_with(&mut self, capabilities: &str) -> LinkId {
         let lane = self.connect();
         let (id, _) = self.heard(lane, "initialize").expect("it is initialized");
         self.says(
             lane,
             &format!(
-                r#"{{"jsonrpc":"2.0","id":{id},"result":{{"protocolVersion":"2025-11-25","capabilities":{{"tools":{{"listChanged":true}}}},"serverInfo":{{"name":"s","version":"1"}}}}}}"#
+                r#"{{"jsonrpc":"2.0","id":{id},"result":{{"protocolVersion":"2025-11-25","capabilities":{{{capabilities}}},"serverInfo":{{"name":"s","version":"1"}}}}}}"#
             ),
         );
         lane

@@ -1,6 +1,9 @@
 //! Event streams of legacy clients: what goes on which, what is resumed, and HTTP+SSE.
 
+use std::time::Duration;
+
 use ringgate::base::LinkId;
+use ringgate::base::limits::Limits;
 use ringgate::gateway::Event;
 use ringgate::gateway::http::Verb;
 use ringgate::gateway::settings::EraPin;
@@ -160,6 +163,70 @@ fn a_question_goes_where_the_client_listens_and_is_withdrawn_there() {
 }
 
 #[test]
+fn a_question_is_withdrawn_before_the_answer_of_its_call() {
+    let mut house = House::scripted(1, EraPin::Legacy);
+    house.greet_legacy();
+    let session = house.session(0, "2025-11-25", CAPS);
+    let link = house.in_session(0, &session, CALL);
+    let lane = house.greet_legacy();
+    house.says(lane, r#"{"jsonrpc":"2.0","id":"q","method":"roots/list"}"#);
+    house.leave(lane);
+    let data = house.answer(link).data();
+    assert!(data[0].contains("roots/list"), "{data:?}");
+    assert!(data[1].contains("notifications/cancelled"), "{data:?}");
+    assert!(data[2].contains("-32001"), "{data:?}");
+}
+
+#[test]
+fn what_is_watched_twice_is_told_once() {
+    let mut house = House::scripted(1, EraPin::Legacy);
+    let shared = house.greet_watched();
+    let session = house.session(0, "2025-11-25", "{}");
+    let stream = house.get(0, &session, None);
+    let watch = r#"{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"a:b"}}"#;
+    house.in_session(0, &session, watch);
+    // From here on the session needs a connection of its own.
+    let level = r#"{"jsonrpc":"2.0","id":2,"method":"logging/setLevel","params":{"level":"info"}}"#;
+    house.in_session(0, &session, level);
+    house.in_session(0, &session, &watch.replace("\"id\":1", "\"id\":3"));
+    let own = house.greet_watched();
+    let updated =
+        r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"a:b"}}"#;
+    house.says(shared, updated);
+    house.says(own, updated);
+    assert_eq!(house.answer(stream).data().len(), 1, "{:?}", house.answer(stream).data());
+}
+
+#[test]
+fn a_limit_in_a_session_is_told_in_an_answer_with_200() {
+    let mut house = House::limited(Limits { subscriptions_max: 2, ..Limits::DEFAULT });
+    house.greet_watched();
+    let session = house.session(0, "2025-11-25", "{}");
+    for n in 0..=2 {
+        let watch = format!(
+            r#"{{"jsonrpc":"2.0","id":{n},"method":"resources/subscribe","params":{{"uri":"a:{n}"}}}}"#
+        );
+        let link = house.in_session(0, &session, &watch);
+        let answer = house.answer(link);
+        assert_eq!(answer.status, Some(200), "{answer:?}");
+        let is_refused = answer.body.contains("subscriptions_max");
+        assert_eq!(is_refused, n == 2, "{answer:?}");
+    }
+}
+
+#[test]
+fn an_answer_and_a_heartbeat_at_one_moment_are_one_answer() {
+    let limits = Limits::DEFAULT;
+    let mut house = House::limited(Limits { request: limits.sse_beat, ..limits });
+    house.greet_legacy();
+    let session = house.session(0, "2025-11-25", "{}");
+    let link = house.in_session(0, &session, CALL);
+    house.beat();
+    let answer = house.answer(link);
+    assert!(!answer.is_stream && answer.body.contains("-32004"), "{answer:?}");
+}
+
+#[test]
 fn older_clients_are_not_primed_while_they_are_greeted() {
     for (version, empty) in [("2025-06-18", 0), ("2025-11-25", 1)] {
         let mut house = House::scripted(1, EraPin::Legacy);
@@ -204,6 +271,36 @@ fn a_drained_shard_says_nothing_more_on_streams_of_others() {
     house.leave(stream);
     // A heart that went on beating would be heard here.
     house.beat();
+}
+
+#[test]
+fn a_drained_shard_takes_nothing_for_its_sessions_from_others() {
+    let mut house = House::scripted(2, EraPin::Legacy);
+    house.greet_legacy();
+    house.greet_legacy();
+    let session = house.session(0, "2025-11-25", "{}");
+    house.event(0, Event::Drain);
+    let before = house.footprint();
+    let call = house.in_session(1, &session, CALL);
+    assert_eq!(house.answer(call).status, Some(503), "{:?}", house.answer(call));
+    let stream = house.get(1, &session, None);
+    assert_eq!(house.answer(stream).status, Some(503), "{:?}", house.answer(stream));
+    assert_eq!(house.footprint(), before);
+}
+
+#[test]
+fn what_comes_after_a_drain_has_nobody_to_be_told_to() {
+    let mut house = House::limited(Limits { drain: Duration::from_secs(3), ..Limits::DEFAULT });
+    let lane = house.greet_legacy();
+    let session = house.session(0, "2025-11-25", "{}");
+    let link = house.in_session(0, &session, CALL);
+    let (id, _) = house.heard(lane, "tools/call").unwrap();
+    progress(&mut house, lane, &id, 1);
+    house.event(0, Event::Drain);
+    house.wait(Duration::from_secs(3));
+    assert!(house.answer(link).is_closed, "the drain has taken too long");
+    progress(&mut house, lane, &id, 2);
+    assert_eq!(house.closed.iter().filter(|&&closed| closed == link).count(), 1);
 }
 
 #[test]

@@ -339,6 +339,22 @@ impl World {
         }
     }
 
+    /// Whether the end of an exchange may be another's doing: one that broke before it was there, came late
+    /// and took the stream over.
+    pub fn judge_overtaken(&self, exchange: usize) -> bool {
+        let found = &self.http.exchanges[exchange];
+        let others = self.http.exchanges.iter().enumerate();
+        let mut others = others.filter(|(at, other)| {
+            *at != exchange
+                && other.visitor == found.visitor
+                && other.stream == found.stream
+                && other.is_left
+        });
+        let slack = 2 * self.pace.link_max + 2 * self.pace.mail_max;
+        let since = found.over_at.unwrap_or(self.now).saturating_sub(slack);
+        others.any(|(_, other)| other.over_at.is_none_or(|over| over >= since))
+    }
+
     /// 410: what follows is not kept any more.
     pub fn judge_forgotten(&mut self, visitor: usize, stream: usize) {
         let found = &mut self.http.visitors[visitor];

@@ -150,7 +150,7 @@ impl World {
         let found = &self.http.visitors[visitor];
         let session = found.streams[stream].session;
         if found.is_gone || found.sessions[session].is_over || self.is_draining() {
-            return;
+            return self.stream_is_lost(visitor, stream);
         }
         if found.streams[stream].is_own {
             if found.sessions[session].watch.is_none() {
@@ -253,6 +253,7 @@ impl World {
             }
             (Errand::End, 200 | 404) | (Errand::Pry, 404 | 410) => {}
             (Errand::Garbage, 200 | 202 | 400 | 404) => {}
+            (_, 503) if self.is_draining() => self.session_is_over(visitor, session),
             (_, 404) => {
                 self.judge_unknown(visitor, session);
                 self.session_is_over(visitor, session);
@@ -336,7 +337,14 @@ impl World {
         let found = &self.http.visitors[visitor];
         let asked = &found.streams[stream].asked;
         let waits = asked.iter().any(|&asked| found.asked[asked].fate == Fate::Waiting);
-        if (is_own || waits) && !found.sessions[session].is_over && !self.is_draining() {
+        if !is_own && !waits {
+            return;
+        }
+        if found.sessions[session].is_over || self.is_draining() {
+            self.stream_is_lost(visitor, stream);
+        } else if self.judge_overtaken(exchange) {
+            self.stream_breaks(visitor, stream);
+        } else {
             let what = format!("visitor {visitor}, exchange {exchange}, own: {is_own}");
             self.wrong("a stream ends with its answer, and a session's with it", what);
         }
@@ -370,6 +378,18 @@ impl World {
         {
             let after = self.dice.below(600_000);
             self.plan_http(after, Happening::Resume { visitor, stream });
+        }
+    }
+
+    /// A stream of a POST has broken: it is gone on with, or not.
+    fn stream_breaks(&mut self, visitor: usize, stream: usize) {
+        let is_named = self.http.visitors[visitor].streams[stream].key.is_some();
+        if is_named && self.dice.percent(self.http.visitors[visitor].habits.resumes) {
+            let within = *self.dice.pick(&[500, 50_000, 2_000_000]);
+            let after = self.dice.below(within);
+            self.plan_http(after, Happening::Resume { visitor, stream });
+        } else {
+            self.stream_is_lost(visitor, stream);
         }
     }
 
@@ -407,14 +427,7 @@ impl World {
                 if found.streams[stream].is_own {
                     return self.watch_again(visitor, session, exchange);
                 }
-                let is_named = found.streams[stream].key.is_some();
-                if is_named && self.dice.percent(self.http.visitors[visitor].habits.resumes) {
-                    let within = *self.dice.pick(&[500, 50_000, 2_000_000]);
-                    let after = self.dice.below(within);
-                    self.plan_http(after, Happening::Resume { visitor, stream });
-                } else {
-                    self.stream_is_lost(visitor, stream);
-                }
+                self.stream_breaks(visitor, stream);
             }
             // A reply or a request to watch that is lost with its link.
             _ => self.http.visitors[visitor].sessions[session].has_lost = true,
