@@ -26,6 +26,7 @@ pub mod mirror;
 pub mod news;
 pub mod outbound;
 mod park;
+pub mod policy;
 mod post;
 mod rest;
 pub mod reply;

@@ -12,6 +12,7 @@ mod json;
 mod limits;
 mod mcp_json;
 mod names;
+mod policy;
 mod read;
 mod sections;
 mod toml;
@@ -26,10 +27,12 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use fault::{Fault, Faults, Place};
 
 use crate::base::limits::Limits;
+use crate::gateway::policy::{Policy, Rules};
 use crate::gateway::settings::{EraPin, Settings, Share, Target, Upstream};
 use fault::Findings;
 use read::Reader;
@@ -52,6 +55,8 @@ pub struct Config {
     pub limits: Limits,
     /// At least one, names and prefixes settled, in the order of the files.
     pub upstreams: Vec<Upstream>,
+    /// Who may what; `None` where everybody may everything.
+    pub policy: Option<Rules>,
     pub log: Log,
     /// What is no error but worth a word. Not part of the wish.
     pub warnings: Vec<Fault>,
@@ -135,8 +140,8 @@ pub struct Sources {
     pub variables: Vec<(String, String)>,
 }
 
-const SECTIONS: [&str; 8] =
-    ["tcp", "http", "unix", "shards", "gateway", "limits", "upstreams", "log"];
+const SECTIONS: [&str; 9] =
+    ["tcp", "http", "unix", "shards", "gateway", "limits", "upstreams", "policy", "log"];
 
 impl Config {
     /// Reads everything, or tells everything that is wrong.
@@ -189,6 +194,7 @@ impl Config {
         let gateway = sections::gateway(reader.section("gateway"));
         let limits = limits::read(reader.section("limits"));
         let section = reader.section("upstreams");
+        let policy = reader.section("policy");
         let log = sections::log(reader.section("log"));
         reader.finish();
         let drafts = upstreams::read(&section, variables);
@@ -199,6 +205,7 @@ impl Config {
         if upstreams.is_empty() {
             upstreams.push(builtin());
         }
+        let policy = policy::read(policy, &upstreams, findings);
         Self {
             tcp,
             http,
@@ -208,6 +215,7 @@ impl Config {
             state_key: gateway.state_key,
             limits,
             upstreams,
+            policy,
             log,
             warnings: Vec::new(),
         }
@@ -227,6 +235,10 @@ impl Config {
             upstreams: self.upstreams.clone(),
             separator: self.separator.clone(),
             limits: self.limits.clone(),
+            policy: self.policy.as_ref().map(|rules| {
+                let names = self.upstreams.iter().map(|upstream| upstream.name.as_str());
+                Arc::new(Policy::compile(rules, names))
+            }),
             state_key,
             nonce_seed,
             learns_tools: self.http.is_some(),
