@@ -195,6 +195,7 @@ mod tests {
             let owned = headers.to_vec();
             let request = Request {
                 verb: crate::gateway::http::Verb::Post,
+                principal: crate::gateway::principal::Principal::ANONYMOUS,
                 path: "/mcp",
                 query: "",
                 headers: &Pairs(owned),

@@ -9,6 +9,7 @@ use ringgate::base::{LinkId, Moment, Now, ShardId};
 use ringgate::gateway::builtin::Builtin;
 use ringgate::gateway::http::{Headers, Request, Verb};
 use ringgate::gateway::lane::LaneKey;
+use ringgate::gateway::principal::Principal;
 use ringgate::gateway::settings::{EraPin, Share, Target, Upstream};
 use ringgate::gateway::{Effect, Effects, Event, Gateway, Mail, Settings};
 
@@ -70,6 +71,8 @@ pub(crate) struct House {
     pub(crate) lanes: BTreeMap<LinkId, Vec<String>>,
     dials: Vec<(usize, LaneKey)>,
     pub(crate) closed: Vec<LinkId>,
+    /// Who asks from now on.
+    pub(crate) principal: Principal,
 }
 
 pub(crate) const CAPS: &str = r#"{"elicitation":{},"sampling":{},"roots":{}}"#;
@@ -92,6 +95,11 @@ impl House {
     }
 
     fn new(shards: u16, target: Target, era: EraPin) -> Self {
+        Self::with(shards, target, era, Settings::default())
+    }
+
+    /// With what else the settings say.
+    pub(crate) fn with(shards: u16, target: Target, era: EraPin, settings: Settings) -> Self {
         let settings = Arc::new(Settings {
             upstreams: vec![Upstream {
                 name: "up".to_owned(),
@@ -105,7 +113,7 @@ impl House {
             state_key: [7; 32],
             shards,
             learns_tools: true,
-            ..Settings::default()
+            ..settings
         });
         let gateways = (0..shards)
             .map(|shard| Gateway::new(Arc::clone(&settings), ShardId(shard), Builtin::new(false)))
@@ -118,6 +126,7 @@ impl House {
             lanes: BTreeMap::new(),
             dials: Vec::new(),
             closed: Vec::new(),
+            principal: Principal::ANONYMOUS,
         };
         for shard in 0..usize::from(shards) {
             house.event(shard, Event::Tick);
@@ -218,7 +227,14 @@ impl House {
         self.answers.insert(link, Answer::default());
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let pairs = Pairs(headers.iter().map(|&(n, v)| (n.to_owned(), v.to_owned())).collect());
-        let request = Request { verb, path, query, headers: &pairs, body: body.as_bytes() };
+        let request = Request {
+            verb,
+            path,
+            query,
+            headers: &pairs,
+            body: body.as_bytes(),
+            principal: self.principal,
+        };
         self.event(shard, Event::Exchange { link, request });
         link
     }

@@ -1,12 +1,10 @@
 //! The `[policy]` section: rules for each agent, here or in a file of their own (JSON as other gateways
 //! have it, TOML or YAML). What rules mean is `gateway::policy`'s business.
 
-use std::path::Path;
-
 use super::fault::{Findings, nearest};
 use super::read::{Field, Reader};
-use super::tree::{Lines, Node, Value};
-use super::{json, toml, yaml};
+use super::side_file;
+use super::tree::Value;
 use crate::gateway::policy::{Agent, Kind, Lists, Pattern, Rules, Side};
 use crate::gateway::settings::Upstream;
 
@@ -30,7 +28,7 @@ pub(super) fn read(
         field.fault("there are rules here and in policy.file", "keep them in one of the two");
     }
     let path = file.path()?;
-    let node = parse(&path, &file, findings)?;
+    let node = side_file::read(&path, &file, findings)?;
     let mut reader = Reader::new(&node, "", findings);
     let agents = reader.field("agents");
     let defaults = reader.field("defaults");
@@ -40,30 +38,6 @@ pub(super) fn read(
         file.fault(what, "write {\"agents\": {\"NAME\": {\"allow\": {\"servers\": [\"*\"]}}}}");
     }
     Some(rules(agents, defaults, upstreams))
-}
-
-fn parse(path: &Path, field: &Field<'_>, findings: &Findings) -> Option<Node> {
-    let name = path.display().to_string();
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) => {
-            field.fault(format!("{name} cannot be read: {error}"), "");
-            return None;
-        }
-    };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let lines = Lines::new(&name, text);
-    let node = match path.extension().and_then(|ending| ending.to_str()) {
-        Some("toml") => toml::parse(&lines, findings)?,
-        Some("yaml" | "yml") => yaml::parse(&lines, findings)?,
-        Some("json") => json::parse(&name, text, findings)?,
-        _ => {
-            let what = "the file's name does not say which format it is";
-            field.fault(what, "name it .json, .toml or .yaml");
-            return None;
-        }
-    };
-    Some(node)
 }
 
 fn rules(agents: Option<Field<'_>>, defaults: Option<Field<'_>>, upstreams: &[Upstream]) -> Rules {

@@ -1,13 +1,14 @@
 //! The configuration from outside: what each kind of mistake says, what wins over what, and that TOML
 //! and YAML mean the same.
 
+mod access;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::gateway::policy::Kind;
 
 /// A folder of its own for one test, gone with it.
 struct Folder(PathBuf);
@@ -352,8 +353,8 @@ fn all_errors_are_told_at_once_in_the_order_of_the_sections() {
          list_bytes_max, ask_rounds_max, connect, probe, request, form, ask_gather, verdict, blocked, drain, \
          lane_idle, session_idle, sse_beat, head, body, keep_alive, \
          ws_ping, ws_idle, ws_fragments\n\
-         c.toml:6: nonsense: unknown section; known here: tcp, http, unix, shards, gateway, limits, \
-         upstreams, policy, log",
+         c.toml:6: nonsense: unknown section; known here: tcp, http, unix, stdio, shards, gateway, limits, \
+         upstreams, policy, auth, log",
     );
 }
 
@@ -671,127 +672,4 @@ fn settings_carry_what_the_domain_needs_and_draw_the_keys_that_nobody_chose() {
     let key = format!("[gateway]\nstate_key = \"{}\"\n", "07".repeat(32));
     let config = toml(&key).unwrap();
     assert_eq!(config.settings(1).unwrap().state_key, [7; 32]);
-}
-
-const AGENTS_JSON: &str = r#"{
-  "agents": {
-    "researcher": {"allow": {"servers": ["search"], "tools": {"search": ["*"]}}},
-    "backend": {
-      "allow": {"servers": ["db"], "tools": {"db": ["query", "list_*"]}, "resources": {"db": ["db://public/*"]}},
-      "deny": {"tools": {"db": ["drop_*"]}, "prompts": {"*": ["admin_*"]}}
-    },
-    "default": {"deny": {"servers": ["*"]}}
-  },
-  "defaults": {"deny_on_missing_agent": false}
-}"#;
-
-const UPSTREAMS: &str = "[upstreams.search]\nbuiltin = true\n[upstreams.db]\nbuiltin = true\n";
-
-#[test]
-fn a_policy_means_the_same_in_json_toml_and_yaml() {
-    let with_file = |name: &str, text: &str| {
-        let folder = Folder::new();
-        folder.write(name, text);
-        let config = format!("{UPSTREAMS}[policy]\nfile = \"{name}\"\n");
-        let config = Some(folder.write("c.toml", &config));
-        let config = Config::load(&Sources { config, ..Sources::default() });
-        config.map_err(|faults| folder.short(&faults)).unwrap()
-    };
-    let inline = toml(&format!(
-        r#"{UPSTREAMS}
-[policy.defaults]
-deny_on_missing_agent = false
-[policy.agents.researcher.allow]
-servers = ["search"]
-tools = {{ search = ["*"] }}
-[policy.agents.backend.allow]
-servers = ["db"]
-tools = {{ db = ["query", "list_*"] }}
-resources = {{ db = ["db://public/*"] }}
-[policy.agents.backend.deny]
-tools.db = ["drop_*"]
-prompts."*" = ["admin_*"]
-[policy.agents.default.deny]
-servers = ["*"]
-"#
-    ))
-    .unwrap();
-    let rules = inline.policy.expect("there are rules");
-    assert_eq!(rules.agents.len(), 3);
-    assert!(!rules.deny_on_missing_agent);
-    let json = with_file("rules.json", AGENTS_JSON);
-    assert_eq!(json.warnings, []);
-    assert_eq!(json.policy.as_ref(), Some(&rules));
-    // JSON is YAML.
-    assert_eq!(with_file("rules.yaml", AGENTS_JSON).policy, Some(rules));
-    let policy = json.settings(1).unwrap().policy.expect("it is compiled");
-    let agent = policy.agent(Some("backend"));
-    assert!(policy.decide(agent, 1, Kind::Tool, "query").is_allowed);
-    assert!(!policy.decide(agent, 1, Kind::Tool, "drop_x").is_allowed);
-}
-
-#[test]
-fn without_rules_there_is_no_policy_and_with_any_strangers_are_denied() {
-    assert_eq!(toml("").unwrap().policy, None);
-    let some = toml("[policy.agents.a.allow]\nservers = [\"*\"]\n").unwrap().policy;
-    assert!(some.expect("there are rules").deny_on_missing_agent);
-}
-
-#[test]
-fn what_is_wrong_in_rules_is_told_with_its_place() {
-    refused(
-        "[policy.agents.a.allow]\nserver = [\"x\"]\n",
-        "c.toml:2: policy.agents.a.allow.server: unknown key; did you mean \"servers\"?",
-    );
-    refused(
-        "[policy.agents.a.allow]\nservers = [\"*a*\"]\n",
-        "c.toml:2: policy.agents.a.allow.servers: the pattern \"*a*\": a pattern has one * at most; \
-         the only wildcard is one *, as in \"get_*\", \"*_user\", \"get_*_user\" or \"*\"",
-    );
-    refused(
-        "[policy.agents.a.deny]\ntools = { builtin = [\"get_[ab]\"] }\n",
-        "c.toml:2: policy.agents.a.deny.tools.builtin: the pattern \"get_[ab]\": '[' stands in no name; \
-         the only wildcard is one *, as in \"get_*\", \"*_user\", \"get_*_user\" or \"*\"",
-    );
-    refused(
-        "[policy.agents.a.deny]\ntools = [\"drop\"]\n",
-        "c.toml:2: policy.agents.a.deny.tools: expected a table from servers to lists, found a list of \
-         tools; write { SERVER = [\"…\"] }; for all servers { \"*\" = [\"…\"] }",
-    );
-    refused(
-        "[policy]\nfile = \"absent.json\"\n[policy.agents.a]\n",
-        "c.toml:3: policy.agents: there are rules here and in policy.file; keep them in one of the two\n\
-         c.toml:2: policy.file: absent.json cannot be read: No such file or directory (os error 2)",
-    );
-    let folder = Folder::new();
-    folder.write(
-        "r.json",
-        "{\"agents\": {\n\"a\": {\"allow\": {\"servers\": 7}}},\n\"default\": {}}",
-    );
-    let config = Some(folder.write("c.toml", "[policy]\nfile = \"r.json\"\n"));
-    let faults = Config::load(&Sources { config, ..Sources::default() }).unwrap_err();
-    assert_eq!(
-        folder.short(&faults),
-        "r.json:3: default: unknown section; did you mean \"defaults\"?\n\
-         r.json:2: agents.a.allow.servers: expected a list of texts such as [\"a\", \"b\"], found the number 7"
-    );
-}
-
-#[test]
-fn rules_for_what_there_is_not_are_kept_with_a_warning() {
-    let (config, warnings) = load(
-        &[(
-            "c.toml",
-            "[policy.agents.a.allow]\nservers = [\"biultin\"]\ntools = { builtin = [\"x\"] }\n",
-        )],
-        &[],
-    )
-    .unwrap();
-    assert!(config.policy.is_some());
-    assert_eq!(
-        warnings,
-        "c.toml:2: policy.agents.a.allow.servers: there is no upstream \"biultin\"; did you mean \"builtin\"?\n\
-         c.toml:3: policy.agents.a.allow.tools.builtin: opens nothing: allow.servers does not name builtin; \
-         add \"builtin\" to allow.servers"
-    );
 }

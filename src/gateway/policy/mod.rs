@@ -58,8 +58,8 @@ impl Kind {
     }
 }
 
-/// An agent's place in a [`Policy`]: [`Policy::agent`] gives it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An agent's place in a [`Policy`]: [`Policy::agent`] gives it. The default is that of an agent without rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AgentId(Option<u32>);
 
 /// What was decided, and why.
