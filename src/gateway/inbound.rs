@@ -462,6 +462,9 @@ impl Gateway {
         let Some((upstream, own)) = found else {
             return self.refuse_unknown(asked, &name, out);
         };
+        if self.is_denied(asked, upstream, own, out) {
+            return;
+        }
         // A call that we hold ourselves comes back with our own token.
         if let Some(state) = asked.parsed.request_state.and_then(Json::as_str)
             && self.is_state_of_ours(asked.client, upstream, &state)

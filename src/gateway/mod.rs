@@ -27,6 +27,7 @@ pub mod mirror;
 pub mod news;
 pub mod outbound;
 mod park;
+mod permit;
 pub mod policy;
 mod post;
 pub mod principal;
@@ -79,6 +80,8 @@ pub struct Gateway {
     routes: Routes,
     /// Whose rules hold for each principal, by its number.
     agents: Vec<AgentId>,
+    /// What was decided lately.
+    decisions: policy::Cache,
     sealer: Sealer,
     links: Links,
     /// Exchanges whose links are other shards'.
@@ -153,6 +156,7 @@ impl Gateway {
         Self {
             routes: Routes::new(&settings),
             agents: agents(&settings),
+            decisions: policy::Cache::default(),
             sealer: Sealer::new(&settings, shard),
             shard,
             links: Links::default(),

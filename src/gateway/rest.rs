@@ -149,6 +149,11 @@ pub(super) fn unwrap(out: &mut Vec<u8>, start: usize) -> u16 {
     let names_tool = error.get("data").and_then(|data| data.get("tool")).is_some();
     let is_unknown = names_tool || error.get("message").and_then(Json::as_str).is_some_and(says);
     match code {
+        code if code == i64::from(Code::DeniedByPolicy.number())
+            || code == i64::from(Code::InvalidAgent.number()) =>
+        {
+            403
+        }
         _ if is_unknown => 404,
         -32_602 => 400,
         code if code == i64::from(Code::ServerUnavailable.number()) => 502,

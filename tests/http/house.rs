@@ -75,6 +75,11 @@ pub(crate) struct House {
     pub(crate) principal: Principal,
 }
 
+pub(crate) fn upstream(name: &str, prefix: &str, target: Target, era: EraPin) -> Upstream {
+    let (name, prefix) = (name.to_owned(), prefix.to_owned());
+    Upstream { name, prefix, target, era, share: Share::Auto, warm: false }
+}
+
 pub(crate) const CAPS: &str = r#"{"elicitation":{},"sampling":{},"roots":{}}"#;
 
 impl House {
@@ -95,20 +100,13 @@ impl House {
     }
 
     fn new(shards: u16, target: Target, era: EraPin) -> Self {
-        Self::with(shards, target, era, Settings::default())
+        let upstreams = vec![upstream("up", "", target, era)];
+        Self::with(shards, Settings { upstreams, ..Settings::default() })
     }
 
-    /// With what else the settings say.
-    pub(crate) fn with(shards: u16, target: Target, era: EraPin, settings: Settings) -> Self {
+    /// Upstreams and what else the settings say.
+    pub(crate) fn with(shards: u16, settings: Settings) -> Self {
         let settings = Arc::new(Settings {
-            upstreams: vec![Upstream {
-                name: "up".to_owned(),
-                prefix: String::new(),
-                target,
-                era,
-                share: Share::Auto,
-                warm: false,
-            }],
             separator: "__".to_owned(),
             state_key: [7; 32],
             shards,
