@@ -4,11 +4,14 @@
 //! rounds, and the scene's name.
 
 mod house;
+#[path = "house/rules.rs"]
+mod rules;
 
 use std::hint::black_box;
 use std::io::Write;
 
 use house::{CLIENT, ECHO, House, LIST, MODERN_ECHO, MODERN_LIST, PING};
+use ringgate::gateway::policy::Cache;
 use ringgate::mcp::{Era, Params};
 use ringgate::wire::envelope::{self, Frame};
 use ringgate::wire::{LineCutter, Message};
@@ -59,6 +62,7 @@ fn scene(name: &str, messages_a_round: u32, mut round: impl FnMut()) {
 
 fn main() {
     wire();
+    policy();
     builtin();
     for (name, from, to) in [
         ("legacy to legacy", Era::Legacy, Era::Legacy),
@@ -102,6 +106,26 @@ fn wire() {
             lines += 1;
         }
         assert_eq!(lines, 16);
+    });
+}
+
+fn policy() {
+    let policy = rules::policy();
+    let agent = policy.agent(Some("backend"));
+    let mut cache = Cache::default();
+    for (name, is_allowed) in rules::CALLS {
+        assert_eq!(policy.decide(agent, 1, rules::KIND, name).is_allowed, is_allowed, "{name}");
+    }
+    let each = u32::try_from(rules::CALLS.len()).unwrap_or_default();
+    scene("policy: a decision among 10,000 rules", each, || {
+        for (name, _) in rules::CALLS {
+            let _ = black_box(policy.decide(agent, 1, rules::KIND, black_box(name)));
+        }
+    });
+    scene("policy: a remembered decision", each, || {
+        for (name, _) in rules::CALLS {
+            let _ = black_box(cache.decide(&policy, agent, 1, rules::KIND, black_box(name)));
+        }
     });
 }
 

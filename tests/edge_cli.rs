@@ -163,3 +163,27 @@ fn doctor_looks_at_this_host_in_a_table_and_in_json() {
     assert_eq!(findings.len(), table.lines().count() - 1);
     assert!(findings.iter().all(|finding| finding["level"].is_string()));
 }
+
+#[test]
+fn a_new_key_comes_with_the_line_that_lets_it_in() {
+    let made = ringgate(&["keys", "new", "team.backend"], &[]);
+    assert_eq!(made.status.code(), Some(0));
+    let out = text(&made.stdout);
+    let (key, line) = out.trim_end().split_once('\n').expect("two lines");
+    assert!(key.starts_with("rgk_") && key.len() == 47, "{key}");
+    let again = ringgate(&["keys", "new", "team.backend"], &[]);
+    assert_ne!(text(&again.stdout).lines().next(), Some(key), "each is another");
+    let path = file("keys.toml", &format!("[auth.keys]\n{line}\n"));
+    let done = ringgate(&["check", "--config", path.to_str().unwrap()], &[]);
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    // The digest that it was printed with is the one that hash gives.
+    let mut hash = Command::new(env!("CARGO_BIN_EXE_ringgate"));
+    let stdin = fs::File::open(file("key", &format!("{key}\n"))).expect("can read");
+    let done = hash.args(["keys", "hash"]).stdin(stdin).output().expect("the program runs");
+    assert_eq!(line, format!("\"team.backend\" = [\"{}\"]", text(&done.stdout).trim_end()));
+    let mut hash = Command::new(env!("CARGO_BIN_EXE_ringgate"));
+    let stdin = fs::File::open(file("password", "hunter2\n")).expect("can read");
+    let done = hash.args(["keys", "hash"]).stdin(stdin).output().expect("the program runs");
+    assert_eq!(done.status.code(), Some(1));
+    assert!(text(&done.stderr).contains("line 1 is no key"), "{}", text(&done.stderr));
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ringgate::base::{LinkId, Now, ShardId};
 use ringgate::gateway::builtin::Builtin;
+use ringgate::gateway::principal::Principal;
 use ringgate::gateway::settings::{EraPin, Share, Target, Upstream};
 use ringgate::gateway::{Effects, Event, Gateway, Settings, Transport};
 use serde_json::Value;
@@ -31,7 +32,11 @@ impl House {
         let settings = Settings { upstreams: vec![upstream], shards: 1, ..Settings::default() };
         let gateway = Gateway::new(Arc::new(settings), ShardId(0), Builtin::new(false));
         let mut house = Self { gateway, out: Effects::default() };
-        house.event(Event::ClientOpened { link: CLIENT, transport: Transport::Tcp });
+        house.event(Event::ClientOpened {
+            link: CLIENT,
+            transport: Transport::Tcp,
+            principal: Principal::ANONYMOUS,
+        });
         house.say(&format!(
             r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{{"protocolVersion":"{version}","capabilities":{{}},"clientInfo":{{"name":"t","version":"1"}}}}}}"#
         ));

@@ -420,3 +420,36 @@ fn a_drain_closes_idle_connections_and_lets_exchanges_finish() {
         server.join().expect("the shards end well");
     }
 }
+
+#[test]
+fn where_keys_are_asked_for_a_request_without_a_good_one_is_401_before_its_body() {
+    let (key, front) = keyed();
+    for driver in DRIVERS {
+        let server = web(&front(http(driver, 1)));
+        let ask = |extra: &str| {
+            let mut client = Client::connect(&server);
+            client.write(format!("GET /hello HTTP/1.1\r\nHost: localhost\r\n{extra}\r\n"));
+            client.answer()
+        };
+        assert_eq!(ask(&format!("Authorization: Bearer {key}\r\n")).status, 200, "{driver:?}");
+        for wrong in ["", "Authorization: Bearer rgk_x\r\n", "Authorization: Basic eA==\r\n"] {
+            let answer = ask(wrong);
+            assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some("Bearer")));
+            assert!(!answer.text().contains("such"), "the reason stays here: {}", answer.text());
+        }
+        assert_eq!(ask(&format!("Authorization: Bearer {key}\r\n").repeat(2)).status, 401);
+        let mut client = Client::connect(&server);
+        // No byte of the body is sent, and none is waited for.
+        client.write("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n");
+        assert_eq!(client.answer().status, 401);
+        assert_eq!(Client::connect(&server).get("/metrics").status, 401);
+        assert_ne!(Client::connect(&server).get("/health").status, 401);
+        let preflight = "OPTIONS /mcp HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost:1\r\n\
+                         Access-Control-Request-Method: POST\r\n\r\n";
+        let mut client = Client::connect(&server);
+        client.write(preflight);
+        assert_eq!(client.answer().status, 204, "a browser asks before it shows a key");
+        assert_eq!(count(&server, "unauthorized"), 6);
+        finish(server);
+    }
+}

@@ -257,3 +257,19 @@ fn a_drain_says_so_and_lets_streams_finish() {
         server.join().expect("the shards end well");
     }
 }
+
+#[test]
+fn a_stream_shows_a_key_where_keys_are_asked_for() {
+    let (key, front) = keyed();
+    for driver in DRIVERS {
+        let server = web(&front(http(driver, 1)));
+        let mut client = H2::connect(&server, &[]);
+        client.head(1, "GET", "/hello", &[("authorization", &format!("Bearer {key}"))]);
+        assert_eq!(client.answer(1).0, STATUS_200, "{driver:?}");
+        client.head(3, "GET", "/hello", &[("authorization", "Bearer x")]);
+        let (head, body) = client.answer(3);
+        assert_ne!(head, STATUS_200);
+        assert!(String::from_utf8_lossy(&body).contains("Authorization: Bearer"));
+        finish(server);
+    }
+}

@@ -5,7 +5,7 @@ mod transport;
 
 use std::time::Duration;
 
-use transport::web::{Client, front, http};
+use transport::web::{Client, front, http, keyed};
 use transport::ws::*;
 use transport::*;
 
@@ -223,6 +223,22 @@ fn an_echo_for_suites_sends_messages_back_as_they_are() {
         for (kind, bytes) in [(TEXT, &b"two\nlines\n"[..]), (BINARY, b"\0\xff\n"), (TEXT, b"")] {
             ws.send(kind, bytes);
             assert_eq!(ws.next(), (kind, bytes.to_vec()), "{driver:?}");
+        }
+        finish(server);
+    }
+}
+
+#[test]
+fn a_socket_is_opened_with_a_key_where_keys_are_asked_for() {
+    let (key, front) = keyed();
+    for driver in DRIVERS {
+        let server = echo(&front(http(driver, 1)));
+        for (extra, status) in
+            [(format!("Authorization: Bearer {key}\r\n"), 101), (String::new(), 401)]
+        {
+            let mut client = Client::connect(&server);
+            client.write(format!("{UPGRADE}{VERSION}{extra}\r\n"));
+            assert_eq!(client.head().status, status, "{driver:?}");
         }
         finish(server);
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ringgate::base::{LinkId, Moment, Now, ShardId};
 use ringgate::gateway::builtin::Builtin;
+use ringgate::gateway::principal::Principal;
 use ringgate::gateway::settings::{EraPin, Share, Target, Upstream};
 use ringgate::gateway::{Effect, Effects, Event, Gateway, Settings, Transport};
 use ringgate::mcp::Era;
@@ -94,7 +95,11 @@ impl House {
 
     /// A client of this era in front of us, ready.
     pub(crate) fn with_client(mut self, era: Era) -> Self {
-        self.event(Event::ClientOpened { link: CLIENT, transport: Transport::Tcp });
+        self.event(Event::ClientOpened {
+            link: CLIENT,
+            transport: Transport::Tcp,
+            principal: Principal::ANONYMOUS,
+        });
         if era == Era::Legacy {
             self.frame(CLIENT, HELLO);
             assert!(self.said().contains("serverInfo"), "{}", self.said());

@@ -70,12 +70,28 @@ pub enum Command {
     },
     /// Reads a configuration and says everything that is wrong with it
     Check(Files),
+    /// Makes API keys, and the digests that a configuration holds of them
+    Keys {
+        #[command(subcommand)]
+        what: Keys,
+    },
     /// Says what this host lacks to run at full speed, and the remedy for each
     Doctor {
         /// Prints the findings as JSON
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum Keys {
+    /// Prints a new key, and the line for [auth.keys] that lets an agent in with it
+    New {
+        /// The agent that the key is for
+        name: String,
+    },
+    /// Reads keys from stdin, one a line, and prints the digest of each
+    Hash,
 }
 
 #[derive(Clone, Debug, Default, clap::Args)]

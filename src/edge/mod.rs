@@ -8,6 +8,7 @@ pub mod client;
 pub mod config;
 pub mod connect;
 pub mod doctor;
+pub mod keys;
 pub mod log;
 pub mod screen;
 pub mod serve;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use self::args::{Args, Command, Files, Serve, exit};
+use self::args::{Args, Command, Files, Keys, Serve, exit};
 pub use self::config::Config;
 use self::config::Sources;
 
@@ -50,6 +51,8 @@ pub fn main() -> ExitCode {
             }
             Err(code) => code,
         },
+        Command::Keys { what: Keys::New { name } } => settled(keys::new(&name)),
+        Command::Keys { what: Keys::Hash } => settled(keys::hash()),
         Command::Doctor { json } => match doctor::doctor(json) {
             Ok(true) => exit::DONE,
             Ok(false) => exit::FAILED,

@@ -94,7 +94,7 @@ fn plan(config: &Config, is_stdio: bool) -> ServerConfig {
         },
         ring_entries: config.shards.ring_entries,
         limits: Arc::new(config.limits.clone()),
-        front: Arc::new(config.http.as_ref().map(|http| http.front.clone()).unwrap_or_default()),
+        front: Arc::new(config.front().unwrap_or_default()),
         upstreams: config.upstreams.iter().cloned().collect(),
         ..ServerConfig::default()
     }

@@ -7,6 +7,8 @@ use super::door::Transport;
 use super::exchange::ExchangeKey;
 use super::flight::FlightKey;
 use super::lane::LaneKey;
+use super::policy::AgentId;
+use super::principal::Principal;
 use crate::base::{Key, LinkId, Moment};
 use crate::mcp::{Askable, LogLevel, Version};
 
@@ -38,11 +40,19 @@ pub struct HttpSession {
     pub kept: VecDeque<ExchangeKey>,
 }
 
+/// Whom a client acts for, and whose rules hold for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Who {
+    pub principal: Principal,
+    pub agent: AgentId,
+}
+
 /// One client.
 #[derive(Debug)]
 pub struct Client {
     pub front: Front,
     pub transport: Transport,
+    pub who: Who,
     /// From `initialize` on; a modern client never has one.
     pub session: Option<Box<Session>>,
     /// Its requests under way. A flight knows its place here.
@@ -105,10 +115,11 @@ pub struct Watched {
 }
 
 impl Client {
-    pub const fn new(front: Front, transport: Transport) -> Self {
+    pub const fn new(front: Front, transport: Transport, who: Who) -> Self {
         Self {
             front,
             transport,
+            who,
             session: None,
             flights: Vec::new(),
             lanes: Vec::new(),

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::http::{Carried, HeaderPairs, Request};
 use super::lane::LaneKey;
+use super::principal::Principal;
 use super::report::Report;
 use crate::base::{LinkId, ShardId};
 
@@ -41,6 +42,8 @@ pub enum Event<'a> {
     ClientOpened {
         link: LinkId,
         transport: Transport,
+        /// Who proved to be at its other end.
+        principal: Principal,
     },
     /// The dial that [`Effect::Dial`] asked for has become a link.
     Dialed {

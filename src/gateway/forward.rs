@@ -204,6 +204,7 @@ impl Gateway {
         if matches!(client.front, Front::Exchange(_)) && method == Method::Listen {
             return None;
         }
+        let principal = client.who.principal;
         let session = client.session.as_deref();
         let (asker, askable, level, version, capabilities, info): Said<'_> = match session {
             Some(session) if !parsed.meta.is_modern() => (
@@ -225,6 +226,7 @@ impl Gateway {
         };
         match era {
             Era::Legacy if askable.any() || level.is_some() => Some(Hello {
+                principal,
                 era: asker,
                 version,
                 capabilities: capabilities.into(),
@@ -234,6 +236,7 @@ impl Gateway {
             Era::Modern if level.is_some() => {
                 let info = super::greet::SERVER_INFO.into();
                 Some(Hello {
+                    principal,
                     era: asker,
                     version: Version::LATEST,
                     capabilities: "{}".into(),

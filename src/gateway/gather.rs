@@ -42,7 +42,9 @@ struct Part {
 impl Gateway {
     /// A list request: passed on to an only upstream, merged from several.
     pub(super) fn list(&mut self, now: Now, asked: &Asked<'_>, out: &mut Effects) {
-        if let [only] = self.upstreams.as_slice() {
+        if let [only] = self.upstreams.as_slice()
+            && self.sees(asked.client, 0)
+        {
             if only.is_builtin {
                 return self.call_builtin(now, asked, 0, "", out);
             }
@@ -67,7 +69,9 @@ impl Gateway {
         });
         for part in 0..count {
             let upstream = &self.upstreams[part];
-            if upstream.is_builtin {
+            if !self.sees(asked.client, part) {
+                self.part_done(gather, out);
+            } else if upstream.is_builtin {
                 self.gather_builtin(now, gather, part, asked, out);
             } else if upstream.identity.is_some() && !offers(upstream.features(), asked.method) {
                 self.part_done(gather, out);
@@ -127,17 +131,25 @@ impl Gateway {
         part: usize,
         result: Json<'_>,
     ) -> Result<(), &'static str> {
+        let Some(gather) = self.gathers.get(key) else { return Ok(()) };
+        let (client, method) = (gather.client, gather.method);
+        let member = method.list_member().unwrap_or_default();
+        let entries: Vec<Json<'_>> = result
+            .get(member)
+            .into_iter()
+            .flat_map(Json::elements)
+            .filter(|&entry| self.may_list(client, part, method, entry))
+            .collect();
         let Some(gather) = self.gathers.get_mut(key) else { return Ok(()) };
-        let member = gather.method.list_member().unwrap_or_default();
         let prefixes =
             Prefixes { name: self.routes.name_prefix(part), uri: self.routes.uri_prefix(part) };
         let Some(found) = gather.parts.get_mut(part) else { return Ok(()) };
         let before = found.entries.len();
-        for entry in result.get(member).into_iter().flat_map(Json::elements) {
+        for entry in entries {
             if !found.entries.is_empty() {
                 found.entries.push(',');
             }
-            write_entry(&mut found.entries, entry, gather.method, &prefixes);
+            write_entry(&mut found.entries, entry, method, &prefixes);
         }
         gather.bytes += found.entries.len() - before;
         if gather.bytes > self.settings.limits.list_bytes_max {

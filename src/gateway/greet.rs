@@ -5,6 +5,7 @@ use super::client::ClientKey;
 use super::door::Effects;
 use super::exchange::ExchangeKey;
 use super::timer::{Alarm, AlarmKey};
+use super::upstream::Upstream;
 use super::{Gateway, answer};
 use crate::base::{Key, Now};
 use crate::mcp::{Features, Version, meta};
@@ -58,7 +59,7 @@ impl Gateway {
 
     /// An upstream has been heard or given up: greetings may be answered now.
     pub(super) fn settle_greets(&mut self, out: &mut Effects) {
-        if self.upstreams.iter().any(super::upstream::Upstream::is_starting) {
+        if self.upstreams.iter().any(Upstream::is_starting) {
             return;
         }
         for key in self.greets.keys() {
@@ -97,7 +98,7 @@ impl Gateway {
         version: Version,
         out: &mut Effects,
     ) {
-        let greeting = self.greeting(version);
+        let greeting = self.greeting(client, version);
         self.exchanges.reply(&self.clients, client, exchange, out, |out| {
             answer::open(out, id);
             out.extend_from_slice(greeting.as_bytes());
@@ -106,13 +107,15 @@ impl Gateway {
     }
 
     /// The result object: `InitializeResult` or `DiscoverResult`.
-    fn greeting(&self, version: Version) -> String {
+    fn greeting(&self, client: ClientKey, version: Version) -> String {
         let mut capabilities = Vec::new();
-        self.features().write(&mut capabilities);
+        self.features(client).write(&mut capabilities);
         let capabilities = String::from_utf8(capabilities).unwrap_or_default();
-        let info = self.server_info();
-        let instructions =
-            self.instructions().map(|text| format!(",\"instructions\":{text}")).unwrap_or_default();
+        let info = self.server_info(client);
+        let instructions = self
+            .instructions(client)
+            .map(|text| format!(",\"instructions\":{text}"))
+            .unwrap_or_default();
         if version == Version::V2026_07_28 {
             return format!(
                 "{{\"resultType\":\"complete\",\"supportedVersions\":[\"{}\"],\"capabilities\":{capabilities}{instructions},\
@@ -127,25 +130,32 @@ impl Gateway {
         )
     }
 
+    /// The upstreams that the client may know of.
+    fn seen(&self, client: ClientKey) -> impl Iterator<Item = &Upstream> {
+        let all = self.upstreams.iter().enumerate();
+        all.filter(move |(index, _)| self.sees(client, *index)).map(|(_, upstream)| upstream)
+    }
+
     /// What all upstreams offer together. Those that have not said yet may offer anything.
-    fn features(&self) -> Features {
-        self.upstreams.iter().fold(Features::default(), |all, upstream| all.or(upstream.features()))
+    fn features(&self, client: ClientKey) -> Features {
+        self.seen(client).fold(Features::default(), |all, upstream| all.or(upstream.features()))
     }
 
     /// One upstream's own; of several, the gateway's.
-    fn server_info(&self) -> &str {
+    fn server_info(&self, client: ClientKey) -> &str {
         match self.upstreams.as_slice() {
-            [only] => only.identity.as_ref().and_then(|identity| identity.server_info.as_deref()),
+            [only] if self.sees(client, 0) => {
+                only.identity.as_ref().and_then(|identity| identity.server_info.as_deref())
+            }
             _ => None,
         }
         .unwrap_or(SERVER_INFO)
     }
 
     /// One upstream's own; of several, each under its name. A JSON string.
-    fn instructions(&self) -> Option<String> {
+    fn instructions(&self, client: ClientKey) -> Option<String> {
         let said: Vec<(&str, &str)> = self
-            .upstreams
-            .iter()
+            .seen(client)
             .filter_map(|upstream| {
                 Some((&*upstream.name, &**upstream.identity.as_ref()?.instructions.as_ref()?))
             })

@@ -5,7 +5,7 @@
 use super::client::{Client, ClientKey, Front};
 use super::door::Effects;
 use super::flight::{Asker, FlightKey, Held, HeldAsk, Stage};
-use super::http::Aim;
+use super::http::{Aim, Caller};
 use super::inbound::Asked;
 use super::lane::{LaneKey, PENDING_ASKS_MAX};
 use super::seal::Sealer;
@@ -225,12 +225,15 @@ impl Gateway {
         self.resume(now, &Asked { client, ..*asked }, state.flight, out);
     }
 
-    /// Whether two clients are one, as far as can be known: an exchange's client is whoever holds the token.
+    /// Whether two clients are one, as far as can be known: an exchange's client is whoever acts for the same
+    /// principal and holds the token.
     fn is_same(&self, holder: ClientKey, asker: ClientKey) -> bool {
-        let is_exchange = |client| {
-            self.clients.get(client).is_some_and(|it| matches!(it.front, Front::Exchange(_)))
+        let exchange_of = |client| {
+            let client = self.clients.get(client)?;
+            matches!(client.front, Front::Exchange(_)).then_some(client.who.principal)
         };
-        holder == asker || (is_exchange(holder) && is_exchange(asker))
+        let asking = exchange_of(asker);
+        holder == asker || (asking.is_some() && exchange_of(holder) == asking)
     }
 
     /// The client that holds the call comes back in another exchange: that is now its own.
@@ -260,14 +263,15 @@ impl Gateway {
             return self.refuse(asked, Code::InvalidParams.number(), message, None, out);
         };
         self.exchanges.remove(key);
-        self.clients.remove(asked.client);
+        let client = self.clients.remove(asked.client);
+        let principal = client.map(|client| client.who.principal).unwrap_or_default();
         let body = format!(
             "{{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"{}\",\"params\":{}}}",
             asked.id,
             asked.method.as_str(),
             asked.params.text()
         );
-        self.carry(to, link, Aim::Retry, body.as_bytes(), out);
+        self.carry(to, Caller { link, principal }, Aim::Retry, body.as_bytes(), out);
     }
 
     /// The held call goes on, under the retry's id.
@@ -353,10 +357,14 @@ impl State {
     }
 }
 
-/// Whose state it is: the link stands for the principal where there is no other. Over HTTP, where links are
-/// exchanges, the token itself is all the proof there is.
-fn context(client: &Client) -> [u8; 8] {
-    client.link().map_or([0xFF; 8], |link| link.to_bits().to_le_bytes())
+/// Whose state it is: the principal's, and the link's where that lasts. Over HTTP, where links are exchanges,
+/// an anonymous client has no proof but the token itself.
+fn context(client: &Client) -> [u8; 12] {
+    let link = client.link().map_or([0xFF; 8], |link| link.to_bits().to_le_bytes());
+    let mut context = [0; 12];
+    context[..8].copy_from_slice(&link);
+    context[8..].copy_from_slice(&client.who.principal.number().to_le_bytes());
+    context
 }
 
 /// A digest (FNV-1a) of what a retry must repeat: the method and the parameters but those that only a

@@ -3,6 +3,9 @@
 
 use std::fmt;
 
+use super::principal::Principal;
+use crate::base::LinkId;
+
 /// Where Streamable HTTP is spoken, all revisions.
 pub const ENDPOINT: &str = "/mcp";
 /// The stream of HTTP+SSE (2024-11-05).
@@ -59,6 +62,15 @@ pub struct Request<'a> {
     pub query: &'a str,
     pub headers: &'a dyn Headers,
     pub body: &'a [u8],
+    /// Who it is from, proved to the transport.
+    pub principal: Principal,
+}
+
+/// An exchange, and whom it acts for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller {
+    pub link: LinkId,
+    pub principal: Principal,
 }
 
 impl fmt::Debug for Request<'_> {
@@ -75,6 +87,7 @@ impl fmt::Debug for Request<'_> {
 /// An exchange on its way to the shard that owns what it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Carried {
+    pub principal: Principal,
     pub aim: Aim,
     pub body: Box<[u8]>,
 }

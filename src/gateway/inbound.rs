@@ -3,9 +3,10 @@
 use super::exchange::{Exchange, ExchangeKey, Kind};
 use std::borrow::Cow;
 
-use super::client::{Client, ClientKey, Front, Session};
+use super::client::{Client, ClientKey, Front, Session, Who};
 use super::door::{Effect, Effects, Transport};
 use super::flight::Asker;
+use super::principal::Principal;
 use super::report::Report;
 use super::{Gateway, Peer, answer};
 use crate::base::{LinkId, Now};
@@ -37,13 +38,36 @@ impl Asked<'_> {
 }
 
 impl Gateway {
-    pub(super) fn client_opened(&mut self, link: LinkId, transport: Transport, out: &mut Effects) {
+    /// Whom a link acts for: who proved to be somebody, or else who the configuration says comes this way.
+    pub(super) fn who(&self, transport: Transport, proved: Principal) -> Who {
+        let entrances = &self.settings.entrances;
+        let principal = match (proved, transport) {
+            (Principal::ANONYMOUS, Transport::Tcp) => entrances.tcp,
+            (Principal::ANONYMOUS, Transport::Unix) => entrances.unix,
+            (Principal::ANONYMOUS, Transport::Stdio) => entrances.stdio,
+            (Principal::ANONYMOUS, Transport::Http | Transport::Sse | Transport::WebSocket) => {
+                entrances.http
+            }
+            _ => proved,
+        };
+        let agent = self.agents.get(principal.number() as usize).copied().unwrap_or_default();
+        Who { principal, agent }
+    }
+
+    pub(super) fn client_opened(
+        &mut self,
+        link: LinkId,
+        transport: Transport,
+        principal: Principal,
+        out: &mut Effects,
+    ) {
         let why = if self.drain.has_begun() {
             "the gateway is draining"
         } else if self.clients.len() >= self.settings.limits.clients_max {
             "too many clients: limit clients_max"
         } else {
-            let client = self.clients.insert(Client::new(Front::Link(link), transport));
+            let who = self.who(transport, principal);
+            let client = self.clients.insert(Client::new(Front::Link(link), transport, who));
             self.links.put(link, Peer::Client(client));
             return;
         };
@@ -438,6 +462,9 @@ impl Gateway {
         let Some((upstream, own)) = found else {
             return self.refuse_unknown(asked, &name, out);
         };
+        if self.is_denied(asked, upstream, own, out) {
+            return;
+        }
         // A call that we hold ourselves comes back with our own token.
         if let Some(state) = asked.parsed.request_state.and_then(Json::as_str)
             && self.is_state_of_ours(asked.client, upstream, &state)

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use super::client::ClientKey;
 use super::flight::{FlightKey, HeldAsk};
+use super::principal::Principal;
 use super::timer::AlarmKey;
 use crate::base::{Key, LinkId, Moment, ShardId};
 use crate::mcp::{Era, LogLevel, Version};
@@ -56,6 +57,8 @@ pub enum Phase {
 /// What an upstream is told of the client whose own lane this is. JSON texts as the client wrote them.
 #[derive(Clone, Debug)]
 pub struct Hello {
+    /// Whom it acts for: what a server remembers of one is not another's.
+    pub principal: Principal,
     /// How the client itself is spoken to.
     pub era: Era,
     pub version: Version,

@@ -123,7 +123,10 @@ impl Gateway {
             renamed.as_deref().and_then(|text| Json::parse(text).ok()).unwrap_or(asked.params);
         let mut text = std::mem::take(&mut self.scratch);
         text.clear();
-        let is_direct = !self.routes.renames(upstream)
+        // A list may have to be shortened first.
+        let is_whole = self.settings.policy.is_none() || asked.method.list_member().is_none();
+        let is_direct = is_whole
+            && !self.routes.renames(upstream)
             && self.exchanges.is_direct(&self.clients, asked.client, asked.exchange);
         let outcome = if is_direct {
             // The hot path: what the tool writes stands where it leaves from.
@@ -254,6 +257,13 @@ impl Gateway {
     }
 
     fn answer_local(&mut self, to: &Answered<'_>, text: &[u8], out: &mut Effects) {
+        let permitted = match &self.settings.policy {
+            Some(_) => Json::from_bytes(text)
+                .ok()
+                .and_then(|list| self.permitted(to.client, to.upstream, to.method, list)),
+            None => None,
+        };
+        let text = permitted.as_deref().map_or(text, str::as_bytes);
         let renames = self.routes.renames(to.upstream);
         if to.era == Era::Legacy && !renames {
             // What the tool wrote is the answer.

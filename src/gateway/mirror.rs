@@ -130,6 +130,13 @@ impl Gateway {
             return Ok(());
         };
         let Some(mirrors) = self.upstreams[upstream].mirrors.get(&*own) else { return Ok(()) };
+        // Who may not call it does not learn how it is called; the refusal follows.
+        if let Some(policy) = &self.settings.policy {
+            let agent = self.who(super::Transport::Http, request.principal).agent;
+            if !policy.decide(agent, upstream, super::policy::Kind::Tool, &own).is_allowed {
+                return Ok(());
+            }
+        }
         for mirror in mirrors {
             let value = mirror
                 .path
@@ -195,6 +202,7 @@ mod tests {
             let owned = headers.to_vec();
             let request = Request {
                 verb: crate::gateway::http::Verb::Post,
+                principal: crate::gateway::principal::Principal::ANONYMOUS,
                 path: "/mcp",
                 query: "",
                 headers: &Pairs(owned),

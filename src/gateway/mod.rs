@@ -20,13 +20,17 @@ pub mod greet;
 pub mod hold;
 pub mod http;
 pub mod inbound;
+pub mod keys;
 pub mod lane;
 pub mod local;
 pub mod mirror;
 pub mod news;
 pub mod outbound;
 mod park;
+mod permit;
+pub mod policy;
 mod post;
+pub mod principal;
 mod rest;
 pub mod reply;
 pub mod report;
@@ -60,6 +64,7 @@ use flight::Flight;
 use gather::Gather;
 use greet::Greet;
 use lane::{Lane, LaneKey};
+use policy::AgentId;
 use route::Routes;
 use seal::Sealer;
 use timer::Alarm;
@@ -73,6 +78,10 @@ pub struct Gateway {
     settings: Arc<Settings>,
     shard: ShardId,
     routes: Routes,
+    /// Whose rules hold for each principal, by its number.
+    agents: Vec<AgentId>,
+    /// What was decided lately.
+    decisions: policy::Cache,
     sealer: Sealer,
     links: Links,
     /// Exchanges whose links are other shards'.
@@ -146,6 +155,8 @@ impl Gateway {
         });
         Self {
             routes: Routes::new(&settings),
+            agents: agents(&settings),
+            decisions: policy::Cache::default(),
             sealer: Sealer::new(&settings, shard),
             shard,
             links: Links::default(),
@@ -182,7 +193,9 @@ impl Gateway {
                 Some(Peer::Lane(lane)) => self.lane_frame(now, lane, frame, out),
                 Some(Peer::Exchange(_) | Peer::Elsewhere(_)) | None => {}
             },
-            Event::ClientOpened { link, transport } => self.client_opened(link, transport, out),
+            Event::ClientOpened { link, transport, principal } => {
+                self.client_opened(link, transport, principal, out);
+            }
             Event::Dialed { lane, link } => self.dialed(now, lane, link, out),
             Event::DialFailed { lane, why } => self.lane_lost(now, lane, why, false, out),
             Event::Exchange { link, request } => self.exchange(now, link, request, out),
@@ -291,4 +304,11 @@ impl Gateway {
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
     }
+}
+
+/// Whose rules hold for each principal.
+fn agents(settings: &Settings) -> Vec<AgentId> {
+    let Some(policy) = &settings.policy else { return Vec::new() };
+    let all = settings.principals.iter();
+    all.map(|principal| policy.agent(settings.principals.agent(principal))).collect()
 }

@@ -89,6 +89,9 @@ impl Gateway {
             if has_own && notice != Notice::ResourceUpdated {
                 continue;
             }
+            if !super::permit::sees(self.settings.policy.as_deref(), Some(client), upstream) {
+                continue;
+            }
             write_news(&mut self.exchanges, client, upstream, None, notice, params, prefix, out);
         }
     }

@@ -1,6 +1,6 @@
 //! Lanes in waiting: connections that a client had to itself and left in good order, and servers that were
 //! started ahead. A client of one exchange would else wait for a server to start at each of its calls. Who
-//! takes a parked one must have declared the same capabilities.
+//! takes a parked one must act for the same principal and have declared the same capabilities.
 
 use super::Gateway;
 use super::client::{ClientKey, Front};
@@ -81,7 +81,8 @@ impl Gateway {
         let lanes = &self.lanes;
         let fits = |key: &LaneKey| {
             lanes.get(*key).and_then(|lane| lane.hello.as_deref()).is_some_and(|said| {
-                said.capabilities == hello.capabilities
+                said.principal == hello.principal
+                    && said.capabilities == hello.capabilities
                     && said.era == hello.era
                     && said.version == hello.version
             })

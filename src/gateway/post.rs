@@ -5,7 +5,7 @@
 use super::client::{Client, ClientKey, Front};
 use super::door::{Effect, Effects, Transport};
 use super::exchange::{Exchange, ExchangeKey, Kind};
-use super::http::{Aim, Carried, Facts, HeaderPairs, Request};
+use super::http::{Aim, Caller, Carried, Facts, HeaderPairs, Request};
 use super::{Gateway, Peer};
 use crate::base::{Key, LinkId, Now, ShardId};
 use crate::mcp::{Code, Era, Method, Params, Version, error, header};
@@ -29,6 +29,7 @@ impl Wrong {
 impl Gateway {
     pub(super) fn post(&mut self, now: Now, link: LinkId, request: Request<'_>, out: &mut Effects) {
         let facts = Facts::read(request.headers);
+        let caller = Caller { link, principal: request.principal };
         let one_line;
         let mut body = request.body;
         if memchr::memchr2(b'\n', b'\r', body).is_some() && Json::from_bytes(body).is_ok() {
@@ -42,14 +43,14 @@ impl Gateway {
             Ok(Climbed::Modern { id, method, params, parsed }) => {
                 match self.judge_params(method, &parsed, request) {
                     Ok(()) => {
-                        return self.post_modern(now, link, id, method, params, &parsed, out);
+                        return self.post_modern(now, caller, id, method, params, &parsed, out);
                     }
                     Err(wrong) => (Some(id), wrong),
                 }
             }
             Ok(Climbed::ModernNotice) => return respond(out, link, 202),
             Ok(Climbed::Legacy { is_initialize }) => {
-                return self.post_legacy(now, link, &facts, is_initialize, body, out);
+                return self.post_legacy(now, caller, &facts, is_initialize, body, out);
             }
             Err((id, wrong)) => (id, wrong),
         };
@@ -60,7 +61,7 @@ impl Gateway {
     fn post_modern(
         &mut self,
         now: Now,
-        link: LinkId,
+        caller: Caller,
         id: Id<'_>,
         method: &str,
         params: Json<'_>,
@@ -68,19 +69,21 @@ impl Gateway {
         out: &mut Effects,
     ) {
         if let Some(wrong) = self.no_room() {
-            return refuse(out, link, id.text(), &wrong);
+            return refuse(out, caller.link, id.text(), &wrong);
         }
-        let (client, exchange) = self.modern_client(link);
+        let (client, exchange) = self.modern_client(caller);
         self.request(now, client, id.text(), method, params, parsed, Some(exchange), out);
         self.wait_for(now, exchange);
     }
 
     /// A client for one exchange.
-    pub(super) fn modern_client(&mut self, link: LinkId) -> (ClientKey, ExchangeKey) {
-        let nobody = Key::from_bits(0);
+    pub(super) fn modern_client(&mut self, caller: Caller) -> (ClientKey, ExchangeKey) {
+        let (nobody, link) = (Key::from_bits(0), Some(caller.link));
         let exchange =
-            self.exchanges.insert(Exchange::new(nobody, Kind::Modern, Some(link), Version::LATEST));
-        let client = self.clients.insert(Client::new(Front::Exchange(exchange), Transport::Http));
+            self.exchanges.insert(Exchange::new(nobody, Kind::Modern, link, Version::LATEST));
+        let who = self.who(Transport::Http, caller.principal);
+        let client =
+            self.clients.insert(Client::new(Front::Exchange(exchange), Transport::Http, who));
         if let Some(exchange) = self.exchanges.get_mut(exchange) {
             exchange.client = client;
         }
@@ -88,32 +91,38 @@ impl Gateway {
     }
 
     /// A modern request that another shard has judged: it goes on with a call that is held here.
-    pub(super) fn post_carried(&mut self, now: Now, link: LinkId, body: &[u8], out: &mut Effects) {
+    pub(super) fn post_carried(
+        &mut self,
+        now: Now,
+        caller: Caller,
+        body: &[u8],
+        out: &mut Effects,
+    ) {
         let mut parsed = Params::default();
         let Ok(Frame::One(Message::Request { id, method, params })) =
             envelope::read_to(body, &mut parsed)
         else {
-            return respond(out, link, 400);
+            return respond(out, caller.link, 400);
         };
-        self.post_modern(now, link, id, method, params, &parsed, out);
+        self.post_modern(now, caller, id, method, params, &parsed, out);
     }
 
     fn post_legacy(
         &mut self,
         now: Now,
-        link: LinkId,
+        caller: Caller,
         facts: &Facts<'_>,
         is_initialize: bool,
         body: &[u8],
         out: &mut Effects,
     ) {
         match facts.session {
-            None if is_initialize => self.open_session(now, link, body, out),
-            None => refuse(out, link, "null", &no_session()),
+            None if is_initialize => self.open_session(now, caller, body, out),
+            None => refuse(out, caller.link, "null", &no_session()),
             Some(session) => {
                 let carry = |session: Box<str>| Aim::Message { session };
-                if let Some(client) = self.find_session(link, session, carry, body, out) {
-                    self.session_post(now, link, client, body, out);
+                if let Some(client) = self.find_session(caller, session, carry, body, out) {
+                    self.session_post(now, caller.link, client, body, out);
                 }
             }
         }
@@ -215,17 +224,18 @@ impl Gateway {
     pub(super) fn carry(
         &mut self,
         to: ShardId,
-        link: LinkId,
+        caller: Caller,
         aim: Aim,
         body: &[u8],
         out: &mut Effects,
     ) {
+        let Caller { link, principal } = caller;
         // Whoever hands on what was handed on already would do so for ever.
         if link.shard() != self.shard {
             return refuse(out, link, "null", &unknown_session());
         }
         self.links.put(link, Peer::Elsewhere(to));
-        let carried = Box::new(Carried { aim, body: body.into() });
+        let carried = Box::new(Carried { principal, aim, body: body.into() });
         out.push(Effect::Mail { to, mail: super::Mail::Exchange { link, carried } });
     }
 }

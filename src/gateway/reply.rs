@@ -54,6 +54,13 @@ impl Gateway {
         self.withdraw_questions(key, out);
         let Some(flight) = self.close(key, out) else { return };
         let Asker::Client { client, id, era, exchange } = flight.asker else { return };
+        let permitted = answer
+            .ok()
+            .and_then(|list| self.permitted(client, flight.upstream, flight.method, list));
+        let answer = match permitted.as_deref().map(Json::parse) {
+            Some(Ok(less)) => Ok(less),
+            _ => answer,
+        };
         let translation = answer::Translation {
             method: flight.method,
             from,

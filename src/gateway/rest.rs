@@ -5,7 +5,7 @@ use super::Gateway;
 use std::borrow::Cow;
 
 use super::door::{Effect, Effects};
-use super::http::{self, Facts, HeaderPairs, Request, Verb};
+use super::http::{self, Caller, Facts, HeaderPairs, Request, Verb};
 use super::post::{Wrong, refuse, refuse_with, respond};
 use super::upstream::Status;
 use crate::base::{LinkId, Now};
@@ -29,7 +29,9 @@ impl Gateway {
             (http::SSE, Verb::Get) => self.open_sse(now, link, request, out),
             (http::MESSAGE, Verb::Post) => self.post_sse(now, link, request, out),
             (http::MESSAGE, _) => not_allowed(out, link, "POST"),
-            (http::TOOLS, Verb::Get) => self.rest_list(now, link, out),
+            (http::TOOLS, Verb::Get) => {
+                self.rest_list(now, Caller { link, principal: request.principal }, out);
+            }
             (http::HEALTH, Verb::Get) => say(out, link, 200, "{\"status\":\"ok\"}"),
             (http::READY, Verb::Get) => self.ready(link, out),
             (http::SSE | http::TOOLS | http::HEALTH | http::READY, _) => {
@@ -51,9 +53,9 @@ impl Gateway {
     }
 
     /// `GET /tools`: what `tools/list` gives.
-    fn rest_list(&mut self, now: Now, link: LinkId, out: &mut Effects) {
+    fn rest_list(&mut self, now: Now, caller: Caller, out: &mut Effects) {
         let params = format!("{{{META}}}");
-        self.rest(now, link, Method::ToolsList, &params, out);
+        self.rest(now, caller, Method::ToolsList, &params, out);
     }
 
     /// `POST /tools/NAME` with the arguments as body: what `tools/call` gives.
@@ -85,16 +87,18 @@ impl Gateway {
         let mut params =
             format!("{{\"name\":{name},\"arguments\":{},{META}}}", arguments.text()).into_bytes();
         super::request::one_line(&mut params, 0);
-        self.rest(now, link, Method::ToolsCall, &String::from_utf8_lossy(&params), out);
+        let caller = Caller { link, principal: request.principal };
+        self.rest(now, caller, Method::ToolsCall, &String::from_utf8_lossy(&params), out);
     }
 
     /// A modern request in all but its envelope.
-    fn rest(&mut self, now: Now, link: LinkId, method: Method, params: &str, out: &mut Effects) {
+    fn rest(&mut self, now: Now, caller: Caller, method: Method, params: &str, out: &mut Effects) {
+        let link = caller.link;
         if let Some(wrong) = self.no_room() {
             return refuse(out, link, "null", &wrong);
         }
         let Ok(params) = Json::parse(params) else { return respond(out, link, 400) };
-        let (client, exchange) = self.modern_client(link);
+        let (client, exchange) = self.modern_client(caller);
         if let Some(exchange) = self.exchanges.get_mut(exchange) {
             exchange.is_plain = true;
         }
@@ -145,6 +149,11 @@ pub(super) fn unwrap(out: &mut Vec<u8>, start: usize) -> u16 {
     let names_tool = error.get("data").and_then(|data| data.get("tool")).is_some();
     let is_unknown = names_tool || error.get("message").and_then(Json::as_str).is_some_and(says);
     match code {
+        code if code == i64::from(Code::DeniedByPolicy.number())
+            || code == i64::from(Code::InvalidAgent.number()) =>
+        {
+            403
+        }
         _ if is_unknown => 404,
         -32_602 => 400,
         code if code == i64::from(Code::ServerUnavailable.number()) => 502,

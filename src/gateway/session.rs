@@ -8,8 +8,9 @@ use super::Gateway;
 use super::client::{Client, ClientKey, Front, HttpSession};
 use super::door::{Effect, Effects, Transport};
 use super::exchange::{self, Exchange, ExchangeKey, Kind};
-use super::http::{Aim, Carried, Facts, Request};
+use super::http::{Aim, Caller, Carried, Facts, Request};
 use super::post::{Wrong, draining, no_session, refuse, refuse_with, respond, unknown_session};
+use super::principal::Principal;
 use super::timer::Alarm;
 use crate::base::{Key, LinkId, Now, ShardId};
 use crate::mcp::{Code, Era, Params, Version};
@@ -23,12 +24,17 @@ const KEPT_BYTES_MAX: usize = 1 << 20;
 /// Before the dot of a session's id stand its shard and its key there, in hexadecimal.
 const HINT_DIGITS: usize = 14;
 const KEY_BITS: u32 = 42;
-/// What the seal of a session's id is bound to.
-const SESSION: &[u8] = b"session";
 
 impl Gateway {
     /// `initialize` without a session: opens one. Should the handshake fail, it ends with its exchange.
-    pub(super) fn open_session(&mut self, now: Now, link: LinkId, body: &[u8], out: &mut Effects) {
+    pub(super) fn open_session(
+        &mut self,
+        now: Now,
+        caller: Caller,
+        body: &[u8],
+        out: &mut Effects,
+    ) {
+        let link = caller.link;
         if let Some(wrong) = self.no_room() {
             return refuse(out, link, "null", &wrong);
         }
@@ -36,7 +42,7 @@ impl Gateway {
         let Ok(Frame::One(message)) = envelope::read_to(body, &mut parsed) else {
             return refuse(out, link, "null", &no_session());
         };
-        let (client, id) = self.http_client(now, Transport::Http, None);
+        let (client, id) = self.http_client(now, Transport::Http, caller.principal, None);
         // What the client can read is what it asks for; no answer has agreed on anything yet.
         let version = match &message {
             Message::Request { params, .. } => params.get("protocolVersion").and_then(Json::as_str),
@@ -56,6 +62,7 @@ impl Gateway {
         &mut self,
         now: Now,
         transport: Transport,
+        principal: Principal,
         link: Option<LinkId>,
     ) -> (ClientKey, Box<str>) {
         let (kind, nobody) = match transport {
@@ -64,10 +71,11 @@ impl Gateway {
         };
         let stream = Exchange::new(nobody, kind, link, Version::LATEST_LEGACY);
         let stream = self.exchanges.insert(stream);
+        let who = self.who(transport, principal);
         let (shard, sealer) = (self.shard, &mut self.sealer);
         let mut id = Box::<str>::default();
         let client = self.clients.insert_with(|key| {
-            id = session_id(shard, key, sealer).into();
+            id = session_id(shard, key, who.principal, sealer).into();
             let http = Box::new(HttpSession {
                 id: id.clone(),
                 stream,
@@ -78,7 +86,7 @@ impl Gateway {
                 Transport::Sse => Front::Sse(http),
                 _ => Front::Session(http),
             };
-            Client::new(front, transport)
+            Client::new(front, transport, who)
         });
         if let Some(stream) = self.exchanges.get_mut(stream) {
             stream.client = client;
@@ -87,29 +95,32 @@ impl Gateway {
         (client, id)
     }
 
-    /// The session that an id names, if it lives here. If not, the exchange is on its way to where it
-    /// lives, or has been refused.
+    /// The session that an id names, if it lives here and is the caller's. If not, the exchange is on its way
+    /// to where it lives, or has been refused.
     pub(super) fn find_session(
         &mut self,
-        link: LinkId,
+        caller: Caller,
         id: &str,
         aim: impl FnOnce(Box<str>) -> Aim,
         body: &[u8],
         out: &mut Effects,
     ) -> Option<ClientKey> {
         let hint = id.split_once('.').map_or("", |(hint, _)| hint);
+        let principal = self.who(Transport::Http, caller.principal).principal;
         let bits = u64::from_str_radix(hint, 16).ok().filter(|_| hint.len() == HINT_DIGITS);
         let home = bits.and_then(|bits| u16::try_from(bits >> KEY_BITS).ok());
         match (bits, home) {
             (Some(_), Some(home)) if home == self.shard.0 && self.drain.is_done() => {
                 // Other shards may not have drained yet; what they send here nothing would end.
-                refuse(out, link, "null", &draining());
+                refuse(out, caller.link, "null", &draining());
                 return None;
             }
             (Some(bits), Some(home)) if home == self.shard.0 => {
                 let key: ClientKey = Key::from_bits(bits & ((1 << KEY_BITS) - 1));
                 let is_it = self.clients.get(key).is_some_and(|client| match &client.front {
-                    Front::Session(http) | Front::Sse(http) => same(&http.id, id),
+                    Front::Session(http) | Front::Sse(http) => {
+                        same(&http.id, id) && client.who.principal == principal
+                    }
                     _ => false,
                 });
                 if is_it {
@@ -118,14 +129,14 @@ impl Gateway {
             }
             // Only what we made ourselves is worth another shard's time.
             (Some(_), Some(home))
-                if home < self.settings.shards && opens(&self.sealer, id, hint) =>
+                if home < self.settings.shards && opens(&self.sealer, id, hint, principal) =>
             {
-                self.carry(ShardId(home), link, aim(id.into()), body, out);
+                self.carry(ShardId(home), caller, aim(id.into()), body, out);
                 return None;
             }
             _ => {}
         }
-        refuse(out, link, "null", &unknown_session());
+        refuse(out, caller.link, "null", &unknown_session());
         None
     }
 
@@ -167,7 +178,8 @@ impl Gateway {
         let Some(session) = Self::legacy_session(link, &facts, out) else { return };
         let last = facts.last_event;
         let aim = |session| Aim::Stream { session, last_event: last.map(Into::into) };
-        if let Some(client) = self.find_session(link, session, aim, b"", out) {
+        let caller = Caller { link, principal: request.principal };
+        if let Some(client) = self.find_session(caller, session, aim, b"", out) {
             self.open_stream(now, link, client, last, out);
         }
     }
@@ -183,7 +195,8 @@ impl Gateway {
         let facts = Facts::read(request.headers);
         let Some(session) = Self::legacy_session(link, &facts, out) else { return };
         let aim = |session| Aim::End { session };
-        if let Some(client) = self.find_session(link, session, aim, b"", out) {
+        let caller = Caller { link, principal: request.principal };
+        if let Some(client) = self.find_session(caller, session, aim, b"", out) {
             respond(out, link, 200);
             self.client_gone(now, client, out);
         }
@@ -273,7 +286,7 @@ impl Gateway {
         if let Some(wrong) = self.no_room() {
             return refuse(out, link, "null", &wrong);
         }
-        let (client, id) = self.http_client(now, Transport::Sse, Some(link));
+        let (client, id) = self.http_client(now, Transport::Sse, request.principal, Some(link));
         let Some(Front::Sse(http)) = self.clients.get(client).map(|client| &client.front) else {
             return;
         };
@@ -302,7 +315,8 @@ impl Gateway {
             return refuse(out, link, "null", &Wrong::new(400, Code::InvalidRequest, message));
         };
         let aim = |session| Aim::SseMessage { session };
-        if let Some(client) = self.find_session(link, session, aim, request.body, out) {
+        let caller = Caller { link, principal: request.principal };
+        if let Some(client) = self.find_session(caller, session, aim, request.body, out) {
             self.sse_message(now, link, client, request.body, out);
         }
     }
@@ -347,33 +361,34 @@ impl Gateway {
     /// An exchange that another shard's link brought, about something that lives here.
     pub(super) fn carried(&mut self, now: Now, link: LinkId, carried: &Carried, out: &mut Effects) {
         let body = &*carried.body;
+        let caller = Caller { link, principal: carried.principal };
         match &carried.aim {
             Aim::Message { session } => {
                 let carry = |session| Aim::Message { session };
-                if let Some(client) = self.find_session(link, session, carry, body, out) {
+                if let Some(client) = self.find_session(caller, session, carry, body, out) {
                     self.session_post(now, link, client, body, out);
                 }
             }
             Aim::SseMessage { session } => {
                 let carry = |session| Aim::SseMessage { session };
-                if let Some(client) = self.find_session(link, session, carry, body, out) {
+                if let Some(client) = self.find_session(caller, session, carry, body, out) {
                     self.sse_message(now, link, client, body, out);
                 }
             }
             Aim::Stream { session, last_event } => {
                 let carry = |session| Aim::Stream { session, last_event: None };
-                if let Some(client) = self.find_session(link, session, carry, body, out) {
+                if let Some(client) = self.find_session(caller, session, carry, body, out) {
                     self.open_stream(now, link, client, last_event.as_deref(), out);
                 }
             }
             Aim::End { session } => {
                 let carry = |session| Aim::End { session };
-                if let Some(client) = self.find_session(link, session, carry, body, out) {
+                if let Some(client) = self.find_session(caller, session, carry, body, out) {
                     respond(out, link, 200);
                     self.client_gone(now, client, out);
                 }
             }
-            Aim::Retry => self.post_carried(now, link, body, out),
+            Aim::Retry => self.post_carried(now, caller, body, out),
         }
     }
 
@@ -505,18 +520,31 @@ fn lost() -> Wrong {
     Wrong::new(410, Code::InvalidRequest, message)
 }
 
-fn session_id(shard: ShardId, key: ClientKey, sealer: &mut super::seal::Sealer) -> String {
+fn session_id(
+    shard: ShardId,
+    key: ClientKey,
+    principal: Principal,
+    sealer: &mut super::seal::Sealer,
+) -> String {
     let bits = (u64::from(shard.0) << KEY_BITS) | key.to_bits();
     let hint = format!("{bits:0HINT_DIGITS$x}");
-    let sealed = sealer.seal(hint.as_bytes(), SESSION);
+    let sealed = sealer.seal(hint.as_bytes(), &context(principal));
     format!("{hint}.{sealed}")
 }
 
-/// Whether we, with whatever shard, made this id.
-fn opens(sealer: &super::seal::Sealer, id: &str, hint: &str) -> bool {
+/// Whether we, with whatever shard, made this id for this principal.
+fn opens(sealer: &super::seal::Sealer, id: &str, hint: &str, principal: Principal) -> bool {
     id.split_once('.')
-        .and_then(|(_, sealed)| sealer.open(sealed, SESSION))
+        .and_then(|(_, sealed)| sealer.open(sealed, &context(principal)))
         .is_some_and(|plain| plain == hint.as_bytes())
+}
+
+/// What the seal of a session's id is bound to: the purpose, and whose it is.
+fn context(principal: Principal) -> [u8; 11] {
+    let mut context = [0; 11];
+    context[..7].copy_from_slice(b"session");
+    context[7..].copy_from_slice(&principal.number().to_le_bytes());
+    context
 }
 
 /// Compares in a time that does not tell where the difference is.

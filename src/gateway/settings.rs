@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::policy::Policy;
+use super::principal::{Entrances, Principals};
 use crate::base::limits::Limits;
 
 /// Everything one gateway needs to know. The same for every shard.
@@ -15,6 +18,11 @@ pub struct Settings {
     /// Between an upstream's prefix and a name: `<prefix><separator><name>`. Default `__`.
     pub separator: String,
     pub limits: Limits,
+    /// Who may what; `None` where everybody may everything.
+    pub policy: Option<Arc<Policy>>,
+    pub principals: Principals,
+    /// Who comes in by which way, where nobody proves to be another.
+    pub entrances: Entrances,
     /// Seals request states. The same key on every shard; random for each process unless configured.
     pub state_key: [u8; 32],
     /// Makes nonces of different processes differ under one key. Random.

@@ -30,7 +30,7 @@ impl Gateway {
                 "the session has as many subscriptions as the limit subscriptions_max allows";
             return self.refuse(asked, Code::Internal.number(), message, None, out);
         }
-        let Some((upstream, _)) = self.routes.by_uri(&uri) else {
+        let Some((upstream, own)) = self.routes.by_uri(&uri) else {
             let data = format!("{{\"uri\":{}}}", text::quoted(&uri));
             let code = crate::mcp::era::resource_not_found(Era::Legacy);
             return self.refuse(
@@ -41,6 +41,9 @@ impl Gateway {
                 out,
             );
         };
+        if self.is_denied(asked, upstream, own, out) {
+            return;
+        }
         if self.upstreams[upstream].identity.is_some()
             && !self.upstreams[upstream].features().subscribe
         {
@@ -127,7 +130,10 @@ impl Gateway {
         }
         let mut watched = Vec::new();
         for uri in uris {
-            let Some((upstream, _)) = self.routes.by_uri(&uri) else { continue };
+            let Some((upstream, own)) = self.routes.by_uri(&uri) else { continue };
+            if !self.may_read(asked.client, upstream, own) {
+                continue;
+            }
             if self.upstreams[upstream].identity.is_some()
                 && !self.upstreams[upstream].features().subscribe
             {

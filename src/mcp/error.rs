@@ -12,6 +12,10 @@ pub enum Code {
     MethodNotFound,
     InvalidParams,
     Internal,
+    /// The policy denies it (gateway error, data: `agent`, `server`, the thing, `rule`).
+    DeniedByPolicy,
+    /// There are no rules for the client's agent (gateway error, data: `agent`, `rule`).
+    InvalidAgent,
     /// The upstream is not there (gateway error, data: `upstream`, `retryAfterMs`).
     ServerUnavailable,
     /// The upstream took too long (gateway error, data: `upstream`, `timeoutMs`).
@@ -32,6 +36,8 @@ impl Code {
             Self::MethodNotFound => -32601,
             Self::InvalidParams => -32602,
             Self::Internal => -32603,
+            Self::DeniedByPolicy => -32000,
+            Self::InvalidAgent => -32003,
             Self::ServerUnavailable => -32001,
             Self::Timeout => -32004,
             Self::HeaderMismatch => -32020,

@@ -23,8 +23,9 @@ use super::post::{Dialed, Post};
 use super::{Muster, Shard, rt};
 use crate::base::limits::Limits;
 use crate::base::wheel::Wheel;
-use crate::base::{LinkId, Now, ShardId};
+use crate::base::{LinkId, Moment, Now, ShardId};
 use crate::gateway::lane::LaneKey;
+use crate::gateway::principal::Principal;
 use crate::gateway::{Effect, Effects, Event, Mail, Transport};
 
 /// Effects are applied before this many bytes of answers have gathered, so that a burst of small
@@ -111,6 +112,8 @@ pub(super) struct Core<D: Domain> {
     pub(super) drained: bool,
     pub(super) drained_told: bool,
     pub(super) muster: Arc<Muster>,
+    /// When the log was told last of a request without a key.
+    pub(super) refusal_told: Option<Moment>,
     /// The bell was heard: there may be commands.
     pub(super) rung: bool,
     /// Tasks to wake when the phase changes: acceptors, and those that wait for the end.
@@ -175,6 +178,7 @@ impl<D: Domain> Core<D> {
             drained: false,
             drained_told: false,
             muster,
+            refusal_told: None,
             rung: false,
             on_phase: Vec::new(),
         }
@@ -231,7 +235,8 @@ impl<D: Domain> Core<D> {
             }
             self.begin_idle(link);
         } else {
-            self.handle(Event::ClientOpened { link, transport });
+            let principal = Principal::ANONYMOUS;
+            self.handle(Event::ClientOpened { link, transport, principal });
         }
         link
     }

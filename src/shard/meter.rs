@@ -53,6 +53,8 @@ meter! {
     /// HTTP requests that came in whole, and what was refused as none.
     requests,
     faults,
+    /// HTTP requests without a good key.
+    unauthorized,
     bytes_in,
     bytes_out,
     /// Reads that brought something, and writes that took something: frames divided by these is the

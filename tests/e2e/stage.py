@@ -53,6 +53,15 @@ def config_text(port: int, http_port: int | None) -> str:
     return f'[tcp]\nlisten = "127.0.0.1:{port}"\n\n[http]\nlisten = "{http}"\n\n[limits]\ndrain = "3s"\n'
 
 
+def merged(config: str, more: str) -> str:
+    """Two configurations as one: a section that both have takes the keys of both."""
+    for section in filter(None, more.split("[")):
+        name, _, keys = section.partition("]\n")
+        head = f"[{name}]\n"
+        config = config.replace(head, head + keys, 1) if head in config else f"{config}\n{head}{keys}"
+    return config
+
+
 def has_http(binary: str) -> bool:
     """Whether this gateway knows an HTTP listener."""
     with tempfile.TemporaryDirectory() as folder:
@@ -121,19 +130,20 @@ class Gateway:
     """One gateway process in front of some upstreams; started and stopped by its own pid."""
 
     def __init__(self, binary: str, folder: pathlib.Path, upstreams: dict[str, dict], http: bool = False,
-                 prepare: Callable[[], None] | None = None, environ: dict[str, str] | None = None) -> None:
+                 config: str = "", prepare: Callable[[], None] | None = None,
+                 environ: dict[str, str] | None = None) -> None:
         """`prepare` runs in the process before the gateway does: what a host may forbid it."""
         self.port = free_port()
         self.http_port = free_port() if http else None
         folder.mkdir(exist_ok=True)
         mcp_json = folder / "mcp.json"
-        config = folder / "ringgate.toml"
+        path = folder / "ringgate.toml"
         self.log = folder / "gateway.log"
         mcp_json.write_text(json.dumps({"mcpServers": upstreams}, indent=2))
-        config.write_text(config_text(self.port, self.http_port))
+        path.write_text(merged(config_text(self.port, self.http_port), config))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [binary, "serve", "--config", str(config), "--mcp-json", str(mcp_json)],
+                [binary, "serve", "--config", str(path), "--mcp-json", str(mcp_json)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=prepare,
                 env={**os.environ, **(environ or {})},
             )

@@ -10,6 +10,7 @@ use ringgate::base::{LinkId, Moment, Now, ShardId};
 use ringgate::gateway::builtin::Builtin;
 use ringgate::gateway::http::{Headers, Request, Verb};
 use ringgate::gateway::lane::LaneKey;
+use ringgate::gateway::principal::Principal;
 use ringgate::gateway::settings::{EraPin, Share, Target, Upstream};
 use ringgate::gateway::{Effect, Effects, Event, Gateway, Mail, Settings};
 
@@ -71,6 +72,13 @@ pub(crate) struct House {
     pub(crate) lanes: BTreeMap<LinkId, Vec<String>>,
     dials: Vec<(usize, LaneKey)>,
     pub(crate) closed: Vec<LinkId>,
+    /// Who asks from now on.
+    pub(crate) principal: Principal,
+}
+
+pub(crate) fn upstream(name: &str, prefix: &str, target: Target, era: EraPin) -> Upstream {
+    let (name, prefix) = (name.to_owned(), prefix.to_owned());
+    Upstream { name, prefix, target, era, share: Share::Auto, warm: false }
 }
 
 pub(crate) const CAPS: &str = r#"{"elicitation":{},"sampling":{},"roots":{}}"#;
@@ -104,21 +112,18 @@ impl House {
     }
 
     fn new(shards: u16, target: Target, era: EraPin, limits: Limits) -> Self {
+        let upstreams = vec![upstream("up", "", target, era)];
+        Self::with(shards, Settings { upstreams, limits, ..Settings::default() })
+    }
+
+    /// Upstreams and what else the settings say.
+    pub(crate) fn with(shards: u16, settings: Settings) -> Self {
         let settings = Arc::new(Settings {
-            upstreams: vec![Upstream {
-                name: "up".to_owned(),
-                prefix: String::new(),
-                target,
-                era,
-                share: Share::Auto,
-                warm: false,
-            }],
             separator: "__".to_owned(),
             state_key: [7; 32],
             shards,
             learns_tools: true,
-            limits,
-            ..Settings::default()
+            ..settings
         });
         let gateways = (0..shards)
             .map(|shard| Gateway::new(Arc::clone(&settings), ShardId(shard), Builtin::new(false)))
@@ -131,6 +136,7 @@ impl House {
             lanes: BTreeMap::new(),
             dials: Vec::new(),
             closed: Vec::new(),
+            principal: Principal::ANONYMOUS,
         };
         for shard in 0..usize::from(shards) {
             house.event(shard, Event::Tick);
@@ -231,7 +237,14 @@ impl House {
         self.answers.insert(link, Answer::default());
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let pairs = Pairs(headers.iter().map(|&(n, v)| (n.to_owned(), v.to_owned())).collect());
-        let request = Request { verb, path, query, headers: &pairs, body: body.as_bytes() };
+        let request = Request {
+            verb,
+            path,
+            query,
+            headers: &pairs,
+            body: body.as_bytes(),
+            principal: self.principal,
+        };
         self.event(shard, Event::Exchange { link, request });
         link
     }

@@ -6,6 +6,8 @@
 mod house;
 mod ladder;
 mod modern;
+mod policy;
+mod principals;
 mod rest;
 mod sessions;
 mod streams;

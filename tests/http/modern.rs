@@ -75,7 +75,7 @@ fn leaving_is_cancelling() {
 }
 
 /// Asks a client on its own lane; gives the lane, the call's id there and the `requestState`.
-fn held(house: &mut House, shard: usize) -> (ringgate::base::LinkId, String, String) {
+pub(crate) fn held(house: &mut House, shard: usize) -> (ringgate::base::LinkId, String, String) {
     let call = r#"{"name":"ask","arguments":{}}"#;
     let link = house.modern(shard, 9, "tools/call", call, CAPS);
     let lane = house.greet_legacy();
@@ -90,7 +90,7 @@ fn held(house: &mut House, shard: usize) -> (ringgate::base::LinkId, String, Str
     (lane, id, state)
 }
 
-fn retry(house: &mut House, shard: usize, state: &str) -> ringgate::base::LinkId {
+pub(crate) fn retry(house: &mut House, shard: usize, state: &str) -> ringgate::base::LinkId {
     let call = format!(
         r#"{{"name":"ask","arguments":{{}},"inputResponses":{{"q":{{"action":"accept","content":{{}}}}}},"requestState":"{state}"}}"#
     );

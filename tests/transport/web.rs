@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use ringgate::base::{LinkId, Moment, Now, ShardId};
 use ringgate::gateway::http::{Aim, Carried, Request, Verb};
+use ringgate::gateway::keys::{Digest, Keys};
+use ringgate::gateway::principal::Principals;
 use ringgate::gateway::{Effect, Effects, Event, Mail, Report};
 use ringgate::shard::Domain;
 use ringgate::shard::rt::DriverChoice;
@@ -92,7 +94,11 @@ impl Web {
                     "/elsewhere" => Aim::Retry,
                     _ => Aim::End { session: "".into() },
                 };
-                let carried = Box::new(Carried { aim, body: request.body.into() });
+                let carried = Box::new(Carried {
+                    principal: request.principal,
+                    aim,
+                    body: request.body.into(),
+                });
                 out.push(Effect::Mail { to, mail: Mail::Exchange { link, carried } });
             }
             (Verb::Get, path) => match path.strip_prefix("/big/").and_then(|n| n.parse().ok()) {
@@ -192,6 +198,14 @@ pub(crate) fn front(
     change(&mut front);
     config.front = Arc::new(front);
     config
+}
+
+/// A key, and what makes a server ask for it.
+pub(crate) fn keyed() -> (String, impl Fn(ServerConfig) -> ServerConfig) {
+    let key = ringgate::gateway::keys::key(&[7; 32]);
+    let alice = Principals::default().acting_as("alice");
+    let keys = Arc::new(Keys::new(vec![(Digest::of(key.as_bytes()), alice)]));
+    (key, move |config| front(config, |front| front.keys = Some(Arc::clone(&keys))))
 }
 
 /// One connection.

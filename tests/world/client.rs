@@ -9,6 +9,7 @@ use crate::pipe::End;
 use crate::shape::{Head, value};
 use crate::world::{Happening, World};
 
+use ringgate::gateway::principal::Principal;
 use ringgate::gateway::{Event, Transport};
 
 /// How a client behaves, in percent where a number.
@@ -94,7 +95,10 @@ impl World {
         self.clients[client].pipe = Some(pipe);
         let (link, transport) = (self.pipes[pipe].link, self.clients[client].transport);
         self.trace.note(self.now, format_args!("client {client} is {link}"), b"");
-        self.handle(shard, Event::ClientOpened { link, transport });
+        self.handle(
+            shard,
+            Event::ClientOpened { link, transport, principal: Principal::ANONYMOUS },
+        );
         if self.clients[client].is_led {
             return;
         }

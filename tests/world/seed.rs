@@ -94,6 +94,7 @@ pub fn settings(dice: &mut Dice, is_faultless: bool) -> Settings {
         nonce_seed: [9; 12],
         shards: u16::try_from(shards).unwrap_or(1),
         learns_tools: dice.percent(30),
+        ..Settings::default()
     }
 }
 

@@ -3,17 +3,21 @@
 //! that every error names file, line, key and remedy, and all errors are told at once. What the domain
 //! needs of it is [`Config::settings`].
 
+mod auth;
 mod env;
 mod expand;
 mod fault;
 mod http;
+pub use auth::ListenerAgents;
 pub use http::Http;
 mod json;
 mod limits;
 mod mcp_json;
 mod names;
+mod policy;
 mod read;
 mod sections;
+mod side_file;
 mod toml;
 mod tree;
 mod units;
@@ -26,11 +30,16 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use fault::{Fault, Faults, Place};
 
 use crate::base::limits::Limits;
+use crate::gateway::keys::{Digest, Keys};
+use crate::gateway::policy::{Policy, Rules};
+use crate::gateway::principal::{Entrances, Principals};
 use crate::gateway::settings::{EraPin, Settings, Share, Target, Upstream};
+use crate::shard::http::Front;
 use fault::Findings;
 use read::Reader;
 use tree::{Lines, Node, Value};
@@ -52,6 +61,12 @@ pub struct Config {
     pub limits: Limits,
     /// At least one, names and prefixes settled, in the order of the files.
     pub upstreams: Vec<Upstream>,
+    /// Who may what; `None` where everybody may everything.
+    pub policy: Option<Rules>,
+    /// Whose keys open the HTTP listener; `None` where none are asked for.
+    pub keys: Option<Vec<(String, Digest)>>,
+    /// Who acts where none are.
+    pub agents: ListenerAgents,
     pub log: Log,
     /// What is no error but worth a word. Not part of the wish.
     pub warnings: Vec<Fault>,
@@ -135,8 +150,19 @@ pub struct Sources {
     pub variables: Vec<(String, String)>,
 }
 
-const SECTIONS: [&str; 8] =
-    ["tcp", "http", "unix", "shards", "gateway", "limits", "upstreams", "log"];
+const SECTIONS: [&str; 11] = [
+    "tcp",
+    "http",
+    "unix",
+    "shards",
+    "gateway",
+    "limits",
+    "upstreams",
+    "policy",
+    "auth",
+    "stdio",
+    "log",
+];
 
 impl Config {
     /// Reads everything, or tells everything that is wrong.
@@ -182,13 +208,22 @@ impl Config {
         findings: &Findings,
     ) -> Self {
         let mut reader = Reader::new(root, "", findings);
-        let tcp = sections::tcp(reader.section("tcp"));
-        let http = http::read(reader.section("http"));
-        let unix = sections::unix(reader.section("unix"));
+        let mut agents = ListenerAgents::default();
+        let mut section = |name, agent: &mut Option<String>| {
+            let mut section = reader.section(name);
+            *agent = auth::agent(&mut section);
+            section
+        };
+        let tcp = sections::tcp(section("tcp", &mut agents.tcp));
+        let http = http::read(section("http", &mut agents.http));
+        let unix = sections::unix(section("unix", &mut agents.unix));
+        section("stdio", &mut agents.stdio).finish();
         let shards = sections::shards(reader.section("shards"));
         let gateway = sections::gateway(reader.section("gateway"));
         let limits = limits::read(reader.section("limits"));
         let section = reader.section("upstreams");
+        let policy = reader.section("policy");
+        let auth = reader.section("auth");
         let log = sections::log(reader.section("log"));
         reader.finish();
         let drafts = upstreams::read(&section, variables);
@@ -199,6 +234,8 @@ impl Config {
         if upstreams.is_empty() {
             upstreams.push(builtin());
         }
+        let policy = policy::read(policy, &upstreams, findings);
+        let keys = auth::read(auth, policy.as_ref(), findings);
         Self {
             tcp,
             http,
@@ -208,6 +245,9 @@ impl Config {
             state_key: gateway.state_key,
             limits,
             upstreams,
+            policy,
+            keys,
+            agents,
             log,
             warnings: Vec::new(),
         }
@@ -227,11 +267,56 @@ impl Config {
             upstreams: self.upstreams.clone(),
             separator: self.separator.clone(),
             limits: self.limits.clone(),
+            policy: self.policy.as_ref().map(|rules| {
+                let names = self.upstreams.iter().map(|upstream| upstream.name.as_str());
+                Arc::new(Policy::compile(rules, names))
+            }),
+            principals: self.principals(),
+            entrances: self.entrances(),
             state_key,
             nonce_seed,
             learns_tools: self.http.is_some(),
             shards,
         })
+    }
+}
+
+/// Who is who: the same each time it is asked.
+impl Config {
+    fn principals(&self) -> Principals {
+        let mut principals = Principals::default();
+        let agents = &self.agents;
+        let of_listeners = [&agents.tcp, &agents.unix, &agents.stdio, &agents.http];
+        let of_keys = self.keys.iter().flatten().map(|(agent, _)| agent);
+        for agent in of_keys.chain(of_listeners.into_iter().flatten()) {
+            principals.acting_as(agent);
+        }
+        principals
+    }
+
+    fn entrances(&self) -> Entrances {
+        let mut principals = self.principals();
+        let mut of = |agent: &Option<String>| {
+            agent.as_ref().map(|agent| principals.acting_as(agent)).unwrap_or_default()
+        };
+        let agents = &self.agents;
+        Entrances {
+            tcp: of(&agents.tcp),
+            unix: of(&agents.unix),
+            stdio: of(&agents.stdio),
+            http: of(&agents.http),
+        }
+    }
+
+    /// What the HTTP listener is told: its own section, and whose keys open it.
+    pub fn front(&self) -> Option<Front> {
+        let mut front = self.http.as_ref()?.front.clone();
+        let mut principals = self.principals();
+        front.keys = self.keys.as_ref().map(|keys| {
+            let entries = keys.iter().map(|(agent, key)| (*key, principals.acting_as(agent)));
+            Arc::new(Keys::new(entries.collect()))
+        });
+        Some(front)
     }
 }
 

@@ -136,6 +136,10 @@ impl<'a> Field<'a> {
         self.findings.warn(&self.place, self.path.clone(), what, remedy);
     }
 
+    pub(super) const fn value(&self) -> &'a Value {
+        &self.node.value
+    }
+
     fn expected<T>(&self, expected: &str) -> Option<T> {
         self.fault(format!("expected {expected}, found {}", self.node.value.describe()), "");
         None

@@ -1,6 +1,8 @@
 //! The configuration from outside: what each kind of mistake says, what wins over what, and that TOML
 //! and YAML mean the same.
 
+mod access;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -351,8 +353,8 @@ fn all_errors_are_told_at_once_in_the_order_of_the_sections() {
          list_bytes_max, ask_rounds_max, connect, probe, request, form, ask_gather, verdict, blocked, drain, \
          lane_idle, session_idle, sse_beat, head, body, keep_alive, \
          ws_ping, ws_idle, ws_fragments\n\
-         c.toml:6: nonsense: unknown section; known here: tcp, http, unix, shards, gateway, limits, \
-         upstreams, log",
+         c.toml:6: nonsense: unknown section; known here: tcp, http, unix, stdio, shards, gateway, limits, \
+         upstreams, policy, auth, log",
     );
 }
 

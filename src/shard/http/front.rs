@@ -2,6 +2,13 @@
 //! page is told (CORS). Stands before everything else, so that a page that rebinds its name to this address
 //! gets nowhere (MCP "Security Warning").
 
+use std::sync::Arc;
+
+use super::bearer::{Shown, identify};
+use crate::gateway::http::HeaderPairs;
+use crate::gateway::keys::Keys;
+use crate::gateway::principal::Principal;
+
 /// What an HTTP listener is told. The same for all shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Front {
@@ -13,6 +20,8 @@ pub struct Front {
     pub cors: Cors,
     /// The path that a `WebSocket` is opened at.
     pub websocket: &'static str,
+    /// Whose keys open it; `None`: everybody may ask, and is nobody in particular.
+    pub keys: Option<Arc<Keys>>,
     /// Whether `/metrics` tells the counters of all shards.
     pub metrics: bool,
     /// For tests of this code as such: binary messages are as good as text.
@@ -38,6 +47,7 @@ impl Default for Front {
             origins: Vec::new(),
             cors: Cors { credentials: false, headers: Vec::new(), max_age: 3_600 },
             websocket: "/ws",
+            keys: None,
             metrics: true,
             takes_binary: false,
         }
@@ -51,40 +61,64 @@ const OWN_HEADERS: &str = "accept, authorization, content-type, last-event-id, m
 /// What the front says of a request; with the page that asks, where one does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::shard) enum Guarded {
-    Passes(Option<Box<str>>),
+    Passes {
+        origin: Option<Box<str>>,
+        principal: Principal,
+    },
     /// A browser asks whether a page may ask.
     Preflight(Option<Box<str>>),
     Refused {
         status: u16,
         what: &'static str,
+        /// What the peer is not told.
+        reason: Option<&'static str>,
     },
 }
 
+/// What a request is judged by.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::shard) struct Asking<'a> {
+    pub(in crate::shard) method: &'a str,
+    pub(in crate::shard) path: &'a str,
+    pub(in crate::shard) host: Option<&'a str>,
+    pub(in crate::shard) origin: Option<&'a [u8]>,
+    /// It has `Access-Control-Request-Method`.
+    pub(in crate::shard) is_preflight: bool,
+    pub(in crate::shard) shown: Shown<'a>,
+}
+
+/// What a refusal with this status says in its head (RFC 9110 section 11.6.1).
+pub(in crate::shard) fn refusal_headers(status: u16) -> HeaderPairs {
+    if status == 401 { vec![("www-authenticate", "Bearer".to_owned())] } else { Vec::new() }
+}
+
 impl Front {
-    /// Judges a request by its Host and Origin; `asks` says that it has `Access-Control-Request-Method`.
-    pub(in crate::shard) fn judge(
-        &self,
-        method: &str,
-        host: Option<&str>,
-        origin: Option<&[u8]>,
-        asks: bool,
-    ) -> Guarded {
+    /// Judges a request by its Host, its Origin and its key, in this order: a page that may not ask here does
+    /// not learn whether a key is good.
+    pub(in crate::shard) fn judge(&self, asking: &Asking<'_>) -> Guarded {
+        let refused = |status, what| Guarded::Refused { status, what, reason: None };
         if let Some(hosts) = &self.hosts {
-            let host = host.map(name_of).unwrap_or_default();
+            let host = asking.host.map(name_of).unwrap_or_default();
             if !hosts.iter().any(|known| known.eq_ignore_ascii_case(host)) {
-                let what = "this name is not served here: see http.hosts";
-                return Guarded::Refused { status: 421, what };
+                return refused(421, "this name is not served here: see http.hosts");
             }
         }
-        let Some(origin) = origin else { return Guarded::Passes(None) };
-        let origin = std::str::from_utf8(origin).unwrap_or_default();
-        if !self.allows(origin) {
-            let what = "pages of this origin may not ask here: see http.origins";
-            Guarded::Refused { status: 403, what }
-        } else if method == "OPTIONS" && asks {
-            Guarded::Preflight(Some(origin.into()))
-        } else {
-            Guarded::Passes(Some(origin.into()))
+        let origin = asking.origin.map(|origin| std::str::from_utf8(origin).unwrap_or_default());
+        if origin.is_some_and(|origin| !self.allows(origin)) {
+            return refused(403, "pages of this origin may not ask here: see http.origins");
+        }
+        let origin = origin.map(Into::into);
+        // A browser shows no key when it asks whether it may (Fetch, "CORS-preflight fetch").
+        if origin.is_some() && asking.method == "OPTIONS" && asking.is_preflight {
+            return Guarded::Preflight(origin);
+        }
+        match identify(self.keys.as_deref(), asking.path, asking.shown) {
+            Ok(principal) => Guarded::Passes { origin, principal },
+            Err(reason) => Guarded::Refused {
+                status: 401,
+                what: "a key is needed here: Authorization: Bearer …",
+                reason: Some(reason),
+            },
         }
     }
 
@@ -125,9 +159,17 @@ mod tests {
     use super::*;
 
     fn judge(front: &Front, host: &str, origin: Option<&str>) -> u16 {
-        match front.judge("GET", Some(host), origin.map(str::as_bytes), false) {
-            Guarded::Passes(None) => 0,
-            Guarded::Passes(Some(_)) => 200,
+        let asking = Asking {
+            method: "GET",
+            path: "/mcp",
+            host: Some(host),
+            origin: origin.map(str::as_bytes),
+            is_preflight: false,
+            shown: Shown::Nothing,
+        };
+        match front.judge(&asking) {
+            Guarded::Passes { origin: None, .. } => 0,
+            Guarded::Passes { .. } => 200,
             Guarded::Preflight(_) => 204,
             Guarded::Refused { status, .. } => status,
         }

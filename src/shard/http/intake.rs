@@ -9,11 +9,13 @@ use super::super::domain::Domain;
 use super::super::http2::PREFACE;
 use super::super::inbox::Inbox;
 use super::super::links::{Due, Face, Life};
+use super::bearer::Shown;
 use super::face::HttpFace;
-use super::front::Guarded;
+use super::front::{Asking, Guarded, refusal_headers};
 use crate::base::LinkId;
 use crate::gateway::Event;
 use crate::gateway::http::{self, HeaderPairs, Headers, Request, Verb};
+use crate::gateway::principal::Principal;
 use crate::wire::http1::{self, Body, Fault, Framing, Head, head};
 use crate::wire::ws::Decoder;
 
@@ -40,6 +42,8 @@ pub(in crate::shard) struct Chunks {
     at: usize,
 }
 
+/// A guesser must not fill the log.
+const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(1);
 /// Where the counters of all shards are told.
 const METRICS: &str = "/metrics";
 
@@ -191,7 +195,8 @@ impl<D: Domain> Core<D> {
         if !is_new {
             return Ok(());
         }
-        if let Guarded::Refused { status, what } = self.guard(head) {
+        if let Guarded::Refused { status, what, reason } = self.guard(head) {
+            self.note_refusal(reason);
             return Err(Fault { status, what });
         }
         if head.expects_continue {
@@ -217,16 +222,38 @@ impl<D: Domain> Core<D> {
     }
 
     fn guard(&self, head: &Head<'_, '_>) -> Guarded {
-        let asks = head.get("access-control-request-method").is_some();
-        self.front.judge(head.method, head.host, head.get("origin"), asks)
+        let keys = head.headers().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        self.front.judge(&Asking {
+            method: head.method,
+            path: head.path,
+            host: head.host,
+            origin: head.get("origin"),
+            is_preflight: head.get("access-control-request-method").is_some(),
+            shown: Shown::of(keys.map(|(_, value)| value)),
+        })
+    }
+
+    /// Somebody was refused for a reason that only the log is told: the first of a second, and how many.
+    pub(in crate::shard) fn note_refusal(&mut self, reason: Option<&'static str>) {
+        let Some(reason) = reason else { return };
+        self.meter.unauthorized.add(1);
+        if self.refusal_told.is_none_or(|told| self.now.at.since(told) >= REFUSALS_TOLD_EVERY) {
+            self.refusal_told = Some(self.now.at);
+            let so_far = self.meter.unauthorized.get();
+            tracing::warn!(shard = self.id.0, reason, so_far, "a request without a good key");
+        }
     }
 
     /// A whole request: guarded, then the domain's.
     fn dispatch(&mut self, id: LinkId, head: &Head<'_, '_>, body: &[u8], reading: &mut Reading) {
-        let (origin, refused, preflight) = match self.guard(head) {
-            Guarded::Passes(origin) => (origin, None, None),
-            Guarded::Preflight(origin) => (origin, None, Some(self.front.preflight())),
-            Guarded::Refused { status, what } => (None, Some((status, what)), None),
+        let nobody = Principal::ANONYMOUS;
+        let (origin, principal, refused, preflight) = match self.guard(head) {
+            Guarded::Passes { origin, principal } => (origin, principal, None, None),
+            Guarded::Preflight(origin) => (origin, nobody, None, Some(self.front.preflight())),
+            Guarded::Refused { status, what, reason } => {
+                self.note_refusal(reason);
+                (None, nobody, Some((status, what)), None)
+            }
         };
         let is_draining = self.phase >= super::super::core::Phase::Draining;
         let Some(link) = self.links.get_mut(id) else { return };
@@ -248,7 +275,7 @@ impl<D: Domain> Core<D> {
         self.meter.requests.add(1);
         if let Some((status, what)) = refused {
             let body = error_body(what);
-            self.respond_now(id, status, &HeaderPairs::new(), body.as_bytes());
+            self.respond_now(id, status, &refusal_headers(status), body.as_bytes());
             return;
         }
         if let Some(headers) = preflight {
@@ -257,7 +284,7 @@ impl<D: Domain> Core<D> {
         }
         let wants_socket = head.upgrade.is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"));
         if wants_socket && head.path == self.front.websocket && head.method == "GET" {
-            return self.upgrade(id, head, reading);
+            return self.upgrade(id, head, principal, reading);
         }
         if head.path == METRICS && self.front.metrics && matches!(head.method, "GET" | "HEAD") {
             let headers = vec![("content-type", "text/plain; version=0.0.4".to_owned())];
@@ -281,6 +308,7 @@ impl<D: Domain> Core<D> {
             query: head.query,
             headers: &HeadersOf(head),
             body,
+            principal,
         };
         self.domain.handle(self.now, Event::Exchange { link: exchange, request }, &mut self.out);
     }
@@ -294,7 +322,7 @@ impl<D: Domain> Core<D> {
             **face = HttpFace { minor: 1, ..HttpFace::default() };
         }
         let body = error_body(fault.what);
-        self.respond_now(id, fault.status, &HeaderPairs::new(), body.as_bytes());
+        self.respond_now(id, fault.status, &refusal_headers(fault.status), body.as_bytes());
     }
 
     /// Answers on a connection without asking the domain.

@@ -3,13 +3,15 @@
 //! worth nothing once the exchange is over. Not here: syntax (`wire::http1`), what a request means (the
 //! domain).
 
+mod bearer;
 mod face;
 mod front;
 mod intake;
 mod websocket;
 
+pub(super) use bearer::Shown;
 pub(super) use face::HttpFace;
-pub(super) use front::Guarded;
+pub(super) use front::{Asking, Guarded, refusal_headers};
 pub use front::{Cors, Front};
 pub(super) use intake::{Reading, error_body, verb};
 pub(super) use websocket::WsFace;

@@ -7,6 +7,7 @@ use super::super::inbox::Inbox;
 use super::super::links::{Due, Face, Life};
 use super::intake::Reading;
 use crate::base::{LinkId, Moment};
+use crate::gateway::principal::Principal;
 use crate::gateway::{Event, Transport};
 use crate::wire::http1::{Head, write as http};
 use crate::wire::ws::{self, Decoder, Role, handshake, write};
@@ -52,7 +53,13 @@ impl WsFace {
 
 impl<D: Domain> Core<D> {
     /// Answers a request for a WebSocket. The connection is one from here on, unless the request was wrong.
-    pub(super) fn upgrade(&mut self, id: LinkId, head: &Head<'_, '_>, reading: &mut Reading) {
+    pub(super) fn upgrade(
+        &mut self,
+        id: LinkId,
+        head: &Head<'_, '_>,
+        principal: Principal,
+        reading: &mut Reading,
+    ) {
         let (accept, subprotocol) = match handshake::judge(head.headers()) {
             handshake::Verdict::Accepted { accept, subprotocol } => (accept, subprotocol),
             handshake::Verdict::Version => {
@@ -92,7 +99,7 @@ impl<D: Domain> Core<D> {
         self.set_timer(id, self.limits.ws_ping, Due::Ping(id));
         self.domain.handle(
             self.now,
-            Event::ClientOpened { link: id, transport: Transport::WebSocket },
+            Event::ClientOpened { link: id, transport: Transport::WebSocket, principal },
             &mut self.out,
         );
     }

@@ -11,9 +11,10 @@ use hyper::http::request::Parts;
 use crate::base::LinkId;
 use crate::gateway::Event;
 use crate::gateway::http::{HeaderPairs, Headers, Request};
+use crate::gateway::principal::Principal;
 use crate::shard::core::{Core, Phase};
 use crate::shard::domain::Domain;
-use crate::shard::http::{Guarded, error_body, verb};
+use crate::shard::http::{Asking, Guarded, Shown, error_body, refusal_headers, verb};
 use crate::shard::links::{Due, Face, Life, Link, Side};
 use crate::wire::http1::is_host;
 
@@ -29,6 +30,8 @@ pub(in crate::shard) struct StreamFace {
     is_head: bool,
     /// The page that asks, where one does and may.
     origin: Option<Box<str>>,
+    /// Who asks.
+    principal: Principal,
 }
 
 struct HeadersOf<'a>(&'a HeaderMap);
@@ -107,19 +110,29 @@ impl<D: Domain> Core<D> {
         let is_too_large = usize::try_from(body.size_hint().lower())
             .is_ok_and(|bytes| bytes > self.limits.frame_bytes_max);
         let front = std::sync::Arc::clone(&self.front);
-        let asks = parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         let method = parts.method.as_str();
-        let guarded = front.judge(method, Some(host), field(header::ORIGIN), asks);
+        let keys = parts.headers.get_all(header::AUTHORIZATION);
+        let guarded = front.judge(&Asking {
+            method,
+            path: parts.uri.path(),
+            host: Some(host),
+            origin: field(header::ORIGIN),
+            is_preflight: parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD),
+            shown: Shown::of(keys.iter().map(HeaderValue::as_bytes)),
+        });
         let Some(face) = self.stream_face(id) else { return false };
         face.is_head = method == "HEAD";
         match guarded {
-            Guarded::Refused { status, what } => self.refuse_stream(id, status, what),
+            Guarded::Refused { status, what, reason } => {
+                self.note_refusal(reason);
+                self.refuse_stream(id, status, what);
+            }
             Guarded::Preflight(origin) => {
                 face.origin = origin;
                 self.answer_stream(id, 204, &front.preflight(), b"");
             }
-            Guarded::Passes(origin) => {
-                face.origin = origin;
+            Guarded::Passes { origin, principal } => {
+                (face.origin, face.principal) = (origin, principal);
                 return !is_too_large || !self.refuse_large(id);
             }
         }
@@ -142,6 +155,7 @@ impl<D: Domain> Core<D> {
         let Some(link) = self.links.get_mut(id) else { return };
         let Face::Stream(face) = &mut link.face else { return };
         face.is_told = true;
+        let principal = face.principal;
         if let Some(timer) = link.timer.take() {
             self.wheel.cancel(timer);
         }
@@ -152,6 +166,7 @@ impl<D: Domain> Core<D> {
             query: parts.uri.query().unwrap_or_default(),
             headers: &HeadersOf(&parts.headers),
             body,
+            principal,
         };
         self.handle(Event::Exchange { link: id, request });
     }
@@ -213,7 +228,7 @@ impl<D: Domain> Core<D> {
 
     fn refuse_stream(&mut self, id: LinkId, status: u16, what: &str) {
         self.meter.faults.add(1);
-        self.answer_stream(id, status, &HeaderPairs::new(), error_body(what).as_bytes());
+        self.answer_stream(id, status, &refusal_headers(status), error_body(what).as_bytes());
     }
 
     fn stream_face(&mut self, id: LinkId) -> Option<&mut StreamFace> {

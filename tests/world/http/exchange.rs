@@ -142,6 +142,7 @@ impl World {
             query: "",
             headers: &sent,
             body: sent.body.as_bytes(),
+            principal: ringgate::gateway::principal::Principal::ANONYMOUS,
         };
         self.handle(shard, Event::Exchange { link, request });
     }

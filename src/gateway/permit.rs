@@ -1,0 +1,196 @@
+//! Where clients are held to the policy: what they ask for, what they are shown, what they hear. The rules
+//! are `policy`'s. Without one nothing here costs more than the question whether there is one.
+
+use super::Gateway;
+use super::client::{Client, ClientKey};
+use super::door::Effects;
+use super::inbound::Asked;
+use super::policy::{AgentId, Kind, Policy, Reason};
+use crate::mcp::{Code, Method};
+use crate::wire::{Json, Splice, text};
+
+impl Gateway {
+    /// Refuses a request for what its client may not use; `own` is what the upstream calls it. True if so.
+    #[inline]
+    pub(super) fn is_denied(
+        &mut self,
+        asked: &Asked<'_>,
+        upstream: usize,
+        own: &str,
+        out: &mut Effects,
+    ) -> bool {
+        if self.settings.policy.is_none() {
+            return false;
+        }
+        match self.judge_use(asked.client, upstream, kind_of(asked), own) {
+            Ok(()) => false,
+            Err(reason) => {
+                self.deny(asked, upstream, own, reason, out);
+                true
+            }
+        }
+    }
+
+    /// Whether a client may use the thing; without a kind, whether anything of the upstream.
+    fn judge_use(
+        &mut self,
+        client: ClientKey,
+        upstream: usize,
+        kind: Option<Kind>,
+        own: &str,
+    ) -> Result<(), Reason> {
+        let Some(policy) = self.settings.policy.as_deref() else { return Ok(()) };
+        let agent = agent_of(self.clients.get(client));
+        let decision = match kind {
+            Some(kind) => self.decisions.decide(policy, agent, upstream, kind, own),
+            None => policy.decide_server(agent, upstream),
+        };
+        if decision.is_allowed { Ok(()) } else { Err(decision.reason) }
+    }
+
+    /// Whether a client may know of an upstream: what it may use nothing of is not there for it.
+    #[inline]
+    pub(super) fn sees(&self, client: ClientKey, upstream: usize) -> bool {
+        self.settings.policy.is_none() || self.may_see(self.clients.get(client), upstream)
+    }
+
+    /// As [`Gateway::sees`].
+    pub(super) fn may_see(&self, client: Option<&Client>, upstream: usize) -> bool {
+        sees(self.settings.policy.as_deref(), client, upstream)
+    }
+
+    /// Whether a client may read a resource, and so be told of it.
+    pub(super) fn may_read(&mut self, client: ClientKey, upstream: usize, own: &str) -> bool {
+        self.judge_use(client, upstream, Some(Kind::Resource), own).is_ok()
+    }
+
+    /// What a client may see of a list, as its upstream gave it; `None` if that is all.
+    pub(super) fn permitted(
+        &mut self,
+        client: ClientKey,
+        upstream: usize,
+        method: Method,
+        result: Json<'_>,
+    ) -> Option<String> {
+        let member = method.list_member().filter(|_| self.settings.policy.is_some())?;
+        let list = result.get(member)?;
+        let mut kept = String::from("[");
+        let mut is_less = false;
+        for entry in list.elements() {
+            if self.may_list(client, upstream, method, entry) {
+                if kept.len() > 1 {
+                    kept.push(',');
+                }
+                kept.push_str(entry.text());
+            } else {
+                is_less = true;
+            }
+        }
+        kept.push(']');
+        // What is one agent's list must not be kept for another (2026-07-28 "Caching").
+        let scope = result.get("cacheScope").filter(|scope| scope.text() != "\"private\"");
+        if !is_less && scope.is_none() {
+            return None;
+        }
+        let mut splice = Splice::of(result.text());
+        if is_less {
+            splice.replace(list.text(), kept);
+        }
+        if let Some(scope) = scope {
+            splice.replace(scope.text(), "\"private\"".to_owned());
+        }
+        let mut bytes = Vec::new();
+        splice.write(&mut bytes);
+        String::from_utf8(bytes).ok()
+    }
+
+    /// Whether an entry of an upstream's list is shown to a client. One without a name is shown to nobody.
+    pub(super) fn may_list(
+        &mut self,
+        client: ClientKey,
+        upstream: usize,
+        method: Method,
+        entry: Json<'_>,
+    ) -> bool {
+        if self.settings.policy.is_none() {
+            return true;
+        }
+        let (kind, key) = match method {
+            Method::PromptsList => (Kind::Prompt, "name"),
+            Method::ResourcesList => (Kind::Resource, "uri"),
+            Method::TemplatesList => (Kind::Resource, "uriTemplate"),
+            _ => (Kind::Tool, "name"),
+        };
+        // Which of two names counts, the client decides: both must be allowed.
+        let names: Vec<_> = entry.members().filter(|member| member.is(key)).collect();
+        !names.is_empty()
+            && names.iter().all(|name| {
+                name.value
+                    .as_str()
+                    .is_some_and(|name| self.judge_use(client, upstream, Some(kind), &name).is_ok())
+            })
+    }
+
+    #[cold]
+    pub(super) fn deny(
+        &mut self,
+        asked: &Asked<'_>,
+        upstream: usize,
+        own: &str,
+        reason: Reason,
+        out: &mut Effects,
+    ) {
+        let Some(policy) = self.settings.policy.clone() else { return };
+        let who = self.clients.get(asked.client).map(|client| client.who);
+        let principal = who.map(|who| who.principal).unwrap_or_default();
+        let agent = self.settings.principals.agent(principal);
+        let named = agent.map_or("null".to_owned(), text::quoted);
+        let rule = text::quoted(&policy.text(reason));
+        if !who.is_some_and(|who| Policy::is_known(who.agent)) {
+            let message = match agent {
+                Some(agent) => format!("agent {agent} may use nothing here: it has no rules"),
+                None => "this gateway serves agents that it knows: show a key of one".to_owned(),
+            };
+            let data =
+                format!("{{\"code\":\"INVALID_AGENT_ID\",\"agent\":{named},\"rule\":{rule}}}");
+            let code = Code::InvalidAgent.number();
+            return self.refuse(asked, code, &message, Some(&data), out);
+        }
+        let server = self.settings.upstreams.get(upstream).map_or("", |upstream| &*upstream.name);
+        let noun = kind_of(asked).map_or("task", Kind::noun);
+        let message = format!(
+            "agent {} may not use the {noun} {own} of {server}",
+            agent.unwrap_or(super::policy::DEFAULT_AGENT)
+        );
+        let data = format!(
+            "{{\"code\":\"DENIED_BY_POLICY\",\"agent\":{named},\"server\":{},\"{noun}\":{},\"rule\":{rule}}}",
+            text::quoted(server),
+            text::quoted(own),
+        );
+        self.refuse(asked, Code::DeniedByPolicy.number(), &message, Some(&data), out);
+    }
+}
+
+/// Whether a client may know of an upstream, for who holds only pieces of the gateway.
+pub(super) fn sees(policy: Option<&Policy>, client: Option<&Client>, upstream: usize) -> bool {
+    policy.is_none_or(|policy| policy.decide_server(agent_of(client), upstream).is_allowed)
+}
+
+fn agent_of(client: Option<&Client>) -> AgentId {
+    client.map(|client| client.who.agent).unwrap_or_default()
+}
+
+/// What a request is about; nothing in particular is a task's.
+fn kind_of(asked: &Asked<'_>) -> Option<Kind> {
+    match asked.method {
+        Method::ToolsCall => Some(Kind::Tool),
+        Method::PromptsGet => Some(Kind::Prompt),
+        Method::ResourcesRead | Method::Subscribe | Method::Unsubscribe => Some(Kind::Resource),
+        Method::Complete => {
+            let names =
+                asked.parsed.reference.is_some_and(|reference| reference.get("name").is_some());
+            Some(if names { Kind::Prompt } else { Kind::Resource })
+        }
+        _ => None,
+    }
+}

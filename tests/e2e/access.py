@@ -1,0 +1,215 @@
+"""Who may what: keys over HTTP, agents of listeners, and rules; with real keys, a rules file and real servers."""
+
+import contextlib
+import http.server
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+from exchange import Door, Reply, Session, error, text_of
+from lines import Lines
+from stage import HERE, Gateway, Stage
+
+QUICK = str(HERE / "servers" / "quick.py")
+RULES = {
+    "agents": {
+        "reader": {"allow": {"servers": ["one"], "tools": {"one": ["ec*"]}}},
+        "admin": {"allow": {"servers": ["*"]}, "deny": {"tools": {"*": ["die", "half"]}}},
+    },
+    "defaults": {"deny_on_missing_agent": True},
+}
+DENIED, NO_AGENT = -32000, -32003
+
+
+class Keyed(Door):
+    """A door to which every request brings a key."""
+
+    def __init__(self, port: int, key: str | None) -> None:
+        super().__init__(port)
+        self.key = key
+
+    def request(self, method: str, headers: dict, body: bytes | None = None, path: str | None = None) -> Reply:
+        shown = {} if self.key is None else {"Authorization": f"Bearer {self.key}"}
+        return super().request(method, {**shown, **headers}, body, path)
+
+
+class House:
+    """A gateway with keys and rules in front of two servers."""
+
+    def __init__(self, binary: str, stage: Stage, **more: dict) -> None:
+        folder = stage.dir / "access"
+        folder.mkdir(exist_ok=True)
+        self.keys, lines = {}, []
+        for agent in ("reader", "reader", "admin", "stranger"):
+            made = subprocess.run([binary, "keys", "new", agent], check=True, text=True, stdout=subprocess.PIPE,
+                                  stderr=subprocess.DEVNULL)
+            key, line = made.stdout.splitlines()
+            self.keys.setdefault(agent, []).append(key)
+            lines.append(line)
+        readers = [line.partition("[")[2].rstrip("]") for line in lines[:2]]
+        (folder / "keys.toml").write_text("\n".join([f"reader = [{', '.join(readers)}]", *lines[2:]]))
+        (folder / "rules.json").write_text(json.dumps(RULES))
+        upstreams = {name: {"command": sys.executable, "args": [QUICK]} for name in ("one", "two")}
+        self.gateway = Gateway(binary, folder, {**upstreams, **more}, http=True, config=(
+            '[tcp]\nagent = "reader"\n[auth]\nkeys = "keys.toml"\n[policy]\nfile = "rules.json"\n'))
+
+    def door(self, agent: str | None, number: int = 0) -> Keyed:
+        return Keyed(self.gateway.http_port, self.keys[agent][number] if agent else None)
+
+
+@contextlib.contextmanager
+def house(binary: str, stage: Stage, **more: dict) -> Iterator[House]:
+    one = House(binary, stage, **more)
+    try:
+        one.gateway.wait_ready()
+        yield one
+    except BaseException:
+        one.gateway.stop()
+        raise
+    wrong = one.gateway.stop()
+    assert wrong is None, wrong
+
+
+def tools(door: Door) -> list[str]:
+    reply = door.modern("tools/list", ident=1)
+    return [tool["name"] for tool in reply.answer(1)["result"]["tools"]]
+
+
+def without_a_good_key_only_health_is_told(binary: str, stage: Stage) -> None:
+    with house(binary, stage) as one:
+        for key in (None, "rgk_x", one.keys["admin"][0][:-1] + "~", ""):
+            door = Keyed(one.gateway.http_port, key)
+            for method, path in (("GET", "/tools"), ("GET", "/metrics"), ("GET", "/sse"), ("GET", "/ws"),
+                                 ("POST", "/mcp"), ("GET", "/mcp"), ("DELETE", "/mcp"), ("GET", "/nothing")):
+                reply = door.request(method, {}, b"{}" if method == "POST" else None, path)
+                assert reply.status == 401, f"{method} {path} with {key!r}: {reply.status}"
+                assert reply.header("www-authenticate") == "Bearer", reply.header("www-authenticate")
+                error(reply, 401)
+            assert door.request("GET", {}, path="/health").status == 200
+        told = one.gateway.log.read_text()
+        assert "without a good key" in told, "the log does not say why"
+        assert not any(key in told for keys in one.keys.values() for key in keys), "a key is in the log"
+
+
+def each_agent_sees_and_calls_what_it_may(binary: str, stage: Stage) -> None:
+    with house(binary, stage) as one:
+        reader, admin = one.door("reader"), one.door("admin")
+        for _ in range(3):  # nothing of one agent's list is kept for the other
+            assert tools(reader) == ["one__echo"], tools(reader)
+            seen = tools(admin)
+            assert "one__hang" in seen and "two__echo" in seen and "one__die" not in seen, seen
+        for door, tool, allowed in ((reader, "one__echo", True), (reader, "two__echo", False),
+                                    (reader, "one__hang", False), (admin, "two__echo", True),
+                                    (admin, "two__die", False), (reader, "one__nothing", False)):
+            params = {"name": tool, "arguments": {"text": "x"}}
+            modern = door.modern("tools/call", params, ident=1).answer(1)
+            session = Session(door)
+            ident, reply = session.begin("tools/call", params)
+            for answer in (modern, reply.answer(ident)):
+                if allowed:
+                    assert text_of(answer) == "x", answer
+                    continue
+                assert answer["error"]["code"] == DENIED, answer
+                data = answer["error"]["data"]
+                server, _, name = tool.partition("__")
+                assert (data["code"], data["server"], data["tool"]) == ("DENIED_BY_POLICY", server, name), data
+                assert data["agent"] in ("reader", "admin") and data["rule"].startswith("agents."), data
+        stranger = one.door("stranger")
+        assert tools(stranger) == []
+        answer = stranger.modern("tools/call", {"name": "one__echo", "arguments": {}}, ident=1).answer(1)
+        assert answer["error"]["code"] == NO_AGENT, answer
+        # All is as it was for who may: nobody's call has reached what it may not use.
+        assert text_of(admin.modern("tools/call", {"name": "one__echo", "arguments": {"text": "y"}}, ident=2).answer(2)) == "y"
+
+
+def a_session_belongs_to_its_agent(binary: str, stage: Stage) -> None:
+    with house(binary, stage) as one:
+        session = Session(one.door("reader"))
+        message = {"jsonrpc": "2.0", "id": 9, "method": "ping"}
+        for agent in ("admin", "stranger"):
+            error(one.door(agent).post(message, **session.headers), 404)
+            assert one.door(agent).request("DELETE", {"Mcp-Session-Id": session.id}).status == 404
+        error(one.door(None).post(message, **session.headers), 401)
+        # Another key of the same agent's is as good: keys change while sessions go on.
+        assert one.door("reader", 1).post(message, **session.headers).answer(9)["result"] == {}
+
+
+def a_listener_acts_for_its_agent(binary: str, stage: Stage) -> None:
+    with house(binary, stage) as one, Lines(one.gateway.port) as lines:
+        lines.initialize()
+        seen = [tool["name"] for tool in lines.ask("tools/list")["result"]["tools"]]
+        assert seen == ["one__echo"], seen
+        assert lines.call("two__echo", {"text": "x"})["error"]["code"] == DENIED
+        assert text_of(lines.call("one__echo", {"text": "x"})) == "x"
+
+
+class Witness(http.server.BaseHTTPRequestHandler):
+    """A small legacy server over HTTP that remembers every header it was sent."""
+
+    protocol_version = "HTTP/1.1"
+    heard: list[tuple[str, str]] = []
+
+    def do_POST(self) -> None:
+        Witness.heard += self.headers.items()
+        message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        results = {
+            "initialize": {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
+                           "serverInfo": {"name": "witness", "version": "1"}},
+            "tools/list": {"tools": [{"name": "see", "inputSchema": {"type": "object"}}]},
+            "tools/call": {"content": [{"type": "text", "text": "seen"}]},
+        }
+        if "id" not in message:
+            return self.say(202, b"")
+        result = results.get(message["method"])
+        outcome = {"error": {"code": -32601, "message": "no such method"}} if result is None else {"result": result}
+        self.say(200, json.dumps({"jsonrpc": "2.0", "id": message["id"], **outcome}).encode())
+
+    def do_GET(self) -> None:
+        Witness.heard += self.headers.items()
+        self.say(405, b"")
+
+    do_DELETE = do_GET
+
+    def say(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def a_key_never_goes_to_a_server(binary: str, stage: Stage) -> None:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Witness)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        Witness.heard.clear()
+        url = f"http://127.0.0.1:{server.server_address[1]}/mcp"
+        with house(binary, stage, witness={"url": url, "headers": {"X-Own": "operator"}}) as one:
+            door = one.door("admin")
+            params = {"name": "witness__see", "arguments": {}}
+            assert text_of(door.modern("tools/call", params, ident=1).answer(1)) == "seen"
+            session = Session(door)
+            ident, reply = session.begin("tools/call", params)
+            assert text_of(reply.answer(ident)) == "seen"
+        names = {name.lower() for name, _ in Witness.heard}
+        assert "x-own" in names, names
+        assert "authorization" not in names, "the client's Authorization went upstream"
+        leaked = [name for name, value in Witness.heard if "rgk_" in value]
+        assert not leaked, f"a key went upstream in {leaked}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+ALL = {f"access/{check.__name__.replace('_', '-')}": check for check in (
+    without_a_good_key_only_health_is_told,
+    each_agent_sees_and_calls_what_it_may,
+    a_session_belongs_to_its_agent,
+    a_listener_acts_for_its_agent,
+    a_key_never_goes_to_a_server,
+)}
