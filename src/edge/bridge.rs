@@ -25,6 +25,7 @@ pub(super) fn open(address: &Address) -> io::Result<UnixStream> {
         path: path.to_owned(),
         headers: Vec::new(),
         speaks: Speaks::Auto,
+        is_http2: false,
     };
     for upstream in &mut config.upstreams {
         upstream.target = match address {

@@ -85,6 +85,8 @@ pub struct HttpTarget {
     pub headers: Vec<(String, String)>,
     /// Without meaning for a WebSocket.
     pub speaks: Speaks,
+    /// HTTP/2 by prior knowledge (RFC 9113 section 3.3).
+    pub is_http2: bool,
 }
 
 /// Which of MCP's HTTP transports a server speaks.

@@ -33,6 +33,32 @@ def behind_a_websocket(binary: str, stage: Stage) -> str:
     return f"{len(checks)} scenarios"
 
 
+def behind_http2(binary: str, stage: Stage) -> str:
+    """Another gateway is the server, which has HTTP/2 on its port."""
+    program, *args = REFERENCE
+    checks = {**http_sessions.ALL, **http_modern.ALL}
+    failed = []
+    behind = Gateway(binary, stage.dir / "upstream-h2-behind", {"everything": {"command": program, "args": args}}, http=True)
+    try:
+        behind.wait_up()
+        gateway = Gateway(binary, stage.dir / "upstream-h2", {"everything": {"url": behind.url}}, http=True,
+                          environ={"RINGGATE_UPSTREAMS__EVERYTHING__HTTP2": "true"})
+        try:
+            gateway.wait_up()
+            for name, check in checks.items():
+                try:
+                    check(Door(gateway.http_port))
+                except Exception as error:  # whatever a scenario raises is its verdict
+                    failed.append(f"{name}: {type(error).__name__}: {str(error)[:200]}")
+        finally:
+            wrong = gateway.stop()
+    finally:
+        wrong = behind.stop() or wrong
+    assert not failed, "; ".join(failed)
+    assert wrong is None, wrong
+    return f"{len(checks)} scenarios"
+
+
 def commands_over_a_websocket(binary: str, stage: Stage) -> None:
     """`ringgate tools` and `ringgate call` at a ws:// address."""
     with Started(stage.dir / "commands-ws.log") as started:
@@ -45,5 +71,6 @@ def commands_over_a_websocket(binary: str, stage: Stage) -> None:
 
 ALL = {
     "upstreams/behind-a-websocket": behind_a_websocket,
+    "upstreams/behind-http2": behind_http2,
     "upstreams/commands-over-a-websocket": commands_over_a_websocket,
 }

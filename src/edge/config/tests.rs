@@ -495,6 +495,10 @@ fn an_upstream_is_reached_in_exactly_one_way() {
          tcp://HOST:PORT or unix:///PATH",
     );
     refused(
+        "[upstreams.a]\nurl = \"tcp://127.0.0.1:1\"\nhttp2 = true\n",
+        "c.toml:3: upstreams.a.http2: has no meaning here; HTTP/2 goes with an http:// URL; remove it",
+    );
+    refused(
         "[upstreams.a]\nbuiltin = true\nfolder = \"gone\"\n",
         "c.toml:3: upstreams.a.folder: there is no folder gone; create it, or mend the path",
     );

@@ -68,6 +68,8 @@ fn one<'a>(
         ])
     });
     let speaks = speaks.unwrap_or_default();
+    let http2 = reader.field("http2");
+    let is_http2 = http2.as_ref().and_then(Field::boolean).unwrap_or(false);
     let warm = reader.field("warm").and_then(|field| field.boolean()).unwrap_or(false);
     let prefix = reader
         .field("prefix")
@@ -109,7 +111,7 @@ fn one<'a>(
     }
     let target = match way {
         "command" => child(command.as_ref()?, args, env, cwd, variables),
-        "url" => peer(url.as_ref()?, speaks, headers.as_ref()),
+        "url" => peer(url.as_ref()?, speaks, headers.as_ref(), http2.as_ref().filter(|_| is_http2)),
         _ => Some(Target::Builtin { folder: folder.and_then(|field| existing_folder(&field)) }),
     }?;
     Some(Draft {
@@ -177,21 +179,33 @@ fn not_runnable(program: &str, path: &str) -> Option<String> {
     (!found).then(|| format!("no program {program:?} in PATH"))
 }
 
-fn peer(url: &Field<'_>, speaks: Speaks, headers: Option<&Field<'_>>) -> Option<Target> {
+fn peer(
+    url: &Field<'_>,
+    speaks: Speaks,
+    headers: Option<&Field<'_>>,
+    http2: Option<&Field<'_>>,
+) -> Option<Target> {
     let parsed = Address::parse(url.text("a URL such as \"http://127.0.0.1:8000/mcp\"")?);
     if let Some(headers) = headers
         && !matches!(parsed, Ok(Address::Http { .. } | Address::WebSocket { .. }))
     {
         headers.fault("has no meaning here", "headers go with an http:// or ws:// URL; remove it");
     }
+    if let Some(http2) = http2
+        && !matches!(parsed, Ok(Address::Http { .. }))
+    {
+        http2.fault("has no meaning here", "HTTP/2 goes with an http:// URL; remove it");
+    }
+    let is_http2 = http2.is_some();
     let headers = headers.and_then(Field::text_table).unwrap_or_default();
     match parsed {
         Ok(Address::Unix { path }) => Some(Target::Unix { path }),
         Ok(address) => match address.resolve().map(|addresses| addresses.into_iter().next()) {
             Ok(Some(socket)) => Some(match address {
-                Address::Http { authority, path, .. } => {
-                    Target::Http(behind(socket, authority, path, headers, speaks))
-                }
+                Address::Http { authority, path, .. } => Target::Http(HttpTarget {
+                    is_http2,
+                    ..behind(socket, authority, path, headers, speaks)
+                }),
                 Address::WebSocket { authority, path, .. } => {
                     Target::WebSocket(behind(socket, authority, path, headers, speaks))
                 }
@@ -221,7 +235,8 @@ fn behind(
     headers: BTreeMap<String, String>,
     speaks: Speaks,
 ) -> HttpTarget {
-    HttpTarget { address, host, path, headers: headers.into_iter().collect(), speaks }
+    let headers = headers.into_iter().collect();
+    HttpTarget { address, host, path, headers, speaks, is_http2: false }
 }
 
 fn existing_folder(field: &Field<'_>) -> Option<PathBuf> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::net::RecvFlags;
 
+use super::reply::Answer;
 use crate::base::Moment;
 use crate::shard::rt::{self, Address, Reader, Writer};
 use crate::wire::http1::{self, Body, Framing, head, response, write};
@@ -28,13 +29,6 @@ pub(super) struct Connection {
     keeps_alive: bool,
     /// When the last response ended.
     used: Moment,
-}
-
-/// What a response's head says.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) content_type: String,
-    pub(super) session: Option<String>,
 }
 
 impl Connection {
@@ -149,19 +143,6 @@ impl Connection {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-    }
-
-    /// The rest of the body, up to `max` bytes.
-    pub(super) async fn rest(&mut self, max: usize) -> io::Result<Vec<u8>> {
-        let mut data = Vec::new();
-        while self.piece(&mut data).await? {
-            if data.len() > max {
-                return Err(io::Error::other(
-                    "the response is larger than the limit frame_bytes_max",
-                ));
-            }
-        }
-        Ok(data)
     }
 
     async fn fill(&mut self) -> io::Result<usize> {

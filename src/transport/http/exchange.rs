@@ -5,8 +5,8 @@ use std::io;
 use std::rc::Rc;
 
 use super::about::About;
-use super::connection::{Answer, Connection};
 use super::peer::Peer;
+use super::reply::{Answer, Reply};
 use super::stream::{self, Events};
 use crate::gateway::mirror;
 use crate::gateway::settings::Speaks;
@@ -26,13 +26,13 @@ pub(super) async fn post(peer: &Rc<Peer>, about: &About, frame: &[u8]) {
 type Failure = String;
 
 async fn try_post(peer: &Rc<Peer>, about: &About, frame: &[u8]) -> Result<(), Failure> {
-    let (mut connection, mut answer) = ask(peer, about, frame).await?;
+    let (mut reply, mut answer) = ask(peer, about, frame).await?;
     let had_session = peer.state.borrow().session.is_some();
     if answer.status == 404 && had_session && about.method != "initialize" {
         // The server has forgotten the session, so it cannot have taken the message.
-        drop(connection);
+        drop(reply);
         stream::greet_anew(peer).await.map_err(|error| broken(&error))?;
-        (connection, answer) = ask(peer, about, frame).await?;
+        (reply, answer) = ask(peer, about, frame).await?;
     }
     let is_greeting = about.method == Method::Initialize.as_str();
     let may_fall_back = peer.target.speaks == Speaks::Auto && is_greeting;
@@ -42,7 +42,7 @@ async fn try_post(peer: &Rc<Peer>, about: &About, frame: &[u8]) -> Result<(), Fa
         return Ok(());
     }
     if !(200..300).contains(&answer.status) {
-        let body = connection.rest(peer.bytes_max).await.unwrap_or_default();
+        let body = reply.rest(peer.bytes_max).await.unwrap_or_default();
         return Err(refused(answer.status, &body));
     }
     if is_greeting {
@@ -50,10 +50,10 @@ async fn try_post(peer: &Rc<Peer>, about: &About, frame: &[u8]) -> Result<(), Fa
     }
     if answer.content_type.starts_with("text/event-stream") {
         let events = Events { about: Some(about), from: None };
-        return stream::read(peer, connection, events).await;
+        return stream::read(peer, reply, events).await;
     }
-    let body = connection.rest(peer.bytes_max).await.map_err(|error| broken(&error))?;
-    peer.give_back(connection);
+    let body = reply.rest(peer.bytes_max).await.map_err(|error| broken(&error))?;
+    peer.give_back(reply);
     if peer.state.borrow().endpoint.is_some() {
         // HTTP+SSE: the answer comes on its stream.
         return Ok(());
@@ -74,11 +74,7 @@ async fn try_post(peer: &Rc<Peer>, about: &About, frame: &[u8]) -> Result<(), Fa
 }
 
 /// Sends the frame and reads the head of the response.
-async fn ask(
-    peer: &Rc<Peer>,
-    about: &About,
-    frame: &[u8],
-) -> Result<(Connection, Answer), Failure> {
+async fn ask(peer: &Rc<Peer>, about: &About, frame: &[u8]) -> Result<(Reply, Answer), Failure> {
     let path = peer.state.borrow().endpoint.clone().unwrap_or_else(|| peer.target.path.clone());
     let mut headers = vec![
         ("accept", "application/json, text/event-stream"),
@@ -88,14 +84,7 @@ async fn ask(
         headers.push(("mcp-protocol-version", version));
     }
     headers.extend(about.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    let bytes = peer.request("POST", &path, &headers, Some(frame));
-    let attempt = async {
-        let mut connection = peer.connection().await?;
-        connection.send(bytes).await?;
-        let answer = connection.answer().await?;
-        Ok((connection, answer))
-    };
-    attempt.await.map_err(|error: io::Error| broken(&error))
+    peer.ask("POST", &path, &headers, Some(frame)).await.map_err(|error| broken(&error))
 }
 
 /// Hands a message on to the gateway; learns from it what the exchanges to come need.

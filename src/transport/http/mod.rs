@@ -5,7 +5,9 @@
 mod about;
 mod connection;
 mod exchange;
+mod multiplexed;
 mod peer;
+mod reply;
 mod stream;
 
 pub(super) use connection::request;

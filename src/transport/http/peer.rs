@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use super::about::About;
 use super::connection::{Connection, request};
+use super::multiplexed::Multiplexed;
+use super::reply::{Answer, Reply};
 use super::{exchange, stream};
 use crate::gateway::mirror::Mirrors;
 use crate::gateway::settings::{HttpTarget, Speaks};
@@ -51,6 +53,8 @@ pub(super) struct State {
     /// What calls mirror in headers, by tool.
     pub(super) mirrors: Mirrors,
     idle: Vec<Connection>,
+    /// The connection of HTTP/2, once there is one.
+    shared: Option<Multiplexed>,
     /// Requests under way, by id: whether they are still wanted.
     active: BTreeMap<String, Rc<Wanted>>,
     exchanges: usize,
@@ -97,7 +101,9 @@ pub fn driver(
             let state = RefCell::new(State::default());
             let peer = Rc::new(Peer { target, port, connect, bytes_max, state });
             let now = peer.port.now();
-            if let Ok(connection) = Connection::adopt(first, now) {
+            if peer.target.is_http2 {
+                peer.state.borrow_mut().shared = Multiplexed::adopt(first).await.ok();
+            } else if let Ok(connection) = Connection::adopt(first, now) {
                 peer.state.borrow_mut().idle.push(connection);
             }
             if peer.target.speaks == Speaks::Sse {
@@ -210,8 +216,59 @@ impl Peer {
         }
     }
 
+    /// Sends a request with what every request has, the operator's headers, session and version, and reads
+    /// the head of its response.
+    pub(super) async fn ask(
+        &self,
+        verb: &str,
+        path: &str,
+        more: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> std::io::Result<(Reply, Answer)> {
+        let (session, version) = {
+            let state = self.state.borrow();
+            (state.session.clone(), state.version.clone())
+        };
+        let own = self.target.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let mut headers: Vec<(&str, &str)> = own.collect();
+        headers.extend(session.as_deref().map(|session| ("mcp-session-id", session)));
+        headers.extend(version.as_deref().map(|version| ("mcp-protocol-version", version)));
+        headers.extend_from_slice(more);
+        if self.target.is_http2 {
+            let mut shared = self.shared().await?;
+            let uri = format!("http://{}{path}", self.target.host);
+            let (stream, answer) = shared.ask(verb, &uri, &headers, body).await?;
+            return Ok((Reply::Many(stream), answer));
+        }
+        let bytes = request(verb, path, &self.target.host, &headers, body);
+        let mut connection = self.connection().await?;
+        connection.send(bytes).await?;
+        let answer = connection.answer().await?;
+        Ok((Reply::One(connection), answer))
+    }
+
+    /// The connection of HTTP/2, opened anew if the server has closed it.
+    async fn shared(&self) -> std::io::Result<Multiplexed> {
+        let shared = self.state.borrow().shared.clone();
+        if let Some(mut shared) = shared
+            && shared.is_fit().await
+        {
+            return Ok(shared);
+        }
+        let socket = rt::connect(&Address::Tcp(self.target.address), self.connect).await?;
+        let mut shared = Multiplexed::adopt(socket).await?;
+        if !shared.is_fit().await {
+            return Err(std::io::Error::other("the server does not speak HTTP/2"));
+        }
+        let state = &mut *self.state.borrow_mut();
+        if !state.is_closed {
+            state.shared = Some(shared.clone());
+        }
+        Ok(shared)
+    }
+
     /// A connection to send on: one that is idle, or a new one.
-    pub(super) async fn connection(&self) -> std::io::Result<Connection> {
+    async fn connection(&self) -> std::io::Result<Connection> {
         let now = self.port.now();
         while let Some(connection) = self.idle() {
             if connection.is_fit(now) {
@@ -226,7 +283,8 @@ impl Peer {
     }
 
     /// Keeps a connection for the next request, if it is fit for one.
-    pub(super) fn give_back(&self, mut connection: Connection) {
+    pub(super) fn give_back(&self, reply: Reply) {
+        let Reply::One(mut connection) = reply else { return };
         let now = self.port.now();
         connection.rest_since(now);
         let state = &mut *self.state.borrow_mut();
@@ -235,38 +293,12 @@ impl Peer {
         }
     }
 
-    /// A request with what every request has: the operator's headers, session and version.
-    pub(super) fn request(
-        &self,
-        verb: &str,
-        path: &str,
-        more: &[(&str, &str)],
-        body: Option<&[u8]>,
-    ) -> Vec<u8> {
-        let state = self.state.borrow();
-        let own = self.target.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let mut headers: Vec<(&str, &str)> = own.collect();
-        if let Some(session) = &state.session {
-            headers.push(("mcp-session-id", session));
-        }
-        if let Some(version) = &state.version {
-            headers.push(("mcp-protocol-version", version));
-        }
-        headers.extend_from_slice(more);
-        request(verb, path, &self.target.host, &headers, body)
-    }
-
     /// Tells the server that the session has ended, briefly.
     async fn goodbye(&self) {
         if self.state.borrow().session.is_none() {
             return;
         }
-        let bytes = self.request("DELETE", &self.target.path, &[], None);
-        let mut telling = pin!(async {
-            let mut connection = self.connection().await.ok()?;
-            connection.send(bytes).await.ok()?;
-            connection.answer().await.ok()
-        });
+        let mut telling = pin!(self.ask("DELETE", &self.target.path, &[], None));
         let mut late = Box::pin(rt::sleep(GOODBYE_MAX));
         poll_fn(|cx| {
             if telling.as_mut().poll(cx).is_ready() {

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::about::About;
-use super::connection::{Answer, Connection};
 use super::exchange::{broken, deliver, internal};
 use super::peer::Peer;
+use super::reply::{Answer, Reply};
 use crate::shard::rt;
 use crate::wire::sse::Decoder;
 
@@ -31,19 +31,19 @@ pub(super) struct Events<'a> {
 /// Reads a stream that answers a request until it has, resuming it as often as must be.
 pub(super) async fn read(
     peer: &Rc<Peer>,
-    connection: Connection,
+    reply: Reply,
     mut events: Events<'_>,
 ) -> Result<(), String> {
-    let mut next = Some(connection);
+    let mut next = Some(reply);
     let mut attempts = 0;
     loop {
-        let Some(connection) = next.take() else {
+        let Some(reply) = next.take() else {
             attempts += 1;
             if attempts > ATTEMPTS_MAX {
                 return Err(internal("the server closed the stream before it had answered"));
             }
             match resume(peer, events.from.as_deref()).await {
-                Ok((connection, answer)) if answer.status == 200 => next = Some(connection),
+                Ok((reply, answer)) if answer.status == 200 => next = Some(reply),
                 Ok((_, answer)) => {
                     let what = format!(
                         "the server closed the stream before it had answered, and resumes none: HTTP {}",
@@ -56,7 +56,7 @@ pub(super) async fn read(
             continue;
         };
         let before = events.from.clone();
-        let end = pour(peer, connection, &mut events).await;
+        let end = pour(peer, reply, &mut events).await;
         if end.is_answered {
             return Ok(());
         }
@@ -79,13 +79,13 @@ struct End {
 }
 
 /// Delivers what a stream brings, until it ends or has answered.
-async fn pour(peer: &Rc<Peer>, mut connection: Connection, events: &mut Events<'_>) -> End {
+async fn pour(peer: &Rc<Peer>, mut reply: Reply, events: &mut Events<'_>) -> End {
     let mut decoder = Decoder::new(peer.bytes_max);
     let mut is_answered = false;
     let mut bytes = Vec::new();
     let error = loop {
         bytes.clear();
-        match connection.piece(&mut bytes).await {
+        match reply.piece(&mut bytes).await {
             Ok(true) => {}
             Ok(false) => break None,
             Err(error) => break Some(error),
@@ -115,8 +115,8 @@ async fn pour(peer: &Rc<Peer>, mut connection: Connection, events: &mut Events<'
         }
         if is_answered && events.about.is_some() {
             // Servers end the stream now; whoever reads on keeps the connection for the next request.
-            if connection.rest(peer.bytes_max).await.is_ok() {
-                peer.give_back(connection);
+            if reply.rest(peer.bytes_max).await.is_ok() {
+                peer.give_back(reply);
             }
             break None;
         }
@@ -126,14 +126,10 @@ async fn pour(peer: &Rc<Peer>, mut connection: Connection, events: &mut Events<'
 }
 
 /// `GET`: a session's stream, from an event on.
-async fn resume(peer: &Rc<Peer>, from: Option<&str>) -> io::Result<(Connection, Answer)> {
+async fn resume(peer: &Rc<Peer>, from: Option<&str>) -> io::Result<(Reply, Answer)> {
     let mut headers = vec![("accept", "text/event-stream")];
     headers.extend(from.map(|from| ("last-event-id", from)));
-    let bytes = peer.request("GET", &peer.target.path, &headers, None);
-    let mut connection = peer.connection().await?;
-    connection.send(bytes).await?;
-    let answer = connection.answer().await?;
-    Ok((connection, answer))
+    peer.ask("GET", &peer.target.path, &headers, None).await
 }
 
 /// Opens the stream that a legacy session has for what answers nothing; servers need not have one.
@@ -151,9 +147,9 @@ async fn session_stream(peer: &Rc<Peer>) {
     let session = peer.state.borrow().session.clone();
     while attempts < ATTEMPTS_MAX && peer.state.borrow().session == session {
         match resume(peer, events.from.as_deref()).await {
-            Ok((connection, answer)) if answer.status == 200 => {
+            Ok((reply, answer)) if answer.status == 200 => {
                 attempts = 0;
-                let end = pour(peer, connection, &mut events).await;
+                let end = pour(peer, reply, &mut events).await;
                 rt::sleep(end.retry).await;
             }
             // There is none, or the session is gone; the next request will find out.
@@ -177,10 +173,7 @@ pub(super) async fn greet_anew(peer: &Rc<Peer>) -> io::Result<()> {
     let gone = || io::Error::other("the session is gone, and the server opens no other");
     let json =
         [("accept", "application/json, text/event-stream"), ("content-type", "application/json")];
-    let bytes = peer.request("POST", &peer.target.path, &json, Some(&hello));
-    let mut connection = peer.connection().await?;
-    connection.send(bytes).await?;
-    let answer = connection.answer().await?;
+    let (mut reply, answer) = peer.ask("POST", &peer.target.path, &json, Some(&hello)).await?;
     if answer.status != 200 {
         peer.state.borrow_mut().session = lost;
         peer.port.end("the server has ended the session and opens no other");
@@ -188,15 +181,12 @@ pub(super) async fn greet_anew(peer: &Rc<Peer>) -> io::Result<()> {
     }
     peer.state.borrow_mut().session = answer.session;
     // What it says of itself it has said before.
-    connection.rest(peer.bytes_max).await?;
-    peer.give_back(connection);
+    reply.rest(peer.bytes_max).await?;
+    peer.give_back(reply);
     let initialized = br#"{"jsonrpc":"2.0","method":"notifications/initialized","params":{}}"#;
-    let bytes = peer.request("POST", &peer.target.path, &json, Some(initialized));
-    let mut connection = peer.connection().await?;
-    connection.send(bytes).await?;
-    connection.answer().await?;
-    connection.rest(peer.bytes_max).await?;
-    peer.give_back(connection);
+    let (mut reply, _) = peer.ask("POST", &peer.target.path, &json, Some(initialized)).await?;
+    reply.rest(peer.bytes_max).await?;
+    peer.give_back(reply);
     open_session_stream(peer);
     Ok(())
 }
@@ -213,9 +203,9 @@ pub(super) fn open_sse(peer: &Rc<Peer>) {
 
 async fn sse(peer: &Rc<Peer>) {
     let why = match resume(peer, None).await {
-        Ok((connection, answer)) if answer.status == 200 => {
+        Ok((reply, answer)) if answer.status == 200 => {
             let mut events = Events { about: None, from: None };
-            let end = pour(peer, connection, &mut events).await;
+            let end = pour(peer, reply, &mut events).await;
             end.error.map_or_else(|| "the server ended its stream".to_owned(), |e| e.to_string())
         }
         Ok((_, answer)) => {
