@@ -137,7 +137,7 @@ pub(super) fn open_session_stream(peer: &Rc<Peer>) {
     let peer = Rc::clone(peer);
     rt::spawn(async move {
         let wanted = Rc::default();
-        peer.unless_called_off(&wanted, session_stream(&peer)).await;
+        peer.unless_called_off(&wanted, Box::pin(session_stream(&peer))).await;
     });
 }
 
@@ -197,7 +197,7 @@ pub(super) fn open_sse(peer: &Rc<Peer>) {
     let peer = Rc::clone(peer);
     rt::spawn(async move {
         let wanted = Rc::default();
-        peer.unless_called_off(&wanted, sse(&peer)).await;
+        peer.unless_called_off(&wanted, Box::pin(sse(&peer))).await;
     });
 }
 
