@@ -27,6 +27,8 @@ pub struct Manner {
     pub breaks: u64,
     /// Its calls report more progress than a ring of events holds.
     pub bursts: u64,
+    /// Its calls take their time and say so.
+    pub talks: u64,
     /// Longest pause between two requests, in microseconds.
     pub pause_max: u64,
 }
@@ -372,9 +374,13 @@ impl World {
                 if self.dice.percent(breaks) { crate::call::FAULTS } else { crate::call::STEPS };
             script.push(self.dice.pick(from).0);
         }
-        let bursts = self.clients[client].manner.bursts;
+        let Manner { bursts, talks, .. } = self.clients[client].manner;
+        if talks > 0 && self.dice.percent(talks) {
+            script.extend(["p", "p", "w", "p", "w", "p"]);
+        }
         if bursts > 0 && self.dice.percent(bursts) {
-            script.push(crate::call::BURST);
+            let at = self.dice.index(script.len() + 1);
+            script.insert(at, crate::call::BURST);
         }
         script.join(" ")
     }

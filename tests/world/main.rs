@@ -74,6 +74,7 @@ fn live_through(world: Live, test: &str, unless_asked: std::ops::Range<u64>) {
     let prints = std::env::var("RINGGATE_TRACE").is_ok_and(|trace| trace == "1");
     let (mut passed, mut failed) = (0u64, 0u64);
     let (mut events, mut answered, mut succeeded, mut cancelled) = (0, 0, 0, 0);
+    let (mut resumed, mut forgotten) = (0, 0);
     for seed in seeds {
         match live(world, seed, prints, prints) {
             Ok(outcome) if outcome.wrongs.is_empty() => {
@@ -82,6 +83,8 @@ fn live_through(world: Live, test: &str, unless_asked: std::ops::Range<u64>) {
                 answered += outcome.answered;
                 succeeded += outcome.succeeded;
                 cancelled += outcome.cancelled;
+                resumed += outcome.resumed;
+                forgotten += outcome.forgotten;
             }
             outcome => {
                 failed += 1;
@@ -112,6 +115,9 @@ fn live_through(world: Live, test: &str, unless_asked: std::ops::Range<u64>) {
     println!(
         "world: {events} events; {answered} answers, {succeeded} of them results; {cancelled} requests cancelled"
     );
+    if resumed > 0 {
+        println!("world: {resumed} times a stream was resumed, {forgotten} of them too late");
+    }
     println!("world: {passed} seeds passed, {failed} failed");
     assert_eq!(failed, 0, "worlds failed; each is named above");
 }

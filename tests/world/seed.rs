@@ -25,6 +25,9 @@ pub struct Outcome {
     pub answered: u64,
     pub succeeded: u64,
     pub cancelled: u64,
+    /// Streams that were gone on with, and those of them that were not kept any more.
+    pub resumed: u64,
+    pub forgotten: u64,
 }
 
 const VERSIONS: [&str; 5] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "1999-01-01"];
@@ -213,6 +216,8 @@ pub fn outcome(world: &mut World) -> Outcome {
         answered: sum(|judge| judge.answered),
         succeeded: sum(|judge| judge.succeeded),
         cancelled: sum(|judge| judge.cancelled),
+        resumed: world.http.visitors.iter().map(|visitor| visitor.resumed).sum(),
+        forgotten: world.http.visitors.iter().map(|visitor| visitor.forgotten).sum(),
         wrongs: std::mem::take(&mut world.wrongs),
         events: world.events,
         trace: std::mem::replace(&mut world.trace, Trace::new(false, false)),

@@ -78,13 +78,17 @@ impl World {
     pub fn send(&mut self, visitor: usize, session: usize, sent: Sent, errand: Errand) -> usize {
         let shard = self.dice.index(self.shards.len());
         let exchange = self.http.exchanges.len();
+        let is_long = matches!(errand, Errand::Ask(_) | Errand::Watch | Errand::Resume(_));
         let breaks = self.http.visitors[visitor].habits.breaks;
+        // What makes a session breaks more seldom, or there would be none.
+        let breaks = if is_long { breaks } else { breaks / 8 };
         let mut budget = None;
         if self.dice.percent(breaks) {
             if self.dice.percent(50) {
-                budget = Some(self.dice.index(1_200));
+                let most = *self.dice.pick(&[100, 300, 1_000]);
+                budget = Some(self.dice.index(most));
             } else {
-                let within = *self.dice.pick(&[1_000, 40_000, 1_500_000]);
+                let within = *self.dice.pick(&[2_000, 200_000, 1_000_000]);
                 let after = self.dice.below(within);
                 self.plan_http(after, Happening::Break { exchange });
             }

@@ -27,7 +27,7 @@ fn settings(dice: &mut Dice, weather: Weather) -> Settings {
     let limits = &mut settings.limits;
     limits.form = limits.form.min(Duration::from_secs(30));
     limits.session_idle = Duration::from_secs(dice.between(60, 600));
-    limits.sse_beat = Duration::from_millis(*dice.pick(&[300, 2_000, 15_000]));
+    limits.sse_beat = Duration::from_millis(*dice.pick(&[500, 2_000, 15_000]));
     limits.lane_idle = Duration::from_secs(dice.between(1, 60));
     settings
 }
@@ -37,7 +37,7 @@ fn habits(dice: &mut Dice, weather: Weather) -> Habits {
         return Habits { watches: 100, ends: 50, resumes: 100, ..Habits::default() };
     }
     Habits {
-        breaks: *dice.pick(&[0, 10, 30, 60]),
+        breaks: *dice.pick(&[0, 15, 40, 70]),
         resumes: *dice.pick(&[100, 100, 100, 70, 0]),
         watches: *dice.pick(&[0, 60, 100]),
         pries: if dice.percent(30) { dice.below(40) } else { 0 },
@@ -77,7 +77,8 @@ pub fn live(seed: u64, trace: Trace) -> Outcome {
         // On no shard, and on all.
         (client.shard, client.transport) = (usize::MAX, Transport::Http);
         client.manner.doubles_ids = 0;
-        client.manner.bursts = if dice.percent(20) { 15 } else { 0 };
+        client.manner.bursts = if dice.percent(30) { 20 } else { 0 };
+        client.manner.talks = *dice.pick(&[20, 60, 90]);
         if !is_calm || weather == Weather::Windy {
             client.manner.cancels = *dice.pick(&[0, 0, 10, 40]);
         }

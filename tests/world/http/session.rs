@@ -118,15 +118,17 @@ impl World {
     fn session_pries(&mut self, visitor: usize, session: usize) {
         let mut headers = self.named(visitor, session);
         headers.push(("accept", "text/event-stream".to_owned()));
-        let found = &self.http.visitors[visitor];
-        let others = self.http.visitors.iter().flat_map(|other| &other.streams);
-        let keys: Vec<String> = others.filter_map(|stream| stream.key.clone()).collect();
-        let own: Vec<&String> = found.sessions[session].keys.keys().collect();
-        // Shards count for themselves: what was heard of elsewhere may be the name of one's own as well.
-        let is_whole = own.len() == usize::try_from(found.sessions[session].posts).unwrap_or(0) + 2;
-        let foreign: Vec<&String> = keys.iter().filter(|key| !own.contains(key)).collect();
-        if is_whole && !foreign.is_empty() {
-            let key = foreign[self.dice.index(foreign.len())].clone();
+        // Each shard counts for itself: elsewhere one's own stream may have the name.
+        let home = self.http.visitors[visitor].sessions[session].home();
+        let others = self.http.visitors.iter().enumerate();
+        let keys: Vec<String> = others
+            .filter(|(other, _)| *other != visitor)
+            .flat_map(|(_, other)| other.streams.iter().map(move |stream| (other, stream)))
+            .filter(|(other, stream)| other.sessions[stream.session].home() == home)
+            .filter_map(|(_, stream)| stream.key.clone())
+            .collect();
+        if !keys.is_empty() && self.dice.percent(60) {
+            let key = self.dice.pick(&keys);
             headers.push(("last-event-id", format!("{key}-1")));
         } else if let Some(id) = &mut headers[0].1.pop() {
             headers[0].1.push(if *id == '0' { '1' } else { '0' });

@@ -123,6 +123,13 @@ pub struct Session {
     pub has_lost: bool,
 }
 
+impl Session {
+    /// Where it lives, as its id says before all others.
+    pub fn home(&self) -> Option<&str> {
+        self.id.as_ref()?.get(..4)
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Visitor {
