@@ -39,7 +39,8 @@ pub enum Command {
 /// `load`.
 #[derive(Debug, clap::Args)]
 pub struct LoadArgs {
-    /// `tcp://HOST:PORT`, `unix:///PATH`, or `stdio:COMMAND ARGS` (a child for each connection).
+    /// `tcp://HOST:PORT`, `unix:///PATH`, `stdio:COMMAND ARGS` (a child for each connection), `http://HOST:PORT/mcp`
+    /// (several outstanding are pipelined), `h2c://HOST:PORT/mcp` or `ws://HOST:PORT/ws`.
     #[arg(long)]
     pub target: Target,
     /// Connections.
@@ -111,8 +112,8 @@ pub struct RawArgs {
 pub enum RawMode {
     /// Writes back what it reads.
     Echo,
-    /// Answers each HTTP/1.1 request with 200 and one constant body: heads are parsed by httparse, bodies
-    /// skipped by their Content-Length.
+    /// Answers each HTTP/1.1 request with 200 and its own body: heads are parsed by httparse, bodies found by their
+    /// Content-Length.
     Http,
 }
 

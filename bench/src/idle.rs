@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::clock::{Clock, nanos};
 use crate::failure::Failure;
-use crate::handshake::introduce;
+use crate::handshake::begin;
 use crate::plan::Plan;
 use crate::process::{descriptors, usage};
 use crate::report::Report;
@@ -77,9 +77,7 @@ pub fn run(
     let mut held: Vec<TcpStream> = Vec::new();
     for _ in 0..idle.connections {
         let socket = idle.target.open()?.socket;
-        if idle.introduced {
-            introduce(&socket)?;
-        }
+        begin(&socket, &idle.target, idle.introduced)?;
         held.push(socket);
     }
     let clock = Clock::start();

@@ -11,7 +11,8 @@ use std::thread;
 
 use crate::clock::{Clock, Window, nanos};
 use crate::failure::Failure;
-use crate::handshake::introduce;
+use crate::handshake::begin;
+use crate::http1::session_header;
 use crate::plan::Plan;
 use crate::process::{machine_ns, usage};
 use crate::report::{Look, Measured, Report};
@@ -21,6 +22,9 @@ use crate::worker::{self, Ready};
 
 /// How often the progress is told.
 const TELL_EVERY_NS: u64 = 100_000_000;
+
+/// A floor over HTTP opens no session, but reads as many bytes of one as the gateway does: its own ids are this long.
+const RAW_SESSION_BYTES: usize = 127;
 
 /// How far a load is.
 #[derive(Debug, Clone, Copy)]
@@ -102,12 +106,12 @@ fn connect(plan: &Plan) -> Result<(Vec<Ready>, Vec<Child>), Failure> {
     let mut children = Vec::new();
     for number in 0..plan.connections {
         let opened = plan.target.open()?;
-        let carry = if plan.era == Era::Legacy && !plan.raw {
-            introduce(&opened.socket)?
-        } else {
-            Vec::new()
-        };
-        sockets.push((number, opened.socket, carry));
+        let introduces = plan.era == Era::Legacy && !plan.raw;
+        let mut begun = begin(&opened.socket, &plan.target, introduces)?;
+        if plan.raw {
+            begun.session = session_header(&[b'-'; RAW_SESSION_BYTES]);
+        }
+        sockets.push(Ready { number, socket: opened.socket, begun });
         children.extend(opened.child);
     }
     Ok((sockets, children))

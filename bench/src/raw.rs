@@ -1,6 +1,6 @@
 //! The floor: an echo on `io_uring` that parses nothing. It reads bytes and writes the same bytes; what it costs is what
 //! sockets cost, so the gateway's distance from it is the gateway's own work. For HTTP, a responder that parses heads
-//! and nothing else.
+//! and nothing else, and returns the bodies.
 
 #![allow(
     clippy::disallowed_types,
@@ -8,7 +8,7 @@
     reason = "the floor has no shard::rt to stand on; this file is where it meets the runtime"
 )]
 
-use std::io;
+use std::io::{self, Write as _};
 use std::rc::Rc;
 
 use monoio::buf::IoBufMut;
@@ -49,7 +49,9 @@ pub fn bind(listen: &Target) -> Result<Bound, Failure> {
             }
             std::os::unix::net::UnixListener::bind(path).map(Bound::Unix).map_err(failed())
         }
-        Target::Stdio(_) => Err(Failure::Usage("raw listens on tcp:// or unix://".to_owned())),
+        Target::Stdio(_) | Target::Web(_) => {
+            Err(Failure::Usage("raw listens on tcp:// or unix://".to_owned()))
+        }
     }
 }
 
@@ -108,10 +110,9 @@ async fn answer<S: AsyncReadRent + AsyncWriteRent>(stream: S, mode: RawMode) {
     }
 }
 
-/// As large as the gateway's answer to the same call, head and body.
-const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\ndate: Sat, 21 Nov 2026 05:51:19 GMT\r\nx-content-type-options: nosniff\r\n\
-content-type: application/json\r\ncontent-length: 99\r\n\r\n\
-{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"resultType\":\"complete\",\"content\":[{\"type\":\"text\",\"text\":\"hi\"}]}}";
+/// A head as large as the gateway's; the body's length and the empty line follow.
+const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ndate: Sat, 21 Nov 2026 05:51:19 GMT\r\nx-content-type-options: nosniff\r\n\
+content-type: application/json\r\ncontent-length: ";
 
 async fn respond<S: AsyncReadRent + AsyncWriteRent>(mut stream: S) {
     let mut bytes: Vec<u8> = Vec::with_capacity(READ_BYTES);
@@ -126,9 +127,12 @@ async fn respond<S: AsyncReadRent + AsyncWriteRent>(mut stream: S) {
         let Ok(len @ 1..) = result else { return };
         bytes.truncate(held + len);
         let mut done = 0;
-        while let Some(length) = request(&bytes[done..]) {
-            done += length;
-            out.extend_from_slice(RESPONSE);
+        while let Some((head, length)) = request(&bytes[done..]) {
+            out.extend_from_slice(HEAD);
+            // Into a vector, which cannot fail.
+            let _written = write!(out, "{length}\r\n\r\n");
+            out.extend_from_slice(&bytes[done + head..done + head + length]);
+            done += head + length;
         }
         bytes.drain(..done);
         let (result, back) = stream.write_all(out).await;
@@ -140,8 +144,8 @@ async fn respond<S: AsyncReadRent + AsyncWriteRent>(mut stream: S) {
     }
 }
 
-/// Bytes of the first request, body included, if it is whole.
-fn request(bytes: &[u8]) -> Option<usize> {
+/// Lengths of the first request's head and body, if it is whole.
+fn request(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut headers = [const { std::mem::MaybeUninit::uninit() }; 32];
     let mut request = httparse::Request::new(&mut []);
     let Ok(httparse::Status::Complete(head)) =
@@ -155,7 +159,7 @@ fn request(bytes: &[u8]) -> Option<usize> {
         .find(|header| header.name.eq_ignore_ascii_case("content-length"))
         .and_then(|header| std::str::from_utf8(header.value).ok()?.parse::<usize>().ok())
         .unwrap_or(0);
-    (bytes.len() >= head + length).then_some(head + length)
+    (bytes.len() >= head + length).then_some((head, length))
 }
 
 async fn echo<S: AsyncReadRent + AsyncWriteRent>(mut stream: S) {
