@@ -28,6 +28,8 @@ pub enum Command {
     Load(Box<LoadArgs>),
     /// Be the floor: an `io_uring` echo that parses nothing.
     Raw(RawArgs),
+    /// Be an MCP server of both eras on stdin and stdout, whose one tool is `echo`: the upstream of a proxied call.
+    Upstream,
     /// Hold connections that do nothing, and see what they cost.
     Idle(IdleArgs),
     /// Measure the rows of the design for TCP, Unix sockets and stdio beside the floor.
@@ -108,13 +110,15 @@ pub struct RawArgs {
 }
 
 /// What `raw` does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum RawMode {
     /// Writes back what it reads.
     Echo,
     /// Answers each HTTP/1.1 request with 200 and its own body: heads are parsed by httparse, bodies found by their
     /// Content-Length.
     Http,
+    /// Is an MCP server of both eras over HTTP/1.1, whose one tool is `echo`: the upstream of a proxied call.
+    Mcp,
 }
 
 /// `idle`.
@@ -256,6 +260,17 @@ impl SuiteArgs {
             idle: self.idle,
             only: self.only.clone(),
             tool: echo(self.message_bytes),
+        }
+    }
+}
+
+impl RawMode {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Http => "http",
+            Self::Mcp => "mcp",
         }
     }
 }

@@ -41,6 +41,7 @@ pub mod table;
 pub mod tally;
 pub mod target;
 pub mod terminal;
+pub mod upstream;
 pub mod verdict;
 pub mod websocket;
 pub mod worker;

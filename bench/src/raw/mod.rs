@@ -1,6 +1,6 @@
 //! The floor: an echo on `io_uring` that parses nothing. It reads bytes and writes the same bytes; what it costs is what
-//! sockets cost, so the gateway's distance from it is the gateway's own work. For HTTP, a responder that parses heads
-//! and nothing else, and returns the bodies.
+//! sockets cost, so the gateway's distance from it is the gateway's own work. Floors that must parse something are in the
+//! files of this folder.
 
 #![allow(
     clippy::disallowed_types,
@@ -8,7 +8,9 @@
     reason = "the floor has no shard::rt to stand on; this file is where it meets the runtime"
 )]
 
-use std::io::{self, Write as _};
+mod http;
+
+use std::io;
 use std::rc::Rc;
 
 use monoio::buf::IoBufMut;
@@ -106,60 +108,9 @@ fn accept(bound: Bound, mode: RawMode) -> io::Result<Vec<JoinHandle<()>>> {
 async fn answer<S: AsyncReadRent + AsyncWriteRent>(stream: S, mode: RawMode) {
     match mode {
         RawMode::Echo => echo(stream).await,
-        RawMode::Http => respond(stream).await,
+        RawMode::Http => http::respond(stream, http::echo).await,
+        RawMode::Mcp => http::respond(stream, http::mcp).await,
     }
-}
-
-/// A head as large as the gateway's; the body's length and the empty line follow.
-const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ndate: Sat, 21 Nov 2026 05:51:19 GMT\r\nx-content-type-options: nosniff\r\n\
-content-type: application/json\r\ncontent-length: ";
-
-async fn respond<S: AsyncReadRent + AsyncWriteRent>(mut stream: S) {
-    let mut bytes: Vec<u8> = Vec::with_capacity(READ_BYTES);
-    let mut out = Vec::with_capacity(READ_BYTES);
-    loop {
-        let held = bytes.len();
-        if held == READ_BYTES {
-            return;
-        }
-        let (result, slice) = stream.read(bytes.slice_mut(held..READ_BYTES)).await;
-        bytes = slice.into_inner();
-        let Ok(len @ 1..) = result else { return };
-        bytes.truncate(held + len);
-        let mut done = 0;
-        while let Some((head, length)) = request(&bytes[done..]) {
-            out.extend_from_slice(HEAD);
-            // Into a vector, which cannot fail.
-            let _written = write!(out, "{length}\r\n\r\n");
-            out.extend_from_slice(&bytes[done + head..done + head + length]);
-            done += head + length;
-        }
-        bytes.drain(..done);
-        let (result, back) = stream.write_all(out).await;
-        out = back;
-        out.clear();
-        if result.is_err() {
-            return;
-        }
-    }
-}
-
-/// Lengths of the first request's head and body, if it is whole.
-fn request(bytes: &[u8]) -> Option<(usize, usize)> {
-    let mut headers = [const { std::mem::MaybeUninit::uninit() }; 32];
-    let mut request = httparse::Request::new(&mut []);
-    let Ok(httparse::Status::Complete(head)) =
-        request.parse_with_uninit_headers(bytes, &mut headers)
-    else {
-        return None;
-    };
-    let length = request
-        .headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case("content-length"))
-        .and_then(|header| std::str::from_utf8(header.value).ok()?.parse::<usize>().ok())
-        .unwrap_or(0);
-    (bytes.len() >= head + length).then_some((head, length))
 }
 
 async fn echo<S: AsyncReadRent + AsyncWriteRent>(mut stream: S) {
