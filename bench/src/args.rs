@@ -159,9 +159,9 @@ pub struct IdleArgs {
 /// `suite`.
 #[derive(Debug, clap::Args)]
 pub struct SuiteArgs {
-    /// The gateway's program.
-    #[arg(long, default_value = "target/release/ringgate")]
-    pub gateway: PathBuf,
+    /// The gateway's program; `ringgate` beside this one unless told.
+    #[arg(long)]
+    pub gateway: Option<PathBuf>,
     /// Its configuration; the suite sets the listeners by the environment.
     #[arg(long)]
     pub config: Option<PathBuf>,
@@ -249,7 +249,7 @@ impl SuiteArgs {
     /// What they describe.
     pub fn suite(&self) -> Suite {
         Suite {
-            gateway: self.gateway.clone(),
+            gateway: self.gateway.clone().unwrap_or_else(|| beside("ringgate")),
             config: self.config.clone(),
             environment: self.env.clone(),
             server_core: self.server_core,
@@ -308,6 +308,11 @@ pub fn plain(target: Target, message_bytes: usize) -> Plan {
 
 fn echo(message_bytes: usize) -> Tool {
     Tool { name: "echo".to_owned(), argument: "message".to_owned(), message_bytes }
+}
+
+/// A program in the folder of this one.
+fn beside(name: &str) -> PathBuf {
+    std::env::current_exe().map_or_else(|_| name.into(), |this| this.with_file_name(name))
 }
 
 /// Reads `KEY=VALUE`.

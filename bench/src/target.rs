@@ -83,6 +83,15 @@ pub struct Opened {
 }
 
 impl Target {
+    /// `protocol` at this TCP address and `path`; other kinds of target stay what they are.
+    #[must_use]
+    pub fn over(&self, protocol: Protocol, path: &str) -> Self {
+        match self {
+            Self::Tcp(address) => Self::Web(Web::new(protocol, *address, path)),
+            Self::Unix(_) | Self::Stdio(_) | Self::Web(_) => self.clone(),
+        }
+    }
+
     /// Opens one connection.
     pub fn open(&self) -> Result<Opened, Failure> {
         let failed = || Failure::io(format!("cannot open {self}"));

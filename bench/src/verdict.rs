@@ -105,6 +105,39 @@ impl Verdict {
         }
     }
 
+    /// CPU that the gateway spends on a message, in microseconds, with what it may be at most. Cores that others used are not
+    /// judged: the upstream is among them.
+    pub fn cost(what: String, gateway: &Report, bar_us: Option<f64>) -> Self {
+        let cpu_us = gateway.server.map(|server| server.cpu_ns_per_message / 1e3);
+        let shown = cpu_us.map_or("–".to_owned(), |cpu_us| format!("{cpu_us:.1} µs"));
+        Self {
+            what,
+            floor: "–".to_owned(),
+            gateway: format!("{}/s {shown}", count(gateway.messages_per_s)),
+            ratio: None,
+            cpu_ratio: None,
+            bar: bar_us.map_or_else(|| "–".to_owned(), |bar_us| format!("≤ {bar_us:.0} µs of CPU")),
+            reached: bar_us
+                .map(|bar_us| gateway.is_right() && cpu_us.is_some_and(|cpu_us| cpu_us <= bar_us)),
+            note: notes(gateway).join("; "),
+        }
+    }
+
+    /// What the median call takes longer through the gateway than without it, in microseconds.
+    pub fn added(what: String, direct: &Report, through: &Report, bar_us: f64) -> Self {
+        let added_us = through.latency_us.p50 - direct.latency_us.p50;
+        Self {
+            what,
+            floor: format!("p50 {} without", micros(direct.latency_us.p50)),
+            gateway: format!("p50 {} with", micros(through.latency_us.p50)),
+            ratio: None,
+            cpu_ratio: None,
+            bar: format!("≤ {bar_us:.0} µs more"),
+            reached: Some(direct.is_right() && through.is_right() && added_us <= bar_us),
+            note: notes(through).join("; "),
+        }
+    }
+
     /// Memory for each idle connection, in bytes.
     pub fn memory(what: String, bytes: f64, bar: f64) -> Self {
         Self {
