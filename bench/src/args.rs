@@ -117,6 +117,8 @@ pub enum RawMode {
     /// Answers each HTTP/1.1 request with 200 and its own body: heads are parsed by httparse, bodies found by their
     /// Content-Length.
     Http,
+    /// Answers each GET with an event stream, and writes every line that comes on any other connection to all streams.
+    Events,
     /// Is an MCP server of both eras over HTTP/1.1, whose one tool is `echo`: the upstream of a proxied call.
     Mcp,
 }
@@ -270,6 +272,7 @@ impl RawMode {
         match self {
             Self::Echo => "echo",
             Self::Http => "http",
+            Self::Events => "events",
             Self::Mcp => "mcp",
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use crate::clock::{Clock, Window, nanos};
+use crate::clock::{Clock, Window};
 use crate::failure::Failure;
 use crate::handshake::begin;
 use crate::http1::session_header;
@@ -66,30 +66,7 @@ pub fn run(plan: &Plan, tell: &mut dyn FnMut(Progress)) -> Result<Report, Failur
             worker::run(&plan, core, part, salt, clock, window, counter)
         }));
     }
-    let us = std::process::id();
-    let mut wait = |until_ns: u64| {
-        while clock.now_ns() < until_ns && !threads.iter().all(thread::JoinHandle::is_finished) {
-            clock.wait_until(until_ns.min(clock.now_ns() + TELL_EVERY_NS));
-            let answers = counters.iter().map(|counter| counter.load(Ordering::Relaxed)).sum();
-            let now_ns = clock.now_ns();
-            tell(Progress {
-                part: part(now_ns, nanos(plan.warmup + plan.duration)),
-                answers,
-                seconds: crate::clock::seconds(now_ns),
-            });
-        }
-    };
-    let look = || -> Result<Look, Failure> {
-        Ok(Look {
-            server: server_pid.map(usage).transpose()?,
-            own: usage(us)?,
-            machine_ns: machine_ns()?,
-        })
-    };
-    wait(window.open_ns);
-    let open = look()?;
-    wait(window.close_ns);
-    let close = look()?;
+    let (open, close) = watch(window, clock, server_pid, &threads, &counters, tell)?;
     let mut tally = Tally::new(window, plan.rate.is_some())?;
     for thread in threads {
         let part =
@@ -98,6 +75,40 @@ pub fn run(plan: &Plan, tell: &mut dyn FnMut(Progress)) -> Result<Report, Failur
     }
     end(children)?;
     Ok(Report::new(plan, &tally, window, &Measured { before, open, close }))
+}
+
+/// Looks at everybody when the window opens and when it closes, and tells the progress meanwhile.
+pub(crate) fn watch<T>(
+    window: Window,
+    clock: Clock,
+    server_pid: Option<u32>,
+    threads: &[thread::JoinHandle<T>],
+    counters: &[Arc<AtomicU64>],
+    tell: &mut dyn FnMut(Progress),
+) -> Result<(Look, Look), Failure> {
+    let mut wait = |until_ns: u64| {
+        while clock.now_ns() < until_ns && !threads.iter().all(thread::JoinHandle::is_finished) {
+            clock.wait_until(until_ns.min(clock.now_ns() + TELL_EVERY_NS));
+            let answers = counters.iter().map(|counter| counter.load(Ordering::Relaxed)).sum();
+            let now_ns = clock.now_ns();
+            tell(Progress {
+                part: part(now_ns, window.close_ns),
+                answers,
+                seconds: crate::clock::seconds(now_ns),
+            });
+        }
+    };
+    let look = || -> Result<Look, Failure> {
+        Ok(Look {
+            server: server_pid.map(usage).transpose()?,
+            own: usage(std::process::id())?,
+            machine_ns: machine_ns()?,
+        })
+    };
+    wait(window.open_ns);
+    let open = look()?;
+    wait(window.close_ns);
+    Ok((open, look()?))
 }
 
 /// Opens all connections and introduces the load where its era asks for it.

@@ -1,5 +1,5 @@
-//! A fast MCP server of both eras whose one tool is `echo`: what stands behind the gateway, and behind its peers, when
-//! a proxied call is measured. It reads what it needs and no more; it is no example of a server.
+//! A fast MCP server of both eras with one tool, `echo`, and one resource that can be watched: what stands behind the
+//! gateway, and behind its peers, when a proxied call or a fan-out is measured. It reads what it needs and no more; it is no example of a server.
 
 use std::borrow::Cow;
 use std::io::{BufRead, BufWriter, Write};
@@ -9,6 +9,9 @@ use serde_json::value::RawValue;
 
 use crate::failure::Failure;
 use crate::request::Era;
+
+/// The resource.
+pub const NEWS: &str = "bench://news";
 
 /// What was said to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,8 @@ struct Meta<'a> {
 }
 
 const TOOLS: &str = r#""tools":[{"name":"echo","description":"Returns the message.","inputSchema":{"type":"object","properties":{"message":{"type":"string"}},"required":["message"]}}]"#;
+const CAPABILITIES: &str = r#"{"tools":{},"resources":{"subscribe":true}}"#;
+const RESOURCES: &str = r#""resources":[{"uri":"bench://news","name":"news"}]"#;
 const CACHE: &str = r#","ttlMs":60000,"cacheScope":"public""#;
 const INFO: &str = r#"{"name":"ringgate-bench","version":"1"}"#;
 
@@ -74,14 +79,22 @@ pub fn answer(bytes: &[u8], out: &mut Vec<u8>) -> Said {
     let _written = match &**method {
         "initialize" => write!(
             out,
-            r#"{{"jsonrpc":"2.0","id":{id},"result":{{"protocolVersion":{version:?},"capabilities":{{"tools":{{}}}},"serverInfo":{INFO}}}}}"#
+            r#"{{"jsonrpc":"2.0","id":{id},"result":{{"protocolVersion":{version:?},"capabilities":{CAPABILITIES},"serverInfo":{INFO}}}}}"#
         ),
         "server/discover" if is_modern => write!(
             out,
-            r#"{{"jsonrpc":"2.0","id":{id},"result":{{{complete}"supportedVersions":["{}"],"capabilities":{{"tools":{{}}}}{cache}}}}}"#,
+            r#"{{"jsonrpc":"2.0","id":{id},"result":{{{complete}"supportedVersions":["{}"],"capabilities":{CAPABILITIES}{cache}}}}}"#,
             Era::Modern.version()
         ),
-        "ping" => write!(out, r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#),
+        "resources/list" => {
+            write!(
+                out,
+                r#"{{"jsonrpc":"2.0","id":{id},"result":{{{complete}{RESOURCES}{cache}}}}}"#
+            )
+        }
+        "ping" | "resources/subscribe" | "resources/unsubscribe" => {
+            write!(out, r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#)
+        }
         "tools/list" => {
             write!(out, r#"{{"jsonrpc":"2.0","id":{id},"result":{{{complete}{TOOLS}{cache}}}}}"#)
         }

@@ -105,6 +105,28 @@ impl Verdict {
         }
     }
 
+    /// Events to streams: what a whole core of the server would deliver, with what it must.
+    pub fn events(what: String, floor: &Report, gateway: &Report, bar: Option<f64>) -> Self {
+        let per_core =
+            |report: &Report| report.server.map_or(0.0, |server| 1e9 / server.cpu_ns_per_message);
+        let figure = |report: &Report| {
+            let cores = report.server.map_or(0.0, |server| server.cores);
+            format!("{}/s a core, {cores:.2} cores", count(per_core(report)))
+        };
+        let mut note = notes(gateway);
+        note.extend(notes(floor).into_iter().map(|note| format!("floor: {note}")));
+        Self {
+            what,
+            floor: figure(floor),
+            gateway: figure(gateway),
+            ratio: Some(gateway.messages_per_s / floor.messages_per_s),
+            cpu_ratio: Some(per_core(gateway) / per_core(floor)),
+            bar: bar.map_or_else(|| "–".to_owned(), |bar| format!("≥ {}/s a core", count(bar))),
+            reached: bar.map(|bar| gateway.is_right() && per_core(gateway) >= bar),
+            note: note.join("; "),
+        }
+    }
+
     /// CPU that the gateway spends on a message, in microseconds, with what it may be at most. Cores that others used are not
     /// judged: the upstream is among them.
     pub fn cost(what: String, gateway: &Report, bar_us: Option<f64>) -> Self {

@@ -8,6 +8,7 @@
     reason = "the floor has no shard::rt to stand on; this file is where it meets the runtime"
 )]
 
+mod events;
 mod http;
 
 use std::io;
@@ -64,8 +65,9 @@ pub fn serve(bound: Vec<Bound>, core: Option<usize>, mode: RawMode) -> Result<()
     }
     ring::runtime()?.block_on(async {
         let mut accepts = Vec::new();
+        let hub = Rc::new(events::Hub::default());
         for bound in bound {
-            accepts.extend(accept(bound, mode).map_err(Failure::io("listen"))?);
+            accepts.extend(accept(bound, mode, &hub).map_err(Failure::io("listen"))?);
         }
         for accept in accepts {
             accept.await;
@@ -74,17 +76,17 @@ pub fn serve(bound: Vec<Bound>, core: Option<usize>, mode: RawMode) -> Result<()
     })
 }
 
-fn accept(bound: Bound, mode: RawMode) -> io::Result<Vec<JoinHandle<()>>> {
+fn accept(bound: Bound, mode: RawMode, hub: &Rc<events::Hub>) -> io::Result<Vec<JoinHandle<()>>> {
     let mut accepts = Vec::new();
     match bound {
         Bound::Tcp(listener) => {
             let listener = Rc::new(TcpListener::from_std(listener)?);
             for _ in 0..ACCEPTS {
-                let listener = Rc::clone(&listener);
+                let (listener, hub) = (Rc::clone(&listener), Rc::clone(hub));
                 accepts.push(monoio::spawn(async move {
                     while let Ok((stream, _)) = listener.accept().await {
                         if stream.set_nodelay(true).is_ok() {
-                            monoio::spawn(answer(stream, mode));
+                            monoio::spawn(answer(stream, mode, Rc::clone(&hub)));
                         }
                     }
                 }));
@@ -93,10 +95,10 @@ fn accept(bound: Bound, mode: RawMode) -> io::Result<Vec<JoinHandle<()>>> {
         Bound::Unix(listener) => {
             let listener = Rc::new(UnixListener::from_std(listener)?);
             for _ in 0..ACCEPTS {
-                let listener = Rc::clone(&listener);
+                let (listener, hub) = (Rc::clone(&listener), Rc::clone(hub));
                 accepts.push(monoio::spawn(async move {
                     while let Ok((stream, _)) = listener.accept().await {
-                        monoio::spawn(answer(stream, mode));
+                        monoio::spawn(answer(stream, mode, Rc::clone(&hub)));
                     }
                 }));
             }
@@ -105,9 +107,13 @@ fn accept(bound: Bound, mode: RawMode) -> io::Result<Vec<JoinHandle<()>>> {
     Ok(accepts)
 }
 
-async fn answer<S: AsyncReadRent + AsyncWriteRent>(stream: S, mode: RawMode) {
+async fn answer<S>(stream: S, mode: RawMode, hub: Rc<events::Hub>)
+where
+    S: AsyncReadRent + AsyncWriteRent,
+{
     match mode {
         RawMode::Echo => echo(stream).await,
+        RawMode::Events => hub.serve(stream).await,
         RawMode::Http => http::respond(stream, http::echo).await,
         RawMode::Mcp => http::respond(stream, http::mcp).await,
     }

@@ -1,6 +1,7 @@
 //! The rows of DESIGN §6 in one run: floor and gateway take turns on the same core, and each figure is the median of
 //! its repeats. What counts as reached: see `verdict`.
 
+mod fanout;
 mod idle;
 mod proxied;
 mod speed;
@@ -74,6 +75,7 @@ impl Suite {
         speed::run(self, folder, load, &mut found)?;
         stdio::run(self, folder, load, &mut found)?;
         proxied::run(self, folder, load, &mut found)?;
+        fanout::run(self, folder, &mut found);
         idle::run(self, folder, load, &mut found);
         Ok(Record::new(found.rows, found.reports, found.idles))
     }
@@ -112,6 +114,8 @@ impl Suite {
             ("RINGGATE_TCP__LISTEN".to_owned(), address(&tcp)),
             ("RINGGATE_HTTP__LISTEN".to_owned(), address(&http)),
             ("RINGGATE_UNIX__LISTEN".to_owned(), unix.clone().into_os_string()),
+            // Each start would be told in five lines among the results; warnings are worth it.
+            ("RINGGATE_LOG__LEVEL".to_owned(), OsString::from("warn")),
             // Idle connections and busy ones beside them, all on one shard: more than its default lets in.
             (
                 "RINGGATE_LIMITS__CLIENTS_MAX".to_owned(),
