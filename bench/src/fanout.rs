@@ -36,9 +36,10 @@ pub fn run(plan: &Plan, news: &News, tell: &mut dyn FnMut(Progress)) -> Result<R
     let before = plan.server_pid.map(usage).transpose()?;
     let mut open = Vec::new();
     // Sessions are opened and subscribed over one connection.
-    let desk = plan.target.open()?.socket;
+    let has_sessions = plan.era == Era::Legacy && !plan.raw;
+    let desk = if has_sessions { Some(plan.target.open()?.socket) } else { None };
     for number in 0..plan.connections {
-        open.push(open_one(plan, web, number, &desk)?);
+        open.push(open_one(plan, web, number, desk.as_ref())?);
     }
     let clock = Clock::start();
     let window = Window::new(plan.warmup, plan.duration, plan.grace);
@@ -65,13 +66,18 @@ pub fn run(plan: &Plan, news: &News, tell: &mut dyn FnMut(Progress)) -> Result<R
 }
 
 /// Opens one stream that hears of the resource.
-fn open_one(plan: &Plan, web: &Web, number: u32, desk: &TcpStream) -> Result<Open, Failure> {
+fn open_one(
+    plan: &Plan,
+    web: &Web,
+    number: u32,
+    desk: Option<&TcpStream>,
+) -> Result<Open, Failure> {
     let socket = plan.target.open()?.socket;
     let head =
         format!("Host: {}\r\nAccept: application/json, text/event-stream\r\n", web.authority);
     let request = if plan.raw {
         format!("GET {} HTTP/1.1\r\n{head}\r\n", web.path)
-    } else if plan.era == Era::Legacy {
+    } else if let Some(desk) = desk {
         let session = begin(desk, &plan.target, true)?.session;
         let subscribe = json!({
             "jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": { "uri": NEWS },

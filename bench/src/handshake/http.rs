@@ -4,7 +4,7 @@
 
 use std::net::TcpStream;
 
-use super::{INITIALIZED, initialize, is_answer, read, write};
+use super::{ANSWER_WAIT, INITIALIZED, initialize, is_answer, read, write};
 use crate::chunked::Chunks;
 use crate::events;
 use crate::failure::Failure;
@@ -80,8 +80,11 @@ pub fn post(
 
 /// Opens a stream with `request`; returns its head and what has come of its body.
 pub fn open_stream(socket: &TcpStream, request: &[u8]) -> Result<(Head, Vec<u8>), Failure> {
+    let failed = || Failure::io("open a stream");
+    socket.set_read_timeout(Some(ANSWER_WAIT)).map_err(failed())?;
     write(socket, request)?;
     let (head, mut bytes) = head(socket)?;
+    socket.set_read_timeout(None).map_err(failed())?;
     let rest = bytes.split_off(head.bytes);
     if head.status != 200 || !head.is_stream {
         return Err(Failure::Server(format!(
