@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::idle::Idle;
+use crate::idle::{Beginning, Idle};
 use crate::plan::Plan;
 use crate::request::{Era, Kind, Mix, Tool};
 use crate::suite::Suite;
@@ -126,7 +126,7 @@ pub enum RawMode {
 /// `idle`.
 #[derive(Debug, clap::Args)]
 pub struct IdleArgs {
-    /// `tcp://HOST:PORT` or `unix:///PATH`.
+    /// `tcp://HOST:PORT`, `unix:///PATH`, `http://HOST:PORT/mcp` or `ws://HOST:PORT/ws`.
     #[arg(long)]
     pub target: Target,
     /// Idle connections.
@@ -135,9 +135,9 @@ pub struct IdleArgs {
     /// The server's process.
     #[arg(long)]
     pub server_pid: u32,
-    /// Begin a legacy session on each before it falls silent.
-    #[arg(long)]
-    pub introduce: bool,
+    /// What each does before it falls silent.
+    #[arg(long, value_enum, default_value_t = Beginning::Bare)]
+    pub beginning: Beginning,
     /// Load this many connections without and with the idle ones, and compare p99.
     #[arg(long)]
     pub busy: Option<u32>,
@@ -240,7 +240,7 @@ impl IdleArgs {
         Idle {
             target: self.target.clone(),
             connections: self.connections,
-            introduced: self.introduce,
+            beginning: self.beginning,
             server_pid: self.server_pid,
             busy,
         }

@@ -84,12 +84,7 @@ fn open_one(
         });
         let (_, said) = http::post(desk, web, &session, &subscribe.to_string())?;
         expect_result(&said)?;
-        let session = String::from_utf8_lossy(&session);
-        let version = plan.era.version();
-        format!(
-            "GET {} HTTP/1.1\r\n{head}MCP-Protocol-Version: {version}\r\n{session}\r\n",
-            web.path
-        )
+        http::stream_of(web, &session)
     } else {
         let listen = json!({
             "jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen",

@@ -6,11 +6,12 @@ use std::net::TcpStream;
 
 use super::{ANSWER_WAIT, INITIALIZED, initialize, is_answer, read, write};
 use crate::chunked::Chunks;
+use crate::digits::ID_MIN;
 use crate::events;
 use crate::failure::Failure;
 use crate::head::{self, Head, Length};
-use crate::http1::session_header;
-use crate::request::Era;
+use crate::http1::{self, session_header};
+use crate::request::{Era, Kind, Request, Tool};
 use crate::target::Web;
 
 /// Opens a session; returns the header that names it, empty where the server has no sessions.
@@ -27,6 +28,26 @@ pub(super) fn introduce(socket: &TcpStream, web: &Web) -> Result<Vec<u8>, Failur
     let session = id.map(|id| session_header(&id)).unwrap_or_default();
     post(socket, web, &session, INITIALIZED)?;
     Ok(session)
+}
+
+/// One exchange of the modern era, which leaves nothing behind but a connection that is kept alive.
+pub fn discover(socket: &TcpStream, web: &Web) -> Result<(), Failure> {
+    let tool = Tool { name: String::new(), argument: String::new(), message_bytes: 0 };
+    let message = Request::new(Kind::Discover, Era::Modern, &tool);
+    let mut request = Vec::new();
+    http1::dress(&message, web, Era::Modern, "").render(ID_MIN, 0, b"", &mut request);
+    socket.set_read_timeout(Some(ANSWER_WAIT)).map_err(Failure::io("server/discover"))?;
+    write(socket, &request)?;
+    let (head, mut bytes) = head(socket)?;
+    let body = body(socket, head.body, bytes.split_off(head.bytes))?;
+    if head.status != 200 {
+        let text = String::from_utf8_lossy(&body);
+        let status = head.status;
+        return Err(Failure::Server(format!(
+            "server/discover was answered by HTTP {status}: {text}"
+        )));
+    }
+    Ok(())
 }
 
 /// Posts `message` within `session`; returns the response's head and its messages.
@@ -76,6 +97,17 @@ pub fn post(
         vec![body]
     };
     Ok((bytes, messages))
+}
+
+/// The request for the stream of a legacy `session`.
+pub fn stream_of(web: &Web, session: &[u8]) -> String {
+    format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\nMCP-Protocol-Version: {}\r\n{}\r\n",
+        web.path,
+        web.authority,
+        Era::Legacy.version(),
+        String::from_utf8_lossy(session)
+    )
 }
 
 /// Opens a stream with `request`; returns its head and what has come of its body.

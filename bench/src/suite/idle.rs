@@ -2,17 +2,44 @@
 
 use std::path::Path;
 
+use super::speed::path;
 use super::{Findings, RunLoad, Suite, median};
 use crate::failure::Failure;
-use crate::idle::{Idle, IdleReport, run as run_idle};
+use crate::idle::{Beginning, Idle, IdleReport, run as run_idle};
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::request::Era;
 use crate::server::free_port;
+use crate::target::Protocol;
 use crate::verdict::Verdict;
 
-/// Memory of an idle connection, in bytes.
-const BAR_BYTES: f64 = 2560.0;
+/// What idles, and what each may take of the server's memory.
+struct Row {
+    name: &'static str,
+    /// Not over HTTP: over TCP.
+    protocol: Option<Protocol>,
+    beginning: Beginning,
+    bar_bytes: f64,
+}
+
+const fn row(name: &'static str, protocol: Option<Protocol>, beginning: Beginning) -> Row {
+    Row { name, protocol, beginning, bar_bytes: 2560.0 }
+}
+
+const HTTP: Option<Protocol> = Some(Protocol::Http1);
+const WEBSOCKET: Option<Protocol> = Some(Protocol::WebSocket);
+
+const ROWS: [Row; 6] = [
+    row("bare", None, Beginning::Bare),
+    row("legacy session", None, Beginning::Session),
+    row("keep-alive", HTTP, Beginning::Exchange),
+    row("websocket", WEBSOCKET, Beginning::Bare),
+    row("websocket, legacy session", WEBSOCKET, Beginning::Session),
+    Row { bar_bytes: 4096.0, ..row("event stream", HTTP, Beginning::Stream) },
+];
+
+/// Beside what busy connections are calm.
+const CALM: Row = row("calm", None, Beginning::Session);
 /// Idle connections must not change p99; two runs of the same differ by this much.
 const CALM_BAR: f64 = 1.10;
 /// The load beside which connections idle: busy, not queueing.
@@ -20,13 +47,13 @@ const CALM_CONNECTIONS: u32 = 64;
 
 /// All rows that are wanted.
 pub(super) fn run(suite: &Suite, folder: &Path, load: RunLoad<'_>, found: &mut Findings) {
-    for introduced in [false, true] {
-        let name = format!("idle memory, {}", if introduced { "legacy session" } else { "bare" });
+    for row in ROWS {
+        let name = format!("idle memory, {}", row.name);
         if suite.wants(&name) {
-            match held(suite, introduced, None, folder, load) {
+            match held(suite, &row, None, folder, load) {
                 Ok(report) => {
                     let bytes = report.rss_bytes_per_connection;
-                    found.rows.push(Verdict::memory(name, bytes, BAR_BYTES));
+                    found.rows.push(Verdict::memory(name, bytes, row.bar_bytes));
                     found.idles.push(report);
                 }
                 Err(failure) => found.rows.push(Verdict::failed(name, failure.to_string())),
@@ -50,19 +77,20 @@ pub(super) fn run(suite: &Suite, folder: &Path, load: RunLoad<'_>, found: &mut F
 /// On a gateway of its own: memory that an earlier load has left behind would hide what a connection takes.
 fn held(
     suite: &Suite,
-    introduced: bool,
+    row: &Row,
     busy: Option<Plan>,
     folder: &Path,
     load: RunLoad<'_>,
 ) -> Result<IdleReport, Failure> {
     let gateway = suite.start_gateway(folder, &[])?;
-    let target = gateway.targets[0].clone();
+    let target = match row.protocol {
+        None => gateway.targets[0].clone(),
+        Some(protocol) => gateway.targets[2].over(protocol, path(protocol)),
+    };
     let busy =
         busy.map(|plan| Plan { target: target.clone(), server_pid: Some(gateway.pid()), ..plan });
-    run_idle(
-        &Idle { target, connections: suite.idle, introduced, server_pid: gateway.pid(), busy },
-        load,
-    )
+    let (beginning, server_pid) = (row.beginning, gateway.pid());
+    run_idle(&Idle { target, connections: suite.idle, beginning, server_pid, busy }, load)
 }
 
 fn calm(
@@ -76,7 +104,7 @@ fn calm(
         ..suite.plan(free_port()?, Era::Legacy, 0)
     };
     let runs: Result<Vec<IdleReport>, Failure> =
-        (0..suite.repeats).map(|_| held(suite, true, Some(busy.clone()), folder, load)).collect();
+        (0..suite.repeats).map(|_| held(suite, &CALM, Some(busy.clone()), folder, load)).collect();
     let runs = runs?;
     let p99 = |report: &Report| report.latency_us.p99;
     let without = median(runs.iter().filter_map(|run| run.without.clone()).collect(), p99)?;
