@@ -117,6 +117,8 @@ pub enum RawMode {
     /// Answers each HTTP/1.1 request with 200 and its own body: heads are parsed by httparse, bodies found by their
     /// Content-Length.
     Http,
+    /// Answers each request of HTTP/2 (prior knowledge) with 200 and its own body, by the h2 crate.
+    H2,
     /// Answers each GET with an event stream, and writes every line that comes on any other connection to all streams.
     Events,
     /// Is an MCP server of both eras over HTTP/1.1, whose one tool is `echo`: the upstream of a proxied call.
@@ -272,6 +274,7 @@ impl RawMode {
         match self {
             Self::Echo => "echo",
             Self::Http => "http",
+            Self::H2 => "h2",
             Self::Events => "events",
             Self::Mcp => "mcp",
         }

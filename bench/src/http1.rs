@@ -10,7 +10,7 @@ use crate::events;
 use crate::fault::Fault;
 use crate::head::{self, Head, Length};
 use crate::request::{Era, Kind, Request};
-use crate::slots::{Found, Slots};
+use crate::slots::{Found, Slots, Waiting};
 use crate::target::Web;
 
 /// Puts the head of a POST before the message. A legacy request has a place for the header that names its session.
@@ -114,25 +114,10 @@ impl Exchanges {
         let Found::Waiting(waiting) = slots.find(id) else {
             return Step::Wrong(len, Fault::UnknownId, None);
         };
-        let step = if head.status != 200 {
-            Step::Wrong(len, Fault::Refused, None)
-        } else if head.is_stream {
-            stream(body, &mut self.joined, checker, slots, (salt, id))
-        } else {
-            checker.whole(body, slots, salt, Some(id))
-        };
-        match step {
-            Step::Right(_, waiting) => Step::Right(len, waiting),
-            Step::Wrong(_, fault, Some(waiting)) => Step::Wrong(len, fault, Some(waiting)),
-            // The exchange is over, though nothing in it named this request.
-            Step::Wrong(_, fault, None) => {
-                slots.close(id);
-                Step::Wrong(len, fault, Some(waiting))
-            }
-            Step::Passed(_) | Step::Partial => {
-                slots.close(id);
-                Step::Wrong(len, Fault::Unanswered, Some(waiting))
-            }
+        let exchange = Exchange { id, status: head.status, is_stream: head.is_stream, body };
+        match exchange.judge(&mut self.joined, checker, slots, salt) {
+            Ok(_) => Step::Right(len, waiting),
+            Err(fault) => Step::Wrong(len, fault, Some(waiting)),
         }
     }
 
@@ -147,6 +132,51 @@ impl Exchanges {
             self.last = Some((bytes[..head.bytes].to_vec(), head));
         }
         Ok(head)
+    }
+}
+
+/// A whole response to a request that waits, over whatever HTTP.
+#[derive(Debug)]
+pub struct Exchange<'a> {
+    /// The request's id.
+    pub id: u64,
+    /// The response's status.
+    pub status: u16,
+    /// Whether its body is an event stream.
+    pub is_stream: bool,
+    /// All of its body.
+    pub body: &'a [u8],
+}
+
+impl Exchange<'_> {
+    /// Judges it; the request waits no more, whatever came of it. `joined` is room for data of several lines.
+    pub fn judge(
+        &self,
+        joined: &mut Vec<u8>,
+        checker: &mut Checker,
+        slots: &mut Slots,
+        salt: u64,
+    ) -> Result<Waiting, Fault> {
+        let step = if self.status != 200 {
+            Step::Wrong(0, Fault::Refused, None)
+        } else if self.is_stream {
+            stream(self.body, joined, checker, slots, (salt, self.id))
+        } else {
+            checker.whole(self.body, slots, salt, Some(self.id))
+        };
+        match step {
+            Step::Right(_, waiting) => Ok(waiting),
+            Step::Wrong(_, fault, Some(_)) => Err(fault),
+            // The exchange is over, though nothing in it named this request.
+            Step::Wrong(_, fault, None) => {
+                slots.close(self.id);
+                Err(fault)
+            }
+            Step::Passed(_) | Step::Partial => {
+                slots.close(self.id);
+                Err(Fault::Unanswered)
+            }
+        }
     }
 }
 

@@ -13,11 +13,13 @@ use crate::clock::{Clock, Window};
 use crate::failure::Failure;
 use crate::handshake::begin;
 use crate::http1::session_header;
+use crate::http2;
 use crate::plan::Plan;
 use crate::process::{machine_ns, usage};
 use crate::report::{Look, Measured, Report};
 use crate::request::Era;
 use crate::tally::Tally;
+use crate::target::{Protocol, Target, Web};
 use crate::worker::{self, Ready};
 
 /// How often the progress is told.
@@ -63,7 +65,13 @@ pub fn run(plan: &Plan, tell: &mut dyn FnMut(Progress)) -> Result<Report, Failur
         counters.push(Arc::clone(&counter));
         let (plan, core) = (plan.clone(), *core);
         threads.push(thread::spawn(move || {
-            worker::run(&plan, core, part, salt, clock, window, counter)
+            let times = (clock, window);
+            match &plan.target {
+                Target::Web(web @ Web { protocol: Protocol::Http2, .. }) => {
+                    http2::run(&plan, web, core, part, salt, times, &counter)
+                }
+                _ => worker::run(&plan, core, part, salt, times, counter),
+            }
         }));
     }
     let (open, close) = watch(window, clock, server_pid, &threads, &counters, tell)?;

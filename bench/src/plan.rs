@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::digits::WIDTH;
 use crate::failure::Failure;
 use crate::request::{Era, Kind, Mix, Request, Tool};
-use crate::target::Protocol::{self, Http1, WebSocket};
+use crate::target::Protocol::{self, Http1, Http2, WebSocket};
 use crate::target::{Target, Web};
 use crate::{http1, websocket};
 
@@ -78,6 +78,7 @@ impl Plan {
                 Target::Web(web @ Web { protocol: Http1, .. }) => {
                     http1::dress(&message, web, self.era, &self.tool.name)
                 }
+                Target::Web(Web { protocol: Http2, .. }) => message.into_body(),
                 Target::Web(Web { protocol: WebSocket, .. }) => websocket::dress(&message),
                 _ => message,
             }

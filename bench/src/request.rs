@@ -199,6 +199,16 @@ impl Request {
         }
     }
 
+    /// The same without the newline: a body.
+    #[must_use]
+    pub fn into_body(mut self) -> Self {
+        if self.bytes.last() == Some(&b'\n') {
+            self.bytes.pop();
+            self.message.end -= 1;
+        }
+        self
+    }
+
     /// Appends the request with this id and token to `out`; `session` is the header of its session, or nothing.
     pub fn render(&self, id: u64, token: u64, session: &[u8], out: &mut Vec<u8>) {
         let mut start = out.len();

@@ -48,8 +48,7 @@ pub fn run(
     core: Option<usize>,
     sockets: Vec<Ready>,
     salt: u64,
-    clock: Clock,
-    window: Window,
+    (clock, window): (Clock, Window),
     progress: Arc<AtomicU64>,
 ) -> Result<Tally, Failure> {
     if let Some(core) = core {

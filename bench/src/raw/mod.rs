@@ -10,12 +10,13 @@
 
 mod events;
 mod http;
+mod http2;
 
 use std::io;
 use std::rc::Rc;
 
 use monoio::buf::IoBufMut;
-use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
+use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, Split};
 use monoio::net::{TcpListener, UnixListener};
 use monoio::task::JoinHandle;
 
@@ -109,11 +110,12 @@ fn accept(bound: Bound, mode: RawMode, hub: &Rc<events::Hub>) -> io::Result<Vec<
 
 async fn answer<S>(stream: S, mode: RawMode, hub: Rc<events::Hub>)
 where
-    S: AsyncReadRent + AsyncWriteRent,
+    S: AsyncReadRent + AsyncWriteRent + Split + 'static,
 {
     match mode {
         RawMode::Echo => echo(stream).await,
         RawMode::Events => hub.serve(stream).await,
+        RawMode::H2 => http2::respond(stream).await,
         RawMode::Http => http::respond(stream, http::echo).await,
         RawMode::Mcp => http::respond(stream, http::mcp).await,
     }

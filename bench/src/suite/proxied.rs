@@ -1,5 +1,6 @@
 //! A call that the gateway passes on, HTTP to HTTP: what it costs the gateway, and what it adds to the call. Behind the
-//! gateway stands `raw --mode mcp` on the load's core, which is no part of what is measured.
+//! gateway stands `raw --mode mcp`, which is no part of what is measured: on the load's core where the gateway's CPU is,
+//! and on the gateway's where the time of one call is, so that with and without the gateway a call crosses cores once.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -34,15 +35,9 @@ pub(super) fn run(
     if !suite.wants("proxied") {
         return Ok(());
     }
-    let upstream = start_raw(RawMode::Mcp, suite.load_core, folder)?;
-    let url = upstream.targets[0].over(Protocol::Http1, path(Protocol::Http1));
     for behind in ERAS {
-        let environment = [
-            ("RINGGATE_UPSTREAMS__BENCH__URL", url.to_string()),
-            ("RINGGATE_UPSTREAMS__BENCH__ERA", behind.name().to_owned()),
-        ];
-        let environment = environment.map(|(key, value)| (key.to_owned(), OsString::from(value)));
-        let gateway = suite.start_gateway(folder, &environment)?;
+        let upstream = start_raw(RawMode::Mcp, suite.load_core, folder)?;
+        let gateway = before(suite, &upstream, behind, folder)?;
         for era in ERAS {
             let way = format!("{} → {}", era.name(), behind.name());
             let name = format!("proxied {way}, {CONNECTIONS} connections");
@@ -58,7 +53,7 @@ pub(super) fn run(
                 continue;
             }
             let name = format!("proxied {way}, added to one call");
-            match added(suite, era, (&upstream, &url), &gateway, &name, load) {
+            match added(suite, era, folder, &name, load) {
                 Ok((direct, through)) => {
                     let verdict = Verdict::added(name.clone(), &direct, &through, ADDED_BAR_US);
                     found.rows.push(verdict);
@@ -93,15 +88,16 @@ fn cost(
 fn added(
     suite: &Suite,
     era: Era,
-    (upstream, url): (&Server, &Target),
-    gateway: &Server,
+    folder: &Path,
     name: &str,
     load: RunLoad<'_>,
 ) -> Result<(Report, Report), Failure> {
+    let upstream = start_raw(RawMode::Mcp, suite.server_core, folder)?;
+    let gateway = before(suite, &upstream, era, folder)?;
     let cores = vec![suite.load_core];
     let plans = [
-        Plan { cores: cores.clone(), ..suite.plan(url.clone(), era, upstream.pid()) },
-        Plan { cores, ..suite.plan(through(gateway), era, gateway.pid()) },
+        Plan { cores: cores.clone(), ..suite.plan(url(&upstream), era, upstream.pid()) },
+        Plan { cores, ..suite.plan(through(&gateway), era, gateway.pid()) },
     ];
     let mut runs = [Vec::new(), Vec::new()];
     for _ in 0..suite.repeats {
@@ -112,6 +108,20 @@ fn added(
     let p50 = |report: &Report| report.latency_us.p50;
     let [direct, through] = runs;
     Ok((median(direct, p50)?, median(through, p50)?))
+}
+
+/// A gateway before `upstream`, which speaks `era`.
+fn before(suite: &Suite, upstream: &Server, era: Era, folder: &Path) -> Result<Server, Failure> {
+    let environment = [
+        ("RINGGATE_UPSTREAMS__BENCH__URL", url(upstream).to_string()),
+        ("RINGGATE_UPSTREAMS__BENCH__ERA", era.name().to_owned()),
+    ];
+    let environment = environment.map(|(key, value)| (key.to_owned(), OsString::from(value)));
+    suite.start_gateway(folder, &environment)
+}
+
+fn url(upstream: &Server) -> Target {
+    upstream.targets[0].over(Protocol::Http1, path(Protocol::Http1))
 }
 
 fn through(gateway: &Server) -> Target {

@@ -39,9 +39,10 @@ const fn row(name: &'static str, way: Way, connections: u32, outstanding: u32) -
 }
 
 const HTTP: Way = Way::Web(Protocol::Http1);
+const HTTP2: Way = Way::Web(Protocol::Http2);
 const WEBSOCKET: Way = Way::Web(Protocol::WebSocket);
 
-const SPEEDS: [Speed; 8] = [
+const SPEEDS: [Speed; 10] = [
     Speed { bar: Some(0.90), ..row("tcp 1000 × 1", Way::Tcp, 1000, 1) },
     Speed { bar: Some(0.60), even: true, ..row("tcp 1000 × 16", Way::Tcp, 1000, 16) },
     Speed { even: true, ..row("tcp 1000 × 128", Way::Tcp, 1000, 128) },
@@ -50,6 +51,8 @@ const SPEEDS: [Speed; 8] = [
     Speed { bar: Some(0.75), ..row("http 64 × 1", HTTP, 64, 1) },
     // Pipelined: no client of MCP does it, but it shows what is left when system calls are shared.
     row("http 64 × 16", HTTP, 64, 16),
+    Speed { bar: Some(0.75), ..row("h2 64 × 1", HTTP2, 64, 1) },
+    row("h2 64 × 16", HTTP2, 64, 16),
     Speed { bar: Some(0.50), even: true, ..row("ws 1000 × 16", WEBSOCKET, 1000, 16) },
 ];
 
@@ -58,7 +61,8 @@ impl Way {
     fn floor(self) -> RawMode {
         match self {
             Self::Web(Protocol::Http1) => RawMode::Http,
-            Self::Tcp | Self::Unix | Self::Web(_) => RawMode::Echo,
+            Self::Web(Protocol::Http2) => RawMode::H2,
+            Self::Tcp | Self::Unix | Self::Web(Protocol::WebSocket) => RawMode::Echo,
         }
     }
 
