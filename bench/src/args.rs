@@ -32,7 +32,7 @@ pub enum Command {
     Upstream,
     /// Hold connections that do nothing, and see what they cost.
     Idle(IdleArgs),
-    /// Measure the rows of the design for TCP, Unix sockets and stdio beside the floor.
+    /// Measure the rows of the design, each beside its floor.
     Suite(Box<SuiteArgs>),
     /// What the load generator itself could do if sockets cost nothing.
     Ceiling(CeilingArgs),
@@ -190,7 +190,7 @@ pub struct SuiteArgs {
     /// Idle connections.
     #[arg(long, default_value_t = 10_000)]
     pub idle: u32,
-    /// Only rows whose name contains this: tcp, unix, stdio, idle, calm, ….
+    /// Only rows whose name contains this: tcp, unix, http, h2, ws, stdio, proxied, sse, idle, calm, ….
     #[arg(long)]
     pub only: Option<String>,
     /// Length of the echoed message, at least 16.

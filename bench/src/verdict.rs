@@ -47,10 +47,7 @@ impl Verdict {
             servers.map(|(floor, gateway)| floor.cpu_ns_per_message / gateway.cpu_ns_per_message);
         let held_up = servers.filter(|(floor, _)| floor.cores < SATURATED_CORES).and(cpu_ratio);
         let mut note = notes(gateway);
-        let foreign = floor.foreign_cores.unwrap_or(0.0).max(gateway.foreign_cores.unwrap_or(0.0));
-        if foreign > FOREIGN_CORES {
-            note.push(format!("others used {foreign:.2} cores: not to be trusted"));
-        }
+        note.extend(crowd([floor, gateway]));
         if held_up.is_some() {
             note.push(format!(
                 "floor held up by the load{}",
@@ -114,7 +111,7 @@ impl Verdict {
             format!("{}/s a core, {cores:.2} cores", count(per_core(report)))
         };
         let mut note = notes(gateway);
-        note.extend(notes(floor).into_iter().map(|note| format!("floor: {note}")));
+        note.extend(crowd([floor, gateway]));
         Self {
             what,
             floor: figure(floor),
@@ -215,6 +212,12 @@ fn notes(report: &Report) -> Vec<String> {
         .filter(|(_, count)| **count != 0)
         .map(|(name, count)| format!("{name} {count}"));
     vec![format!("WRONG ANSWERS: {}", faults.collect::<Vec<_>>().join(", "))]
+}
+
+/// Whether somebody else had so much of the machine that figures cannot be trusted.
+fn crowd(reports: [&Report; 2]) -> Option<String> {
+    let foreign = reports.iter().filter_map(|report| report.foreign_cores).fold(0.0, f64::max);
+    (foreign > FOREIGN_CORES).then(|| format!("others used {foreign:.2} cores: not to be trusted"))
 }
 
 /// The rows as a table.
