@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::idle::Idle;
+use crate::idle::{Beginning, Idle};
 use crate::plan::Plan;
 use crate::request::{Era, Kind, Mix, Tool};
 use crate::suite::Suite;
@@ -28,9 +28,11 @@ pub enum Command {
     Load(Box<LoadArgs>),
     /// Be the floor: an `io_uring` echo that parses nothing.
     Raw(RawArgs),
+    /// Be an MCP server of both eras on stdin and stdout, whose one tool is `echo`: the upstream of a proxied call.
+    Upstream,
     /// Hold connections that do nothing, and see what they cost.
     Idle(IdleArgs),
-    /// Measure the rows of the design for TCP, Unix sockets and stdio beside the floor.
+    /// Measure the rows of the design, each beside its floor.
     Suite(Box<SuiteArgs>),
     /// What the load generator itself could do if sockets cost nothing.
     Ceiling(CeilingArgs),
@@ -39,7 +41,8 @@ pub enum Command {
 /// `load`.
 #[derive(Debug, clap::Args)]
 pub struct LoadArgs {
-    /// `tcp://HOST:PORT`, `unix:///PATH`, or `stdio:COMMAND ARGS` (a child for each connection).
+    /// `tcp://HOST:PORT`, `unix:///PATH`, `stdio:COMMAND ARGS` (a child for each connection), `http://HOST:PORT/mcp`
+    /// (several outstanding are pipelined), `h2c://HOST:PORT/mcp` or `ws://HOST:PORT/ws`.
     #[arg(long)]
     pub target: Target,
     /// Connections.
@@ -107,19 +110,25 @@ pub struct RawArgs {
 }
 
 /// What `raw` does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum RawMode {
     /// Writes back what it reads.
     Echo,
-    /// Answers each HTTP/1.1 request with 200 and one constant body: heads are parsed by httparse, bodies
-    /// skipped by their Content-Length.
+    /// Answers each HTTP/1.1 request with 200 and its own body: heads are parsed by httparse, bodies found by their
+    /// Content-Length.
     Http,
+    /// Answers each request of HTTP/2 (prior knowledge) with 200 and its own body, by the h2 crate.
+    H2,
+    /// Answers each GET with an event stream, and writes every line that comes on any other connection to all streams.
+    Events,
+    /// Is an MCP server of both eras over HTTP/1.1, whose one tool is `echo`: the upstream of a proxied call.
+    Mcp,
 }
 
 /// `idle`.
 #[derive(Debug, clap::Args)]
 pub struct IdleArgs {
-    /// `tcp://HOST:PORT` or `unix:///PATH`.
+    /// `tcp://HOST:PORT`, `unix:///PATH`, `http://HOST:PORT/mcp` or `ws://HOST:PORT/ws`.
     #[arg(long)]
     pub target: Target,
     /// Idle connections.
@@ -128,9 +137,9 @@ pub struct IdleArgs {
     /// The server's process.
     #[arg(long)]
     pub server_pid: u32,
-    /// Begin a legacy session on each before it falls silent.
-    #[arg(long)]
-    pub introduce: bool,
+    /// What each does before it falls silent.
+    #[arg(long, value_enum, default_value_t = Beginning::Bare)]
+    pub beginning: Beginning,
     /// Load this many connections without and with the idle ones, and compare p99.
     #[arg(long)]
     pub busy: Option<u32>,
@@ -154,9 +163,9 @@ pub struct IdleArgs {
 /// `suite`.
 #[derive(Debug, clap::Args)]
 pub struct SuiteArgs {
-    /// The gateway's program.
-    #[arg(long, default_value = "target/release/ringgate")]
-    pub gateway: PathBuf,
+    /// The gateway's program; `ringgate` beside this one unless told.
+    #[arg(long)]
+    pub gateway: Option<PathBuf>,
     /// Its configuration; the suite sets the listeners by the environment.
     #[arg(long)]
     pub config: Option<PathBuf>,
@@ -181,7 +190,7 @@ pub struct SuiteArgs {
     /// Idle connections.
     #[arg(long, default_value_t = 10_000)]
     pub idle: u32,
-    /// Only rows whose name contains this: tcp, unix, stdio, idle, calm, ….
+    /// Only rows whose name contains this: tcp, unix, http, h2, ws, stdio, proxied, sse, idle, calm, ….
     #[arg(long)]
     pub only: Option<String>,
     /// Length of the echoed message, at least 16.
@@ -233,7 +242,7 @@ impl IdleArgs {
         Idle {
             target: self.target.clone(),
             connections: self.connections,
-            introduced: self.introduce,
+            beginning: self.beginning,
             server_pid: self.server_pid,
             busy,
         }
@@ -244,7 +253,7 @@ impl SuiteArgs {
     /// What they describe.
     pub fn suite(&self) -> Suite {
         Suite {
-            gateway: self.gateway.clone(),
+            gateway: self.gateway.clone().unwrap_or_else(|| beside("ringgate")),
             config: self.config.clone(),
             environment: self.env.clone(),
             server_core: self.server_core,
@@ -255,6 +264,19 @@ impl SuiteArgs {
             idle: self.idle,
             only: self.only.clone(),
             tool: echo(self.message_bytes),
+        }
+    }
+}
+
+impl RawMode {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Http => "http",
+            Self::H2 => "h2",
+            Self::Events => "events",
+            Self::Mcp => "mcp",
         }
     }
 }
@@ -292,6 +314,11 @@ pub fn plain(target: Target, message_bytes: usize) -> Plan {
 
 fn echo(message_bytes: usize) -> Tool {
     Tool { name: "echo".to_owned(), argument: "message".to_owned(), message_bytes }
+}
+
+/// A program in the folder of this one.
+fn beside(name: &str) -> PathBuf {
+    std::env::current_exe().map_or_else(|_| name.into(), |this| this.with_file_name(name))
 }
 
 /// Reads `KEY=VALUE`.

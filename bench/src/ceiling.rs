@@ -4,6 +4,7 @@
 use crate::check::Checker;
 use crate::clock::{Clock, Window, seconds};
 use crate::failure::Failure;
+use crate::framing::Framing;
 use crate::lane::{Desk, Lane};
 use crate::plan::Plan;
 use crate::process::usage;
@@ -24,7 +25,11 @@ pub fn measure(plan: &Plan) -> Result<f64, Failure> {
         paced: false,
     };
     let mut lanes: Vec<Lane> = (0..plan.connections)
-        .map(|number| Lane::new(number, u64::from(number), plan.outstanding, desk.round.len()))
+        .map(|number| {
+            let salt = u64::from(number);
+            let round = desk.round.len();
+            Lane::new(number, salt, Framing::Lines, Vec::new(), plan.outstanding, round)
+        })
         .collect();
     let clock = Clock::start();
     for lane in &mut lanes {

@@ -37,47 +37,83 @@ pub struct Checker {
     raw: bool,
     /// Answers that were parsed, for the curious: all others equalled a shape.
     pub parsed: u64,
+    /// Notifications that came along with an answer.
+    pub passed: u64,
 }
 
 impl Checker {
     /// A checker of answers to `requests`.
     pub fn new(requests: Vec<Request>, era: Era, message_bytes: usize, raw: bool) -> Self {
         let shape = |request: &Request| {
-            let tokens_at = request.token_at.into_iter().collect();
+            let start = request.message.start;
+            let tokens_at = request.token_at.iter().map(|at| at - start).collect();
             if raw {
-                vec![Shape::with_holes(&request.bytes, request.id_at, tokens_at)]
+                let message = &request.bytes[request.message.clone()];
+                vec![Shape::with_holes(message, request.id_at - start, tokens_at)]
             } else {
                 Vec::new()
             }
         };
         let shapes = requests.iter().map(shape).collect();
-        Self { requests, shapes, era, message_bytes, raw, parsed: 0 }
+        Self { requests, shapes, era, message_bytes, raw, parsed: 0, passed: 0 }
     }
 
-    /// Judges what `bytes` begin with. `salt` is the connection's own: tokens of two connections never agree.
+    /// Judges the line that `bytes` begin with. `salt` is the connection's own: tokens of two connections never agree.
     pub fn step(&mut self, bytes: &[u8], slots: &mut Slots, salt: u64) -> Step {
-        for (request, shapes) in self.shapes.iter().enumerate() {
-            for shape in shapes {
-                let Some(id) = shape.id(bytes) else { continue };
-                let Found::Waiting(waiting) = slots.find(id) else { continue };
-                if usize::from(waiting.request) == request && shape.fits(bytes, token(salt, id)) {
-                    slots.close(id);
-                    return Step::Right(shape.len_bytes(), waiting);
-                }
-            }
+        if let Some(step) = self.recognize(bytes, slots, salt, |_, _| true) {
+            return step;
         }
         match memchr(b'\n', bytes) {
-            Some(end) => self.parse(&bytes[..=end], slots, salt),
+            Some(end) => self.parse(&bytes[..=end], slots, salt, None),
             None => Step::Partial,
         }
     }
 
-    /// Appends request number `request` to `out`, as sent under `id` on the connection of `salt`.
-    pub fn render(&self, request: u8, id: u64, salt: u64, out: &mut Vec<u8>) {
-        self.requests[usize::from(request)].render(id, token(salt, id), out);
+    /// Judges `message`, whose end something else has found. With `turn`, only the answer to that id is right here.
+    pub fn whole(
+        &mut self,
+        message: &[u8],
+        slots: &mut Slots,
+        salt: u64,
+        turn: Option<u64>,
+    ) -> Step {
+        let fits = |id, len| len == message.len() && turn.is_none_or(|turn| turn == id);
+        match self.recognize(message, slots, salt, fits) {
+            Some(step) => step,
+            None => self.parse(message, slots, salt, turn),
+        }
     }
 
-    fn parse(&mut self, line: &[u8], slots: &mut Slots, salt: u64) -> Step {
+    /// An answer that equals a shape; `fits` asks for more of its id and length.
+    fn recognize(
+        &self,
+        bytes: &[u8],
+        slots: &mut Slots,
+        salt: u64,
+        fits: impl Fn(u64, usize) -> bool,
+    ) -> Option<Step> {
+        for (request, shapes) in self.shapes.iter().enumerate() {
+            for shape in shapes {
+                let Some(id) = shape.id(bytes) else { continue };
+                let Found::Waiting(waiting) = slots.find(id) else { continue };
+                if usize::from(waiting.request) == request
+                    && fits(id, shape.len_bytes())
+                    && shape.fits(bytes, token(salt, id))
+                {
+                    slots.close(id);
+                    return Some(Step::Right(shape.len_bytes(), waiting));
+                }
+            }
+        }
+        None
+    }
+
+    /// Appends request number `request` to `out`, as sent under `id` on the connection of `salt` in `session`.
+    pub fn render(&self, request: u8, id: u64, salt: u64, session: &[u8], out: &mut Vec<u8>) {
+        self.requests[usize::from(request)].render(id, token(salt, id), session, out);
+    }
+
+    fn parse(&mut self, line: &[u8], slots: &mut Slots, salt: u64, turn: Option<u64>) -> Step {
         self.parsed += 1;
         let len = line.len();
         if self.raw {
@@ -96,6 +132,9 @@ impl Checker {
             Line::Malformed => return Step::Wrong(len, Fault::Malformed, None),
         };
         let waiting = match slots.find(id) {
+            Found::Waiting(_) | Found::Repeated if turn.is_some_and(|turn| turn != id) => {
+                return Step::Wrong(len, Fault::Misplaced, None);
+            }
             Found::Waiting(waiting) => waiting,
             Found::Repeated => return Step::Wrong(len, Fault::Repeated, None),
             Found::Unknown => return Step::Wrong(len, Fault::UnknownId, None),
@@ -216,7 +255,7 @@ mod tests {
         let (mut checker, mut slots) = desk(true);
         let (id, waiting) = ask(&mut slots, 0);
         let mut line = Vec::new();
-        checker.render(0, id, SALT, &mut line);
+        checker.render(0, id, SALT, b"", &mut line);
         let mut bent = line.clone();
         bent[3] ^= 1;
         assert_eq!(

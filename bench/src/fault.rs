@@ -13,6 +13,10 @@ pub enum Fault {
     ErrorAnswer,
     /// A result that is not what was asked for: another's token, a changed message, a wrong shape.
     WrongContent,
+    /// The answer to another request of this connection than the one whose turn it was (HTTP, where place is identity).
+    Misplaced,
+    /// An HTTP status other than 200, or a WebSocket's close.
+    Refused,
     /// A request from the server, to a client that declared no capability.
     Asked,
     /// The connection ended while the run went on.
@@ -23,12 +27,14 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Malformed,
         Self::UnknownId,
         Self::Repeated,
         Self::ErrorAnswer,
         Self::WrongContent,
+        Self::Misplaced,
+        Self::Refused,
         Self::Asked,
         Self::Closed,
         Self::Unanswered,
@@ -42,6 +48,8 @@ impl Fault {
             Self::Repeated => "repeated",
             Self::ErrorAnswer => "error_answer",
             Self::WrongContent => "wrong_content",
+            Self::Misplaced => "misplaced",
+            Self::Refused => "refused",
             Self::Asked => "asked",
             Self::Closed => "closed",
             Self::Unanswered => "unanswered",

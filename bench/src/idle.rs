@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::clock::{Clock, nanos};
 use crate::failure::Failure;
-use crate::handshake::introduce;
+use crate::handshake::{begin, http};
 use crate::plan::Plan;
 use crate::process::{descriptors, usage};
 use crate::report::Report;
@@ -30,12 +30,53 @@ pub struct Idle {
     pub target: Target,
     /// How many connections.
     pub connections: u32,
-    /// Whether each begins a legacy session before it falls silent.
-    pub introduced: bool,
+    /// What each does before it falls silent.
+    pub beginning: Beginning,
     /// The server's process.
     pub server_pid: u32,
     /// A load to run without and with the idle connections.
     pub busy: Option<Plan>,
+}
+
+/// What a connection does before it falls silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Beginning {
+    /// As little as its transport allows: it connects; a WebSocket also upgrades.
+    Bare,
+    /// One exchange of HTTP, after which it is kept alive.
+    Exchange,
+    /// A legacy session. Over HTTP nothing of it stays on the connection, which is kept alive.
+    Session,
+    /// HTTP: the event stream of a legacy session.
+    Stream,
+}
+
+impl Beginning {
+    /// In words, for a report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::Exchange => "after an exchange",
+            Self::Session => "with a session",
+            Self::Stream => "an event stream",
+        }
+    }
+
+    /// Does it on `socket`; whatever else it needs happens on `desk`.
+    fn run(self, socket: &TcpStream, target: &Target, desk: &TcpStream) -> Result<(), Failure> {
+        match (self, target) {
+            (Self::Bare, _) => begin(socket, target, false).map(drop),
+            (Self::Session, _) => begin(socket, target, true).map(drop),
+            (Self::Exchange, Target::Web(web)) => http::discover(socket, web),
+            (Self::Stream, Target::Web(web)) => {
+                let session = begin(desk, target, true)?.session;
+                http::open_stream(socket, http::stream_of(web, &session).as_bytes()).map(drop)
+            }
+            (Self::Exchange | Self::Stream, _) => {
+                Err(Failure::Usage("exchanges and streams need an http:// target".to_owned()))
+            }
+        }
+    }
 }
 
 /// What it cost.
@@ -45,8 +86,8 @@ pub struct IdleReport {
     pub target: String,
     /// How many.
     pub connections: u32,
-    /// Whether each had begun a session.
-    pub introduced: bool,
+    /// What each had done.
+    pub beginning: &'static str,
     /// Server memory before, in bytes.
     pub rss_before_bytes: u64,
     /// Server memory with all connections open and nothing going on.
@@ -74,12 +115,11 @@ pub fn run(
     settle(idle.server_pid)?;
     let descriptors_before = descriptors(idle.server_pid)?;
     let rss_before_bytes = usage(idle.server_pid)?.rss_bytes;
+    let desk = idle.target.open()?.socket;
     let mut held: Vec<TcpStream> = Vec::new();
     for _ in 0..idle.connections {
         let socket = idle.target.open()?.socket;
-        if idle.introduced {
-            introduce(&socket)?;
-        }
+        idle.beginning.run(&socket, &idle.target, &desk)?;
         held.push(socket);
     }
     let clock = Clock::start();
@@ -100,7 +140,7 @@ pub fn run(
     Ok(IdleReport {
         target: idle.target.to_string(),
         connections: idle.connections,
-        introduced: idle.introduced,
+        beginning: idle.beginning.name(),
         rss_before_bytes,
         rss_bytes,
         rss_bytes_per_connection: growth(rss_before_bytes, rss_bytes, idle.connections),

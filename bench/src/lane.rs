@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use crate::check::{Checker, Step};
 use crate::clock::Window;
 use crate::fault::Fault;
+use crate::framing::Framing;
 use crate::slots::{Slots, Waiting};
 use crate::tally::Tally;
 
@@ -29,6 +30,9 @@ pub struct Desk {
 pub struct Lane {
     number: u32,
     salt: u64,
+    framing: Framing,
+    /// The header of its session, where it has one.
+    session: Vec<u8>,
     slots: Slots,
     /// Where in the round of the mix this lane is; the round's length is its start again.
     turn: usize,
@@ -43,10 +47,19 @@ pub struct Lane {
 
 impl Lane {
     /// Lane `number` with room for `outstanding` requests of a round of `round` requests; tokens depend on `salt`.
-    pub fn new(number: u32, salt: u64, outstanding: u32, round: usize) -> Self {
+    pub fn new(
+        number: u32,
+        salt: u64,
+        framing: Framing,
+        session: Vec<u8>,
+        outstanding: u32,
+        round: usize,
+    ) -> Self {
         Self {
             number,
             salt,
+            framing,
+            session,
             slots: Slots::new(outstanding),
             turn: number as usize % round.max(1),
             out: Vec::new(),
@@ -74,7 +87,14 @@ impl Lane {
         let mut right = 0;
         while used < bytes.len() {
             let rest = &bytes[used..];
-            match desk.checker.step(rest, &mut self.slots, self.salt) {
+            let step = self.framing.step(
+                rest,
+                &mut desk.checker,
+                &mut self.slots,
+                self.salt,
+                &mut self.out,
+            );
+            match step {
                 Step::Partial => break,
                 Step::Right(len, waiting) => {
                     used += len;
@@ -143,7 +163,8 @@ impl Lane {
         let request = desk.round[self.turn];
         let Some(id) = self.slots.open(Waiting { at_ns, request }) else { return false };
         self.turn += 1;
-        desk.checker.render(request, id, self.salt, &mut self.out);
+        self.framing.asked(id);
+        desk.checker.render(request, id, self.salt, &self.session, &mut self.out);
         true
     }
 }

@@ -9,18 +9,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use crate::clock::{Clock, Window, nanos};
+use crate::clock::{Clock, Window};
 use crate::failure::Failure;
-use crate::handshake::introduce;
+use crate::handshake::begin;
+use crate::http1::session_header;
+use crate::http2;
 use crate::plan::Plan;
 use crate::process::{machine_ns, usage};
 use crate::report::{Look, Measured, Report};
 use crate::request::Era;
 use crate::tally::Tally;
+use crate::target::{Protocol, Target, Web};
 use crate::worker::{self, Ready};
 
 /// How often the progress is told.
 const TELL_EVERY_NS: u64 = 100_000_000;
+
+/// A floor over HTTP opens no session, but reads as many bytes of one as the gateway does: its own ids are this long.
+const RAW_SESSION_BYTES: usize = 127;
 
 /// How far a load is.
 #[derive(Debug, Clone, Copy)]
@@ -59,33 +65,16 @@ pub fn run(plan: &Plan, tell: &mut dyn FnMut(Progress)) -> Result<Report, Failur
         counters.push(Arc::clone(&counter));
         let (plan, core) = (plan.clone(), *core);
         threads.push(thread::spawn(move || {
-            worker::run(&plan, core, part, salt, clock, window, counter)
+            let times = (clock, window);
+            match &plan.target {
+                Target::Web(web @ Web { protocol: Protocol::Http2, .. }) => {
+                    http2::run(&plan, web, core, part, salt, times, &counter)
+                }
+                _ => worker::run(&plan, core, part, salt, times, counter),
+            }
         }));
     }
-    let us = std::process::id();
-    let mut wait = |until_ns: u64| {
-        while clock.now_ns() < until_ns && !threads.iter().all(thread::JoinHandle::is_finished) {
-            clock.wait_until(until_ns.min(clock.now_ns() + TELL_EVERY_NS));
-            let answers = counters.iter().map(|counter| counter.load(Ordering::Relaxed)).sum();
-            let now_ns = clock.now_ns();
-            tell(Progress {
-                part: part(now_ns, nanos(plan.warmup + plan.duration)),
-                answers,
-                seconds: crate::clock::seconds(now_ns),
-            });
-        }
-    };
-    let look = || -> Result<Look, Failure> {
-        Ok(Look {
-            server: server_pid.map(usage).transpose()?,
-            own: usage(us)?,
-            machine_ns: machine_ns()?,
-        })
-    };
-    wait(window.open_ns);
-    let open = look()?;
-    wait(window.close_ns);
-    let close = look()?;
+    let (open, close) = watch(window, clock, server_pid, &threads, &counters, tell)?;
     let mut tally = Tally::new(window, plan.rate.is_some())?;
     for thread in threads {
         let part =
@@ -96,18 +85,52 @@ pub fn run(plan: &Plan, tell: &mut dyn FnMut(Progress)) -> Result<Report, Failur
     Ok(Report::new(plan, &tally, window, &Measured { before, open, close }))
 }
 
+/// Looks at everybody when the window opens and when it closes, and tells the progress meanwhile.
+pub(crate) fn watch<T>(
+    window: Window,
+    clock: Clock,
+    server_pid: Option<u32>,
+    threads: &[thread::JoinHandle<T>],
+    counters: &[Arc<AtomicU64>],
+    tell: &mut dyn FnMut(Progress),
+) -> Result<(Look, Look), Failure> {
+    let mut wait = |until_ns: u64| {
+        while clock.now_ns() < until_ns && !threads.iter().all(thread::JoinHandle::is_finished) {
+            clock.wait_until(until_ns.min(clock.now_ns() + TELL_EVERY_NS));
+            let answers = counters.iter().map(|counter| counter.load(Ordering::Relaxed)).sum();
+            let now_ns = clock.now_ns();
+            tell(Progress {
+                part: part(now_ns, window.close_ns),
+                answers,
+                seconds: crate::clock::seconds(now_ns),
+            });
+        }
+    };
+    let look = || -> Result<Look, Failure> {
+        Ok(Look {
+            server: server_pid.map(usage).transpose()?,
+            own: usage(std::process::id())?,
+            machine_ns: machine_ns()?,
+        })
+    };
+    wait(window.open_ns);
+    let open = look()?;
+    wait(window.close_ns);
+    Ok((open, look()?))
+}
+
 /// Opens all connections and introduces the load where its era asks for it.
 fn connect(plan: &Plan) -> Result<(Vec<Ready>, Vec<Child>), Failure> {
     let mut sockets = Vec::new();
     let mut children = Vec::new();
     for number in 0..plan.connections {
         let opened = plan.target.open()?;
-        let carry = if plan.era == Era::Legacy && !plan.raw {
-            introduce(&opened.socket)?
-        } else {
-            Vec::new()
-        };
-        sockets.push((number, opened.socket, carry));
+        let introduces = plan.era == Era::Legacy && !plan.raw;
+        let mut begun = begin(&opened.socket, &plan.target, introduces)?;
+        if plan.raw {
+            begun.session = session_header(&[b'-'; RAW_SESSION_BYTES]);
+        }
+        sockets.push(Ready { number, socket: opened.socket, begun });
         children.extend(opened.child);
     }
     Ok((sockets, children))

@@ -10,13 +10,14 @@ use ringgate_bench::args::{Args, CeilingArgs, Command, IdleArgs, LoadArgs, RawAr
 use ringgate_bench::failure::Failure;
 use ringgate_bench::record::write_json;
 use ringgate_bench::report::Report;
-use ringgate_bench::{ceiling, html, idle, process, raw, ring, table, terminal, verdict};
+use ringgate_bench::{ceiling, html, idle, process, raw, ring, table, terminal, upstream, verdict};
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let outcome = process::raise_descriptors().and_then(|()| match &args.command {
         Command::Load(args) => load(args),
         Command::Raw(args) => serve_raw(args),
+        Command::Upstream => upstream::serve().map(|()| true),
         Command::Idle(args) => hold_idle(args),
         Command::Suite(args) => run_suite(args),
         Command::Ceiling(args) => show_ceiling(args),

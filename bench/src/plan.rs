@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::digits::WIDTH;
 use crate::failure::Failure;
 use crate::request::{Era, Kind, Mix, Request, Tool};
-use crate::target::Target;
+use crate::target::Protocol::{self, Http1, Http2, WebSocket};
+use crate::target::{Target, Web};
+use crate::{http1, websocket};
 
 /// A load to run.
 #[derive(Debug, Clone)]
@@ -60,14 +62,35 @@ impl Plan {
         if self.era == Era::Legacy && has(Kind::Discover) {
             return usage("server/discover is of the modern revision; use ping=1 in --mix");
         }
-        if self.raw && matches!(self.target, Target::Stdio(_)) {
-            return usage("--raw needs a socket target");
+        if self.raw
+            && (matches!(self.target, Target::Stdio(_)) || self.protocol() == Some(WebSocket))
+        {
+            return usage("--raw needs tcp://, unix://, http:// or h2c://");
         }
         Ok(())
     }
 
     /// The requests of the mix, in its order.
     pub fn requests(&self) -> Vec<Request> {
-        self.mix.0.iter().map(|(kind, _)| Request::new(*kind, self.era, &self.tool)).collect()
+        let dress = |kind| {
+            let message = Request::new(kind, self.era, &self.tool);
+            match &self.target {
+                Target::Web(web @ Web { protocol: Http1, .. }) => {
+                    http1::dress(&message, web, self.era, &self.tool.name)
+                }
+                Target::Web(Web { protocol: Http2, .. }) => message.into_body(),
+                Target::Web(Web { protocol: WebSocket, .. }) => websocket::dress(&message),
+                _ => message,
+            }
+        };
+        self.mix.0.iter().map(|(kind, _)| dress(*kind)).collect()
+    }
+
+    /// What is spoken, where the target is a URL.
+    pub fn protocol(&self) -> Option<Protocol> {
+        match &self.target {
+            Target::Web(web) => Some(web.protocol),
+            Target::Tcp(_) | Target::Unix(_) | Target::Stdio(_) => None,
+        }
     }
 }

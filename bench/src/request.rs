@@ -2,6 +2,7 @@
 //! Not the answers: see `answer`.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use serde_json::{Value, json};
@@ -139,12 +140,18 @@ pub struct Tool {
 pub struct Request {
     /// What it asks for.
     pub kind: Kind,
-    /// The whole line with its newline.
+    /// All that is sent: a line with its newline, or what a transport has made of it.
     pub bytes: Vec<u8>,
+    /// Where the message lies in them; of a line, all of it.
+    pub message: Range<usize>,
     /// Where the sixteen digits of the id stand.
     pub id_at: usize,
     /// Where the token stands; the rest of the message follows it. Only in `ToolsCall`.
     pub token_at: Option<usize>,
+    /// Where the header of a session goes, before id and token.
+    pub session_at: Option<usize>,
+    /// The key that masks the message.
+    pub mask: Option<[u8; 4]>,
 }
 
 impl Request {
@@ -181,18 +188,52 @@ impl Request {
             line.push_str(&params);
         }
         line.push_str("}\n");
-        Self { kind, bytes: line.into_bytes(), id_at: head.len(), token_at }
+        Self {
+            kind,
+            message: 0..line.len(),
+            bytes: line.into_bytes(),
+            id_at: head.len(),
+            token_at,
+            session_at: None,
+            mask: None,
+        }
     }
 
-    /// Appends the request with this id and token to `out`.
-    pub fn render(&self, id: u64, token: u64, out: &mut Vec<u8>) {
-        let start = out.len();
-        out.extend_from_slice(&self.bytes);
-        let id_at = start + self.id_at;
-        out[id_at..id_at + WIDTH].copy_from_slice(&id_bytes(id));
-        if let Some(token_at) = self.token_at {
-            out[start + token_at..start + token_at + WIDTH].copy_from_slice(&token_bytes(token));
+    /// The same without the newline: a body.
+    #[must_use]
+    pub fn into_body(mut self) -> Self {
+        if self.bytes.last() == Some(&b'\n') {
+            self.bytes.pop();
+            self.message.end -= 1;
         }
+        self
+    }
+
+    /// Appends the request with this id and token to `out`; `session` is the header of its session, or nothing.
+    pub fn render(&self, id: u64, token: u64, session: &[u8], out: &mut Vec<u8>) {
+        let mut start = out.len();
+        if let Some(at) = self.session_at {
+            out.extend_from_slice(&self.bytes[..at]);
+            out.extend_from_slice(session);
+            out.extend_from_slice(&self.bytes[at..]);
+            start += session.len();
+        } else {
+            out.extend_from_slice(&self.bytes);
+        }
+        self.patch(self.id_at, id_bytes(id), &mut out[start..]);
+        if let Some(token_at) = self.token_at {
+            self.patch(token_at, token_bytes(token), &mut out[start..]);
+        }
+    }
+
+    fn patch(&self, at: usize, mut digits: [u8; WIDTH], out: &mut [u8]) {
+        if let Some(key) = self.mask {
+            let keys = key.iter().cycle().skip((at - self.message.start) % key.len());
+            for (digit, key) in digits.iter_mut().zip(keys) {
+                *digit ^= key;
+            }
+        }
+        out[at..at + WIDTH].copy_from_slice(&digits);
     }
 }
 
@@ -217,7 +258,7 @@ mod tests {
         for era in [Era::Legacy, Era::Modern] {
             let request = Request::new(Kind::ToolsCall, era, &tool(100));
             let mut out = b"before".to_vec();
-            request.render(1_234_567_890_123_456, 0xABCD, &mut out);
+            request.render(1_234_567_890_123_456, 0xABCD, b"", &mut out);
             let value: Value = serde_json::from_slice(&out[6..]).unwrap();
             assert_eq!(value["id"], 1_234_567_890_123_456_u64);
             let sent = value["params"]["arguments"]["message"].as_str().unwrap();

@@ -111,11 +111,10 @@ pub fn report(report: &Report) -> String {
 
 /// What idle connections cost, a line for each thing.
 pub fn idle(report: &IdleReport) -> String {
-    let began = if report.introduced { ", each with a session" } else { "" };
     let mut lines = vec![
         format!(
-            "{:<14} {} idle connections to {}{began}",
-            "load", report.connections, report.target
+            "{:<14} {} idle connections to {}, {}",
+            "load", report.connections, report.target, report.beginning
         ),
         format!(
             "{:<14} {:.0} B for each ({} KiB before, {} KiB with them)",

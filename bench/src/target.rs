@@ -1,5 +1,5 @@
-//! Where a load goes: a TCP address, a Unix socket, or a command that speaks on its stdin and stdout. All three end as
-//! one socket type: the ring's reads and writes do not ask what kind of socket it is.
+//! Where a load goes: a TCP address, a Unix socket, a command that speaks on its stdin and stdout, or a URL. All of them
+//! end as one socket type: the ring's reads and writes do not ask what kind of socket it is.
 
 #![allow(
     clippy::disallowed_types,
@@ -25,6 +25,52 @@ pub enum Target {
     Unix(PathBuf),
     /// `stdio:COMMAND ARGS`, split at blanks; every connection is a child of its own.
     Stdio(Vec<String>),
+    /// `http://HOST:PORT/PATH`, `h2c://HOST:PORT/PATH`, `ws://HOST:PORT/PATH`
+    Web(Web),
+}
+
+/// A URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Web {
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// Where it resolves to.
+    pub address: SocketAddr,
+    /// `HOST:PORT` as written: the `Host` of requests.
+    pub authority: String,
+    /// Path with its slash.
+    pub path: String,
+}
+
+/// What is spoken at a URL, without TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1, kept alive.
+    Http1,
+    /// HTTP/2 by prior knowledge.
+    Http2,
+    /// WebSocket with the subprotocol `mcp`.
+    WebSocket,
+}
+
+impl Protocol {
+    const ALL: [Self; 3] = [Self::Http1, Self::Http2, Self::WebSocket];
+
+    /// Its scheme on the command line. `h2c` is none that is registered; it says what `http` cannot.
+    pub fn scheme(self) -> &'static str {
+        match self {
+            Self::Http1 => "http",
+            Self::Http2 => "h2c",
+            Self::WebSocket => "ws",
+        }
+    }
+}
+
+impl Web {
+    /// `protocol` at `address` and `path`.
+    pub fn new(protocol: Protocol, address: SocketAddr, path: &str) -> Self {
+        Self { protocol, address, authority: address.to_string(), path: path.to_owned() }
+    }
 }
 
 /// An open connection.
@@ -37,11 +83,20 @@ pub struct Opened {
 }
 
 impl Target {
+    /// `protocol` at this TCP address and `path`; other kinds of target stay what they are.
+    #[must_use]
+    pub fn over(&self, protocol: Protocol, path: &str) -> Self {
+        match self {
+            Self::Tcp(address) => Self::Web(Web::new(protocol, *address, path)),
+            Self::Unix(_) | Self::Stdio(_) | Self::Web(_) => self.clone(),
+        }
+    }
+
     /// Opens one connection.
     pub fn open(&self) -> Result<Opened, Failure> {
         let failed = || Failure::io(format!("cannot open {self}"));
         match self {
-            Self::Tcp(address) => {
+            Self::Tcp(address) | Self::Web(Web { address, .. }) => {
                 let socket = TcpStream::connect(address).map_err(failed())?;
                 socket.set_nodelay(true).map_err(failed())?;
                 Ok(Opened { socket, child: None })
@@ -74,12 +129,19 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(address) = text.strip_prefix("tcp://") {
-            let mut addresses =
-                address.to_socket_addrs().map_err(|error| format!("{address}: {error}"))?;
-            return addresses
-                .next()
-                .map(Self::Tcp)
-                .ok_or_else(|| format!("{address} has no address"));
+            return resolve(address).map(Self::Tcp);
+        }
+        for protocol in Protocol::ALL {
+            let rest = text.strip_prefix(protocol.scheme());
+            if let Some(rest) = rest.and_then(|rest| rest.strip_prefix("://")) {
+                let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+                return Ok(Self::Web(Web {
+                    protocol,
+                    address: resolve(authority)?,
+                    authority: authority.to_owned(),
+                    path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
+                }));
+            }
         }
         if let Some(path) = text.strip_prefix("unix://") {
             return Ok(Self::Unix(path.into()));
@@ -92,8 +154,16 @@ impl FromStr for Target {
                 Ok(Self::Stdio(command))
             };
         }
-        Err(format!("{text:?} is none of tcp://HOST:PORT, unix:///PATH, 'stdio:COMMAND ARGS'"))
+        Err(format!(
+            "{text:?} is none of tcp://HOST:PORT, unix:///PATH, 'stdio:COMMAND ARGS', \
+             http://HOST:PORT/PATH, h2c://HOST:PORT/PATH, ws://HOST:PORT/PATH"
+        ))
     }
+}
+
+fn resolve(address: &str) -> Result<SocketAddr, String> {
+    let mut addresses = address.to_socket_addrs().map_err(|error| format!("{address}: {error}"))?;
+    addresses.next().ok_or_else(|| format!("{address} has no address"))
 }
 
 impl fmt::Display for Target {
@@ -102,6 +172,9 @@ impl fmt::Display for Target {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Stdio(command) => write!(f, "stdio:{}", command.join(" ")),
+            Self::Web(web) => {
+                write!(f, "{}://{}{}", web.protocol.scheme(), web.authority, web.path)
+            }
         }
     }
 }
@@ -116,10 +189,13 @@ mod tests {
             "tcp://127.0.0.1:7420",
             "unix:///run/ringgate.sock",
             "stdio:ringgate connect tcp://127.0.0.1:7420",
+            "http://127.0.0.1:7421/mcp",
+            "h2c://127.0.0.1:7421/mcp",
+            "ws://127.0.0.1:7421/ws",
         ] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
         }
-        assert!("http://127.0.0.1".parse::<Target>().unwrap_err().contains("none of"));
+        assert!("https://127.0.0.1".parse::<Target>().unwrap_err().contains("none of"));
         assert!("stdio: ".parse::<Target>().is_err());
     }
 }

@@ -29,8 +29,16 @@ pub fn note(text: &str) {
     eprintln!("{text}");
 }
 
-/// Runs a load behind a progress bar, which is drawn on a terminal only.
+/// Runs a load behind a progress bar.
 pub fn load(plan: &Plan, name: &str) -> Result<Report, Failure> {
+    behind_a_bar(name, |tell| load::run(plan, tell))
+}
+
+/// Runs something that tells its progress behind a bar, which is drawn on a terminal only.
+pub fn behind_a_bar(
+    name: &str,
+    run: impl FnOnce(&mut dyn FnMut(Progress)) -> Result<Report, Failure>,
+) -> Result<Report, Failure> {
     let bar = if std::io::stderr().is_terminal() {
         ProgressBar::new(STEPS)
     } else {
@@ -41,7 +49,7 @@ pub fn load(plan: &Plan, name: &str) -> Result<Report, Failure> {
     }
     bar.set_prefix(name.to_owned());
     let mut last = (0, 0.0);
-    let report = load::run(plan, &mut |progress: Progress| {
+    let report = run(&mut |progress: Progress| {
         bar.set_position(steps(progress.part));
         let seconds = progress.seconds - last.1;
         if seconds > 0.5 {

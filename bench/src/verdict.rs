@@ -47,10 +47,7 @@ impl Verdict {
             servers.map(|(floor, gateway)| floor.cpu_ns_per_message / gateway.cpu_ns_per_message);
         let held_up = servers.filter(|(floor, _)| floor.cores < SATURATED_CORES).and(cpu_ratio);
         let mut note = notes(gateway);
-        let foreign = floor.foreign_cores.unwrap_or(0.0).max(gateway.foreign_cores.unwrap_or(0.0));
-        if foreign > FOREIGN_CORES {
-            note.push(format!("others used {foreign:.2} cores: not to be trusted"));
-        }
+        note.extend(crowd([floor, gateway]));
         if held_up.is_some() {
             note.push(format!(
                 "floor held up by the load{}",
@@ -102,6 +99,61 @@ impl Verdict {
             bar: format!("≥ {}/s", count(bar)),
             reached: Some(gateway.is_right() && gateway.messages_per_s >= bar),
             note: notes(gateway).join("; "),
+        }
+    }
+
+    /// Events to streams: what a whole core of the server would deliver, with what it must.
+    pub fn events(what: String, floor: &Report, gateway: &Report, bar: Option<f64>) -> Self {
+        let per_core =
+            |report: &Report| report.server.map_or(0.0, |server| 1e9 / server.cpu_ns_per_message);
+        let figure = |report: &Report| {
+            let cores = report.server.map_or(0.0, |server| server.cores);
+            format!("{}/s a core, {cores:.2} cores", count(per_core(report)))
+        };
+        let mut note = notes(gateway);
+        note.extend(crowd([floor, gateway]));
+        Self {
+            what,
+            floor: figure(floor),
+            gateway: figure(gateway),
+            ratio: Some(gateway.messages_per_s / floor.messages_per_s),
+            cpu_ratio: Some(per_core(gateway) / per_core(floor)),
+            bar: bar.map_or_else(|| "–".to_owned(), |bar| format!("≥ {}/s a core", count(bar))),
+            reached: bar.map(|bar| gateway.is_right() && per_core(gateway) >= bar),
+            note: note.join("; "),
+        }
+    }
+
+    /// CPU that the gateway spends on a message, in microseconds, with what it may be at most. Cores that others used are not
+    /// judged: the upstream is among them.
+    pub fn cost(what: String, gateway: &Report, bar_us: Option<f64>) -> Self {
+        let cpu_us = gateway.server.map(|server| server.cpu_ns_per_message / 1e3);
+        let shown = cpu_us.map_or("–".to_owned(), |cpu_us| format!("{cpu_us:.1} µs"));
+        Self {
+            what,
+            floor: "–".to_owned(),
+            gateway: format!("{}/s {shown}", count(gateway.messages_per_s)),
+            ratio: None,
+            cpu_ratio: None,
+            bar: bar_us.map_or_else(|| "–".to_owned(), |bar_us| format!("≤ {bar_us:.0} µs of CPU")),
+            reached: bar_us
+                .map(|bar_us| gateway.is_right() && cpu_us.is_some_and(|cpu_us| cpu_us <= bar_us)),
+            note: notes(gateway).join("; "),
+        }
+    }
+
+    /// What the median call takes longer through the gateway than without it, in microseconds.
+    pub fn added(what: String, direct: &Report, through: &Report, bar_us: f64) -> Self {
+        let added_us = through.latency_us.p50 - direct.latency_us.p50;
+        Self {
+            what,
+            floor: format!("p50 {} without", micros(direct.latency_us.p50)),
+            gateway: format!("p50 {} with", micros(through.latency_us.p50)),
+            ratio: None,
+            cpu_ratio: None,
+            bar: format!("≤ {bar_us:.0} µs more"),
+            reached: Some(direct.is_right() && through.is_right() && added_us <= bar_us),
+            note: notes(through).join("; "),
         }
     }
 
@@ -160,6 +212,12 @@ fn notes(report: &Report) -> Vec<String> {
         .filter(|(_, count)| **count != 0)
         .map(|(name, count)| format!("{name} {count}"));
     vec![format!("WRONG ANSWERS: {}", faults.collect::<Vec<_>>().join(", "))]
+}
+
+/// Whether somebody else had so much of the machine that figures cannot be trusted.
+fn crowd(reports: [&Report; 2]) -> Option<String> {
+    let foreign = reports.iter().filter_map(|report| report.foreign_cores).fold(0.0, f64::max);
+    (foreign > FOREIGN_CORES).then(|| format!("others used {foreign:.2} cores: not to be trusted"))
 }
 
 /// The rows as a table.

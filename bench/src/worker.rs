@@ -20,6 +20,8 @@ use crate::clock::{Clock, Window};
 use crate::connection::Connection;
 use crate::digits::scatter;
 use crate::failure::Failure;
+use crate::framing::Framing;
+use crate::handshake::Begun;
 use crate::lane::{Desk, Lane};
 use crate::pacer::pace;
 use crate::plan::Plan;
@@ -29,8 +31,16 @@ use crate::tally::Tally;
 /// How often a thread says how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
-/// A socket that is ready for load: its number, the socket, and what was read with the handshake.
-pub type Ready = (u32, std::net::TcpStream, Vec<u8>);
+/// A socket that is ready for load.
+#[derive(Debug)]
+pub struct Ready {
+    /// Its number among all of the load.
+    pub number: u32,
+    /// The socket.
+    pub socket: std::net::TcpStream,
+    /// What its handshake left.
+    pub begun: Begun,
+}
 
 /// Runs `sockets` to the end of the window and its grace; counts what came.
 pub fn run(
@@ -38,8 +48,7 @@ pub fn run(
     core: Option<usize>,
     sockets: Vec<Ready>,
     salt: u64,
-    clock: Clock,
-    window: Window,
+    (clock, window): (Clock, Window),
     progress: Arc<AtomicU64>,
 ) -> Result<Tally, Failure> {
     if let Some(core) = core {
@@ -60,17 +69,24 @@ pub fn run(
     ring::runtime()?.block_on(async {
         let mut connections = Vec::new();
         let mut tasks = Vec::new();
-        for (number, socket, carry) in sockets {
+        for Ready { number, socket, begun } in sockets {
             let failed = || Failure::io("register a connection");
             let stream = socket.try_clone().and_then(TcpStream::from_std).map_err(failed())?;
-            let lane = Lane::new(number, scatter(salt ^ u64::from(number)), outstanding, round);
+            let lane = Lane::new(
+                number,
+                scatter(salt ^ u64::from(number)),
+                Framing::of(&plan.target),
+                begun.session,
+                outstanding,
+                round,
+            );
             let connection = Rc::new(Connection::new(lane, socket));
             connections.push(Rc::clone(&connection));
             tasks.push(monoio::spawn(connection.serve(
                 stream,
                 Rc::clone(&desk),
                 clock,
-                carry,
+                begun.carry,
                 outstanding as usize * request_bytes,
             )));
         }
@@ -93,6 +109,7 @@ pub fn run(
     })?;
     let mut desk = desk.borrow_mut();
     desk.tally.parsed = desk.checker.parsed;
+    desk.tally.notifications += desk.checker.passed;
     let empty = Tally::new(window, false)?;
     Ok(std::mem::replace(&mut desk.tally, empty))
 }

@@ -12,11 +12,14 @@
     reason = "the servers of this test are plain threads on blocking sockets"
 )]
 
+mod right;
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+use ringgate_bench::args::RawMode;
 use ringgate_bench::plan::Plan;
 use ringgate_bench::report::Report;
 use ringgate_bench::request::{Era, Tool};
@@ -27,7 +30,7 @@ use serde_json::{Value, json};
 /// What a server does to the answers of one connection; it gets each answer and may keep or change them.
 type Bend = fn(count: u64, answer: Value, kept: &mut Vec<Value>) -> Vec<String>;
 
-fn right(_: u64, answer: Value, _: &mut Vec<Value>) -> Vec<String> {
+fn unbent(_: u64, answer: Value, _: &mut Vec<Value>) -> Vec<String> {
     vec![answer.to_string()]
 }
 
@@ -50,24 +53,7 @@ fn converse(stream: &TcpStream, bend: Bend) {
     for line in BufReader::new(stream).lines() {
         let Ok(line) = line else { return };
         let request: Value = serde_json::from_str(&line).unwrap();
-        let Some(id) = request.get("id") else { continue };
-        let mut result = match request["method"].as_str().unwrap() {
-            "initialize" => {
-                json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": { "name": "t", "version": "1" } })
-            }
-            "ping" => json!({}),
-            "tools/list" => {
-                json!({ "tools": [{ "name": "echo", "inputSchema": { "type": "object" } }] })
-            }
-            "server/discover" => json!({ "supportedVersions": ["2026-07-28"] }),
-            _ => {
-                json!({ "content": [{ "type": "text", "text": format!("Echo: {}", request["params"]["arguments"]["message"].as_str().unwrap()) }] })
-            }
-        };
-        if request["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"] == "2026-07-28" {
-            result["resultType"] = json!("complete");
-        }
-        let answer = json!({ "jsonrpc": "2.0", "id": id, "result": result });
+        let Some(answer) = right::answer(&request) else { continue };
         let lines = if request["method"] == "initialize" {
             vec![answer.to_string()]
         } else {
@@ -124,7 +110,7 @@ fn a_right_server_passes_in_both_eras_and_every_mix() {
         (Era::Legacy, "ping=1,tools/list=1,tools/call=8"),
         (Era::Modern, "server/discover=1,tools/list=1,tools/call=8"),
     ] {
-        let report = run(&Plan { era, mix: mix.parse().unwrap(), ..plan(server(right)) });
+        let report = run(&Plan { era, mix: mix.parse().unwrap(), ..plan(server(unbent)) });
         assert!(report.is_right(), "{:?}", report.samples);
         assert!(
             report.parsed < 100,
@@ -141,7 +127,7 @@ fn a_right_server_passes_in_both_eras_and_every_mix() {
 
 #[test]
 fn a_right_server_passes_at_a_rate_and_gets_that_rate() {
-    let report = run(&Plan { rate: Some(2000.0), ..plan(server(right)) });
+    let report = run(&Plan { rate: Some(2000.0), ..plan(server(unbent)) });
     assert!(report.is_right(), "{:?}", report.samples);
     // Every request of the window is answered in the end and counted once: the rate is the load's, not the server's.
     assert!(report.answers > 0 && report.answers <= 700, "{}", report.answers);
@@ -155,7 +141,7 @@ fn messages_larger_than_the_sockets_can_hold_do_not_lock_both_sides() {
         message_bytes: 1024 * 1024,
     };
     let report =
-        run(&Plan { tool, connections: 1, grace: Duration::from_secs(30), ..plan(server(right)) });
+        run(&Plan { tool, connections: 1, grace: Duration::from_secs(30), ..plan(server(unbent)) });
     assert!(report.faults_sum() == 0, "{:?}", report.samples);
 }
 
@@ -319,7 +305,7 @@ fn the_raw_floor_returns_what_it_gets_on_both_kinds_of_socket() {
             raw::Bound::Tcp(listener) => Target::Tcp(listener.local_addr().unwrap()),
             raw::Bound::Unix(_) => listen,
         };
-        thread::spawn(move || raw::serve(vec![bound], None, ringgate_bench::args::RawMode::Echo));
+        thread::spawn(move || raw::serve(vec![bound], None, RawMode::Echo));
         let report = run(&Plan { raw: true, outstanding: 16, ..plan(target) });
         assert!(report.is_right(), "{:?} {:?}", report.samples, report.faults);
         assert_eq!(report.parsed, 0);
@@ -329,7 +315,7 @@ fn the_raw_floor_returns_what_it_gets_on_both_kinds_of_socket() {
 
 #[test]
 fn raw_notices_a_server_that_changes_bytes() {
-    let report = run(&Plan { raw: true, ..plan(server(right)) });
+    let report = run(&Plan { raw: true, ..plan(server(unbent)) });
     assert!(report.faults["malformed"] != 0, "{:?}", report.faults);
 }
 

@@ -1,6 +1,6 @@
 //! The floor: an echo on `io_uring` that parses nothing. It reads bytes and writes the same bytes; what it costs is what
-//! sockets cost, so the gateway's distance from it is the gateway's own work. For HTTP, a responder that parses heads
-//! and nothing else.
+//! sockets cost, so the gateway's distance from it is the gateway's own work. Floors that must parse something are in the
+//! files of this folder.
 
 #![allow(
     clippy::disallowed_types,
@@ -8,11 +8,15 @@
     reason = "the floor has no shard::rt to stand on; this file is where it meets the runtime"
 )]
 
+mod events;
+mod http;
+mod http2;
+
 use std::io;
 use std::rc::Rc;
 
 use monoio::buf::IoBufMut;
-use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
+use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, Split};
 use monoio::net::{TcpListener, UnixListener};
 use monoio::task::JoinHandle;
 
@@ -49,7 +53,9 @@ pub fn bind(listen: &Target) -> Result<Bound, Failure> {
             }
             std::os::unix::net::UnixListener::bind(path).map(Bound::Unix).map_err(failed())
         }
-        Target::Stdio(_) => Err(Failure::Usage("raw listens on tcp:// or unix://".to_owned())),
+        Target::Stdio(_) | Target::Web(_) => {
+            Err(Failure::Usage("raw listens on tcp:// or unix://".to_owned()))
+        }
     }
 }
 
@@ -60,8 +66,9 @@ pub fn serve(bound: Vec<Bound>, core: Option<usize>, mode: RawMode) -> Result<()
     }
     ring::runtime()?.block_on(async {
         let mut accepts = Vec::new();
+        let hub = Rc::new(events::Hub::default());
         for bound in bound {
-            accepts.extend(accept(bound, mode).map_err(Failure::io("listen"))?);
+            accepts.extend(accept(bound, mode, &hub).map_err(Failure::io("listen"))?);
         }
         for accept in accepts {
             accept.await;
@@ -70,17 +77,17 @@ pub fn serve(bound: Vec<Bound>, core: Option<usize>, mode: RawMode) -> Result<()
     })
 }
 
-fn accept(bound: Bound, mode: RawMode) -> io::Result<Vec<JoinHandle<()>>> {
+fn accept(bound: Bound, mode: RawMode, hub: &Rc<events::Hub>) -> io::Result<Vec<JoinHandle<()>>> {
     let mut accepts = Vec::new();
     match bound {
         Bound::Tcp(listener) => {
             let listener = Rc::new(TcpListener::from_std(listener)?);
             for _ in 0..ACCEPTS {
-                let listener = Rc::clone(&listener);
+                let (listener, hub) = (Rc::clone(&listener), Rc::clone(hub));
                 accepts.push(monoio::spawn(async move {
                     while let Ok((stream, _)) = listener.accept().await {
                         if stream.set_nodelay(true).is_ok() {
-                            monoio::spawn(answer(stream, mode));
+                            monoio::spawn(answer(stream, mode, Rc::clone(&hub)));
                         }
                     }
                 }));
@@ -89,10 +96,10 @@ fn accept(bound: Bound, mode: RawMode) -> io::Result<Vec<JoinHandle<()>>> {
         Bound::Unix(listener) => {
             let listener = Rc::new(UnixListener::from_std(listener)?);
             for _ in 0..ACCEPTS {
-                let listener = Rc::clone(&listener);
+                let (listener, hub) = (Rc::clone(&listener), Rc::clone(hub));
                 accepts.push(monoio::spawn(async move {
                     while let Ok((stream, _)) = listener.accept().await {
-                        monoio::spawn(answer(stream, mode));
+                        monoio::spawn(answer(stream, mode, Rc::clone(&hub)));
                     }
                 }));
             }
@@ -101,61 +108,17 @@ fn accept(bound: Bound, mode: RawMode) -> io::Result<Vec<JoinHandle<()>>> {
     Ok(accepts)
 }
 
-async fn answer<S: AsyncReadRent + AsyncWriteRent>(stream: S, mode: RawMode) {
+async fn answer<S>(stream: S, mode: RawMode, hub: Rc<events::Hub>)
+where
+    S: AsyncReadRent + AsyncWriteRent + Split + 'static,
+{
     match mode {
         RawMode::Echo => echo(stream).await,
-        RawMode::Http => respond(stream).await,
+        RawMode::Events => hub.serve(stream).await,
+        RawMode::H2 => http2::respond(stream).await,
+        RawMode::Http => http::respond(stream, http::echo).await,
+        RawMode::Mcp => http::respond(stream, http::mcp).await,
     }
-}
-
-/// As large as the gateway's answer to the same call, head and body.
-const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\ndate: Sat, 21 Nov 2026 05:51:19 GMT\r\nx-content-type-options: nosniff\r\n\
-content-type: application/json\r\ncontent-length: 99\r\n\r\n\
-{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"resultType\":\"complete\",\"content\":[{\"type\":\"text\",\"text\":\"hi\"}]}}";
-
-async fn respond<S: AsyncReadRent + AsyncWriteRent>(mut stream: S) {
-    let mut bytes: Vec<u8> = Vec::with_capacity(READ_BYTES);
-    let mut out = Vec::with_capacity(READ_BYTES);
-    loop {
-        let held = bytes.len();
-        if held == READ_BYTES {
-            return;
-        }
-        let (result, slice) = stream.read(bytes.slice_mut(held..READ_BYTES)).await;
-        bytes = slice.into_inner();
-        let Ok(len @ 1..) = result else { return };
-        bytes.truncate(held + len);
-        let mut done = 0;
-        while let Some(length) = request(&bytes[done..]) {
-            done += length;
-            out.extend_from_slice(RESPONSE);
-        }
-        bytes.drain(..done);
-        let (result, back) = stream.write_all(out).await;
-        out = back;
-        out.clear();
-        if result.is_err() {
-            return;
-        }
-    }
-}
-
-/// Bytes of the first request, body included, if it is whole.
-fn request(bytes: &[u8]) -> Option<usize> {
-    let mut headers = [const { std::mem::MaybeUninit::uninit() }; 32];
-    let mut request = httparse::Request::new(&mut []);
-    let Ok(httparse::Status::Complete(head)) =
-        request.parse_with_uninit_headers(bytes, &mut headers)
-    else {
-        return None;
-    };
-    let length = request
-        .headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case("content-length"))
-        .and_then(|header| std::str::from_utf8(header.value).ok()?.parse::<usize>().ok())
-        .unwrap_or(0);
-    (bytes.len() >= head + length).then_some(head + length)
 }
 
 async fn echo<S: AsyncReadRent + AsyncWriteRent>(mut stream: S) {
