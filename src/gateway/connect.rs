@@ -177,6 +177,7 @@ impl Gateway {
             retry: None,
             place: 0,
             rounds: 0,
+            audit: None,
         });
         let id = super::flight::wire_id(self.shard, key);
         self.frame_for(lane, out, |out| {

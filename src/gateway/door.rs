@@ -154,6 +154,8 @@ pub enum Effect {
         /// Relative to the folder.
         path: String,
     },
+    /// What was decided about a use of something, for the audit log.
+    Audit(Box<super::audit::Record>),
     /// Something happened that an operator may want to know.
     Report(Report),
 }

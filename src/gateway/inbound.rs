@@ -462,9 +462,23 @@ impl Gateway {
         let Some((upstream, own)) = found else {
             return self.refuse_unknown(asked, &name, out);
         };
-        if self.is_denied(asked, upstream, own, out) {
+        if self.is_denied(now, asked, upstream, own, out) {
             return;
         }
+        self.route_to(now, asked, upstream, own, out);
+        self.end_audit(out);
+    }
+
+    /// Sends a call to the upstream that is known to be meant; `own` is what that calls the thing.
+    #[inline]
+    fn route_to(
+        &mut self,
+        now: Now,
+        asked: &Asked<'_>,
+        upstream: usize,
+        own: &str,
+        out: &mut Effects,
+    ) {
         // A call that we hold ourselves comes back with our own token.
         if let Some(state) = asked.parsed.request_state.and_then(Json::as_str)
             && self.is_state_of_ours(asked.client, upstream, &state)

@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod ask;
+pub mod audit;
 pub mod builtin;
 pub mod client;
 pub mod connect;
@@ -82,6 +83,8 @@ pub struct Gateway {
     agents: Vec<AgentId>,
     /// What was decided lately.
     decisions: policy::Cache,
+    /// Of the request that is being handled, until a flight takes it.
+    audit: Option<Box<audit::Record>>,
     sealer: Sealer,
     links: Links,
     /// Exchanges whose links are other shards'.
@@ -157,6 +160,7 @@ impl Gateway {
             routes: Routes::new(&settings),
             agents: agents(&settings),
             decisions: policy::Cache::default(),
+            audit: None,
             sealer: Sealer::new(&settings, shard),
             shard,
             links: Links::default(),

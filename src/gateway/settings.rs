@@ -21,6 +21,8 @@ pub struct Settings {
     /// Who may what; `None` where everybody may everything.
     pub policy: Option<Arc<Policy>>,
     pub principals: Principals,
+    /// Each use of a thing is written down.
+    pub audits: bool,
     /// Who comes in by which way, where nobody proves to be another.
     pub entrances: Entrances,
     /// Seals request states. The same key on every shard; random for each process unless configured.

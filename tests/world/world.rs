@@ -438,7 +438,7 @@ impl World {
                 *last = at;
                 self.plan(at, Happening::Mail { from: shard, to, mail });
             }
-            Effect::Respond { .. } | Effect::Stream { .. } => {}
+            Effect::Respond { .. } | Effect::Stream { .. } | Effect::Audit(_) => {}
             Effect::ReadText { ticket, folder, path } => {
                 let path = format!("{folder}/{path}");
                 let after = self.delay();

@@ -3,11 +3,13 @@
 //! that every error names file, line, key and remedy, and all errors are told at once. What the domain
 //! needs of it is [`Config::settings`].
 
+mod audit;
 mod auth;
 mod env;
 mod expand;
 mod fault;
 mod http;
+pub use audit::{Audit, AuditTo};
 pub use auth::ListenerAgents;
 pub use http::Http;
 mod json;
@@ -67,6 +69,7 @@ pub struct Config {
     pub keys: Option<Vec<(String, Digest)>>,
     /// Who acts where none are.
     pub agents: ListenerAgents,
+    pub audit: Option<Audit>,
     pub log: Log,
     /// What is no error but worth a word. Not part of the wish.
     pub warnings: Vec<Fault>,
@@ -150,7 +153,7 @@ pub struct Sources {
     pub variables: Vec<(String, String)>,
 }
 
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "tcp",
     "http",
     "unix",
@@ -160,6 +163,7 @@ const SECTIONS: [&str; 11] = [
     "upstreams",
     "policy",
     "auth",
+    "audit",
     "stdio",
     "log",
 ];
@@ -224,6 +228,7 @@ impl Config {
         let section = reader.section("upstreams");
         let policy = reader.section("policy");
         let auth = reader.section("auth");
+        let audit = audit::read(reader.section("audit"));
         let log = sections::log(reader.section("log"));
         reader.finish();
         let drafts = upstreams::read(&section, variables);
@@ -248,6 +253,7 @@ impl Config {
             policy,
             keys,
             agents,
+            audit,
             log,
             warnings: Vec::new(),
         }
@@ -273,6 +279,7 @@ impl Config {
             }),
             principals: self.principals(),
             entrances: self.entrances(),
+            audits: self.audit.is_some(),
             state_key,
             nonce_seed,
             learns_tools: self.http.is_some(),

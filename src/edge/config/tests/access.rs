@@ -185,3 +185,17 @@ fn a_listener_has_the_agent_that_it_is_given() {
     assert_eq!((agent(entrances.tcp), agent(entrances.http)), (Some("a"), Some("a")));
     assert_eq!((agent(entrances.stdio), agent(entrances.unix)), (Some("b"), None));
 }
+
+#[test]
+fn the_audit_log_goes_where_it_is_told() {
+    assert_eq!(toml("").unwrap().audit, None);
+    assert_eq!(toml("[audit]\nto = \"off\"\n").unwrap().audit, None);
+    let audit = toml("[audit]\nto = \"stdout\"\n").unwrap().audit;
+    assert_eq!(audit, Some(Audit { to: AuditTo::Stdout, bytes_max: 100 << 20, keep: 5 }));
+    let text = "[audit]\nto = \"/a/b\"\nfile_bytes_max = \"1MiB\"\nkeep = 0\n";
+    let audit = toml(text).unwrap().audit;
+    assert_eq!(
+        audit,
+        Some(Audit { to: AuditTo::File("/a/b".into()), bytes_max: 1 << 20, keep: 0 })
+    );
+}
