@@ -601,6 +601,16 @@ impl Gateway {
                     self.exchange_broke(now, key, out);
                 }
             }
+            Mail::LeaseAsked { budget, used, wanted } => {
+                if let Some(governor) = &mut self.governor {
+                    governor.asked(now.at, from, (budget, used, wanted), out);
+                }
+            }
+            Mail::Leased { budget, tokens, wait } => {
+                if let Some(governor) = &mut self.governor {
+                    governor.leased(now.at, budget, tokens, wait);
+                }
+            }
             Mail::Want { upstream, uris } => self.remote_want(from, upstream, uris, out),
         }
     }

@@ -235,6 +235,9 @@ impl Gateway {
             Message::Request { id, method, params } => {
                 self.request(now, client, id.text(), method, params, parsed, exchange, out);
             }
+            // It gets no answer, not even that it was too many.
+            Message::Notification { .. }
+                if self.governor.is_some() && self.is_over(now, client, None, out).is_some() => {}
             Message::Notification { method, params } => {
                 self.client_notice(client, method, params, parsed, out);
             }
@@ -260,6 +263,13 @@ impl Gateway {
         exchange: Option<ExchangeKey>,
         out: &mut Effects,
     ) {
+        if self.governor.is_some()
+            && let Some(over) =
+                self.is_over(now, client, Method::parse(&text::unescape(method)), out)
+        {
+            self.exchanges.note_limited(exchange, over.1);
+            return self.refuse_over(client, id, exchange, over, out);
+        }
         match self.judge(client, method, parsed) {
             Ok((method, version)) => {
                 let asked = Asked { client, id, exchange, version, method, params, parsed };

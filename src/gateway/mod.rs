@@ -32,6 +32,7 @@ mod permit;
 pub mod policy;
 mod post;
 pub mod principal;
+pub mod rate;
 mod rest;
 pub mod reply;
 pub mod report;
@@ -83,6 +84,8 @@ pub struct Gateway {
     agents: Vec<AgentId>,
     /// What was decided lately.
     decisions: policy::Cache,
+    /// Where rates are limited.
+    governor: Option<rate::Governor>,
     /// Of the request that is being handled, until a flight takes it.
     audit: Option<Box<audit::Record>>,
     sealer: Sealer,
@@ -160,6 +163,9 @@ impl Gateway {
             routes: Routes::new(&settings),
             agents: agents(&settings),
             decisions: policy::Cache::default(),
+            governor: settings
+                .rates
+                .map(|rates| rate::Governor::new(rates, shard, settings.shards)),
             audit: None,
             sealer: Sealer::new(&settings, shard),
             shard,

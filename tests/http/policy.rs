@@ -9,6 +9,7 @@ use ringgate::gateway::Settings;
 use ringgate::gateway::http::Verb;
 use ringgate::gateway::policy::{Agent, Lists, Pattern, Policy, Rules, Side};
 use ringgate::gateway::principal::{Principal, Principals};
+use ringgate::gateway::rate::Rates;
 use ringgate::gateway::settings::{EraPin, Target, Upstream};
 use serde_json::{Value, json};
 
@@ -342,4 +343,47 @@ fn without_a_policy_uses_are_written_down_as_well_and_of_the_builtin_tools_too()
     house.wait(Duration::from_secs(1));
     let names: Vec<_> = house.audit.iter().map(|it| (&*it.name, it.decision)).collect();
     assert_eq!(names, [("echo", None), ("sleep", None)]);
+}
+
+#[test]
+fn what_comes_too_fast_is_429_with_the_time_to_wait_and_costs_others_nothing() {
+    let target = Target::Builtin { folder: None };
+    let (settings, [reader, admin, _]) = settings(vec![upstream("up", "", target, EraPin::Auto)]);
+    let rates = Some(Rates { messages: 10, calls: 4, subscriptions: 1, all: 0 });
+    let mut house = House::with(2, Settings { rates, ..settings });
+    // The shard on which the budget lives, so that nothing is on credit.
+    let shard = usize::try_from(reader.number() % 2).unwrap();
+    house.principal = reader;
+    let echo = r#"{"name":"echo","arguments":{"message":"x"}}"#;
+    for _ in 0..4 {
+        let link = house.modern(shard, 1, "tools/call", echo, "{}");
+        assert_eq!(house.answer(link).status, Some(200));
+    }
+    let link = house.modern(shard, 9, "tools/call", echo, "{}");
+    let answer = house.answer(link);
+    assert_eq!((answer.status, answer.header("retry-after")), (Some(429), Some("1")));
+    let error = &body(&house, link)["error"];
+    assert_eq!(
+        error["data"],
+        json!({"code": "RATE_LIMITED", "limit": "calls", "retryAfterMs": 250})
+    );
+    // What is no call is another budget; another principal's is its own.
+    let link = house.modern(shard, 1, "tools/list", "{}", "{}");
+    assert_eq!(house.answer(link).status, Some(200));
+    house.principal = admin;
+    let link = house.modern(shard, 1, "tools/call", echo, "{}");
+    assert_eq!(house.answer(link).status, Some(200));
+    house.principal = reader;
+    house.wait(Duration::from_millis(250));
+    let link = house.modern(shard, 1, "tools/call", echo, "{}");
+    assert_eq!(house.answer(link).status, Some(200));
+    // In a session as well, and over REST.
+    let session = house.session(shard, "2025-11-25", "{}");
+    let call = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{echo}}}"#);
+    let link = house.in_session(shard, &session, &call);
+    assert_eq!(house.answer(link).status, Some(429));
+    let json = [("content-type", "application/json")];
+    let link = house.send(shard, Verb::Post, "/tools/echo", &json, r#"{"message":"x"}"#);
+    let answer = house.answer(link);
+    assert_eq!((answer.status, answer.header("retry-after")), (Some(429), Some("1")));
 }

@@ -17,6 +17,7 @@ mod limits;
 mod mcp_json;
 mod names;
 mod policy;
+mod rates;
 mod read;
 mod sections;
 mod side_file;
@@ -40,6 +41,7 @@ use crate::base::limits::Limits;
 use crate::gateway::keys::{Digest, Keys};
 use crate::gateway::policy::{Policy, Rules};
 use crate::gateway::principal::{Entrances, Principals};
+use crate::gateway::rate::Rates;
 use crate::gateway::settings::{EraPin, Settings, Share, Target, Upstream};
 use crate::shard::http::Front;
 use fault::Findings;
@@ -70,6 +72,8 @@ pub struct Config {
     /// Who acts where none are.
     pub agents: ListenerAgents,
     pub audit: Option<Audit>,
+    /// How much may come in a second; `None` where nothing is limited.
+    pub rates: Option<Rates>,
     pub log: Log,
     /// What is no error but worth a word. Not part of the wish.
     pub warnings: Vec<Fault>,
@@ -153,7 +157,7 @@ pub struct Sources {
     pub variables: Vec<(String, String)>,
 }
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "tcp",
     "http",
     "unix",
@@ -164,6 +168,7 @@ const SECTIONS: [&str; 12] = [
     "policy",
     "auth",
     "audit",
+    "rates",
     "stdio",
     "log",
 ];
@@ -229,6 +234,9 @@ impl Config {
         let policy = reader.section("policy");
         let auth = reader.section("auth");
         let audit = audit::read(reader.section("audit"));
+        let addresses = [tcp, http.as_ref().map(|http| http.listen)];
+        let is_seen = addresses.into_iter().flatten().any(|address| !address.ip().is_loopback());
+        let rates = rates::read(reader.section("rates"), is_seen);
         let log = sections::log(reader.section("log"));
         reader.finish();
         let drafts = upstreams::read(&section, variables);
@@ -254,6 +262,7 @@ impl Config {
             keys,
             agents,
             audit,
+            rates,
             log,
             warnings: Vec::new(),
         }
@@ -279,6 +288,7 @@ impl Config {
             }),
             principals: self.principals(),
             entrances: self.entrances(),
+            rates: self.rates,
             audits: self.audit.is_some(),
             state_key,
             nonce_seed,
