@@ -1,6 +1,7 @@
 //! What every room needs and nobody owns: ids, time, limits, bounded containers.
 //! Knows no protocol, no socket, no clock.
 
+pub mod calendar;
 pub mod id;
 pub mod limits;
 pub mod slab;

@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod args;
+mod audit;
 mod bridge;
 pub mod client;
 pub mod config;

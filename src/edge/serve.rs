@@ -6,7 +6,8 @@ use std::sync::Arc;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::config::{Config, Count, Driver};
+use super::audit::Writer;
+use super::config::{Audit, AuditTo, Config, Count, Driver};
 use crate::gateway::Gateway;
 use crate::gateway::builtin::Builtin;
 use crate::gateway::settings::Target;
@@ -18,11 +19,23 @@ use crate::transport::{Listen, Server, ServerConfig, stdio};
 pub fn serve(config: &Config, is_stdio: bool) -> Result<(), String> {
     raise_open_files();
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| error.to_string())?;
-    let plan = plan(config, is_stdio);
+    let mut plan = plan(config, is_stdio);
     let settings = config
         .settings(plan.shard_count())
         .map_err(|error| format!("no random numbers: {error}"))?;
     let settings = Arc::new(settings);
+    let writer = match &config.audit {
+        Some(Audit { to: AuditTo::Stdout, .. }) if is_stdio => {
+            return Err("stdout is the client's with --stdio: let audit.to name a file".to_owned());
+        }
+        Some(audit) => {
+            let (sink, writer) = Writer::start(audit, Arc::clone(&settings))
+                .map_err(|error| format!("audit log: {error}"))?;
+            plan.audit = Some(sink);
+            Some(writer)
+        }
+        None => None,
+    };
     let has_folder = config
         .upstreams
         .iter()
@@ -61,6 +74,10 @@ pub fn serve(config: &Config, is_stdio: bool) -> Result<(), String> {
         stdio::serve(post, move || ends.drain()).map_err(|error| error.to_string())?;
     }
     let ended = server.join().map_err(|error| error.to_string());
+    drop(plan);
+    if let Some(writer) = writer {
+        writer.end();
+    }
     handle.close();
     tracing::info!("ended");
     ended

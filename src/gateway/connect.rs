@@ -177,6 +177,7 @@ impl Gateway {
             retry: None,
             place: 0,
             rounds: 0,
+            audit: None,
         });
         let id = super::flight::wire_id(self.shard, key);
         self.frame_for(lane, out, |out| {
@@ -606,6 +607,16 @@ impl Gateway {
                     && let Some(exchange) = self.exchanges.get_mut(key)
                 {
                     exchange.is_behind = is_behind;
+                }
+            }
+            Mail::LeaseAsked { budget, used, wanted } => {
+                if let Some(governor) = &mut self.governor {
+                    governor.asked(now.at, from, (budget, used, wanted), out);
+                }
+            }
+            Mail::Leased { budget, tokens, wait } => {
+                if let Some(governor) = &mut self.governor {
+                    governor.leased(now.at, budget, tokens, wait);
                 }
             }
             Mail::Want { upstream, uris } => self.remote_want(from, upstream, uris, out),

@@ -2,10 +2,12 @@
 //! so that what can wake the gateway fits on a screen. No socket and no clock passes through it.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use super::http::{Carried, HeaderPairs, Request};
 use super::lane::LaneKey;
 use super::principal::Principal;
+use super::rate::Budget;
 use super::report::Report;
 use crate::base::{LinkId, ShardId};
 
@@ -154,6 +156,8 @@ pub enum Effect {
         /// Relative to the folder.
         path: String,
     },
+    /// What was decided about a use of something, for the audit log.
+    Audit(Box<super::audit::Record>),
     /// Something happened that an operator may want to know.
     Report(Report),
 }
@@ -219,6 +223,18 @@ pub enum Mail {
     Mirrors {
         upstream: usize,
         mirrors: super::mirror::Mirrors,
+    },
+    /// The sender has used so many of a budget of the receiver's on credit, and wants a lease.
+    LeaseAsked {
+        budget: Budget,
+        used: u32,
+        wanted: u32,
+    },
+    /// The answer: a lease, or how long there will be none.
+    Leased {
+        budget: Budget,
+        tokens: u32,
+        wait: Duration,
     },
     /// The receiver's sender wants these kinds of news from the shared lane (see `subscribe`).
     Want {

@@ -3,6 +3,8 @@
 //! document, or an event stream once anything else must be said first), and the two kinds of streams
 //! that clients hold open. Not here: what a request means, and whether a POST is legal (`post`).
 
+use std::time::Duration;
+
 use super::client::{Client, ClientKey, Front};
 use super::door::{Effect, Effects};
 use super::ring::{Lost, Ring};
@@ -49,6 +51,8 @@ pub struct Exchange {
     /// Its peer does not read what waits for it: see [`Exchanges::tell_lossy`].
     pub is_behind: bool,
     status: u16,
+    /// It came too soon.
+    retry_after: Option<Duration>,
     is_streaming: bool,
     /// The response has left, whole.
     is_answered: bool,
@@ -80,6 +84,7 @@ impl Exchange {
             is_lively: false,
             is_behind: false,
             status: 200,
+            retry_after: None,
             is_streaming: false,
             is_answered: false,
             is_over: false,
@@ -131,7 +136,11 @@ impl Exchange {
     }
 
     fn headers(&mut self) -> super::http::HeaderPairs {
-        self.session.take().map(|id| ("mcp-session-id", id.into_string())).into_iter().collect()
+        let session = self.session.take().map(|id| ("mcp-session-id", id.into_string()));
+        // Whole seconds (RFC 9110 section 10.2.3), rounded up.
+        let seconds = |wait: Duration| wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let retry = self.retry_after.map(|wait| ("retry-after", seconds(wait).to_string()));
+        session.into_iter().chain(retry).collect()
     }
 
     /// One event, to who listens and to who may resume.
@@ -306,6 +315,15 @@ impl Exchanges {
             .collect()
     }
 
+    /// The response of a POST that came too soon is 429 (RFC 6585 section 4), and says when to come back.
+    pub fn note_limited(&mut self, key: Option<ExchangeKey>, wait: Duration) {
+        if let Some(exchange) = key.and_then(|key| self.slab.get_mut(key))
+            && !exchange.is_batch
+        {
+            exchange.retry_after = Some(wait);
+        }
+    }
+
     /// What the response of a POST that is answered with an error has for a status.
     pub fn note_error(&mut self, key: Option<ExchangeKey>, code: i32, is_refused: bool) {
         if let Some(exchange) = key.and_then(|key| self.slab.get_mut(key))
@@ -386,7 +404,8 @@ impl Exchanges {
         let Some(exchange) = self.slab.get_mut(key) else { return };
         let Some(link) = exchange.link else { return out.bytes.truncate(start) };
         exchange.is_answered = true;
-        let (status, headers) = (exchange.status, exchange.headers());
+        let status = exchange.retry_after.map_or(exchange.status, |_| 429);
+        let headers = exchange.headers();
         let bytes = start..out.bytes.len();
         out.push(Effect::Respond { link, status, headers, bytes });
         self.settle(clients, Some(key), out);

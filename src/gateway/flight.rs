@@ -44,6 +44,8 @@ pub struct Flight {
     pub place: usize,
     /// How often its upstream has asked back.
     pub rounds: u32,
+    /// What is written down of it at its end.
+    pub audit: Option<Box<super::audit::Record>>,
 }
 
 /// Who waits for the answer.

@@ -73,6 +73,7 @@ impl Gateway {
             Asker::Client { .. } => parsed.meta.progress_token.map(|token| token.text().into()),
             _ => None,
         };
+        let audit = self.audit.take();
         let (wheel, wait) = (&mut self.wheel, self.settings.limits.request);
         let place = self.clients.get(client).map_or(0, |client| client.flights.len());
         let key = self.flights.insert_with(|key| Flight {
@@ -89,6 +90,7 @@ impl Gateway {
             retry: None,
             place,
             rounds: 0,
+            audit,
         });
         if let Some(client) = self.clients.get_mut(client) {
             client.flights.push(key);
@@ -458,7 +460,10 @@ impl Gateway {
 
     /// Takes a flight out of all tables. What remains to be said to its asker, the caller says.
     pub(super) fn close(&mut self, key: FlightKey, out: &mut Effects) -> Option<Flight> {
-        let flight = self.flights.remove(key)?;
+        let mut flight = self.flights.remove(key)?;
+        if let Some(record) = flight.audit.take() {
+            self.write_audit(record, out);
+        }
         if let Some(alarm) = flight.alarm {
             self.wheel.cancel(alarm);
         }

@@ -235,6 +235,9 @@ impl Gateway {
             Message::Request { id, method, params } => {
                 self.request(now, client, id.text(), method, params, parsed, exchange, out);
             }
+            // It gets no answer, not even that it was too many.
+            Message::Notification { .. }
+                if self.governor.is_some() && self.is_over(now, client, None, out).is_some() => {}
             Message::Notification { method, params } => {
                 self.client_notice(client, method, params, parsed, out);
             }
@@ -260,6 +263,13 @@ impl Gateway {
         exchange: Option<ExchangeKey>,
         out: &mut Effects,
     ) {
+        if self.governor.is_some()
+            && let Some(over) =
+                self.is_over(now, client, Method::parse(&text::unescape(method)), out)
+        {
+            self.exchanges.note_limited(exchange, over.1);
+            return self.refuse_over(client, id, exchange, over, out);
+        }
         match self.judge(client, method, parsed) {
             Ok((method, version)) => {
                 let asked = Asked { client, id, exchange, version, method, params, parsed };
@@ -462,9 +472,23 @@ impl Gateway {
         let Some((upstream, own)) = found else {
             return self.refuse_unknown(asked, &name, out);
         };
-        if self.is_denied(asked, upstream, own, out) {
+        if self.is_denied(now, asked, upstream, own, out) {
             return;
         }
+        self.route_to(now, asked, upstream, own, out);
+        self.end_audit(out);
+    }
+
+    /// Sends a call to the upstream that is known to be meant; `own` is what that calls the thing.
+    #[inline]
+    fn route_to(
+        &mut self,
+        now: Now,
+        asked: &Asked<'_>,
+        upstream: usize,
+        own: &str,
+        out: &mut Effects,
+    ) {
         // A call that we hold ourselves comes back with our own token.
         if let Some(state) = asked.parsed.request_state.and_then(Json::as_str)
             && self.is_state_of_ours(asked.client, upstream, &state)

@@ -210,6 +210,7 @@ impl Gateway {
             retry: None,
             place,
             rounds: 0,
+            audit: self.audit.take(),
         });
         if let Some(client) = self.clients.get_mut(asked.client) {
             client.flights.push(key);

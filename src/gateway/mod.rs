@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod ask;
+pub mod audit;
 pub mod builtin;
 pub mod client;
 pub mod connect;
@@ -31,6 +32,7 @@ mod permit;
 pub mod policy;
 mod post;
 pub mod principal;
+pub mod rate;
 mod rest;
 pub mod reply;
 pub mod report;
@@ -82,6 +84,10 @@ pub struct Gateway {
     agents: Vec<AgentId>,
     /// What was decided lately.
     decisions: policy::Cache,
+    /// Where rates are limited.
+    governor: Option<rate::Governor>,
+    /// Of the request that is being handled, until a flight takes it.
+    audit: Option<Box<audit::Record>>,
     sealer: Sealer,
     links: Links,
     /// Exchanges whose links are other shards'.
@@ -157,6 +163,10 @@ impl Gateway {
             routes: Routes::new(&settings),
             agents: agents(&settings),
             decisions: policy::Cache::default(),
+            governor: settings
+                .rates
+                .map(|rates| rate::Governor::new(rates, shard, settings.shards)),
+            audit: None,
             sealer: Sealer::new(&settings, shard),
             shard,
             links: Links::default(),

@@ -5,7 +5,8 @@ use super::Gateway;
 use super::client::{Client, ClientKey};
 use super::door::Effects;
 use super::inbound::Asked;
-use super::policy::{AgentId, Kind, Policy, Reason};
+use super::policy::{AgentId, Decision, Kind, Policy, Reason};
+use crate::base::Now;
 use crate::mcp::{Code, Method};
 use crate::wire::{Json, Splice, text};
 
@@ -14,38 +15,48 @@ impl Gateway {
     #[inline]
     pub(super) fn is_denied(
         &mut self,
+        now: Now,
         asked: &Asked<'_>,
         upstream: usize,
         own: &str,
         out: &mut Effects,
     ) -> bool {
-        if self.settings.policy.is_none() {
+        if self.settings.policy.is_none() && !self.settings.audits {
             return false;
         }
-        match self.judge_use(asked.client, upstream, kind_of(asked), own) {
-            Ok(()) => false,
-            Err(reason) => {
+        let kind = kind_of(asked);
+        let decision = self.judge_use(asked.client, upstream, kind, own);
+        if self.settings.audits {
+            self.begin_audit(now, asked, upstream, (kind, own), decision, out);
+        }
+        match decision {
+            Some(Decision { is_allowed: false, reason }) => {
                 self.deny(asked, upstream, own, reason, out);
                 true
             }
+            _ => false,
         }
     }
 
-    /// Whether a client may use the thing; without a kind, whether anything of the upstream.
+    /// Whether a client may use the thing; without a kind, whether anything of the upstream. `None` where there
+    /// is no policy.
     fn judge_use(
         &mut self,
         client: ClientKey,
         upstream: usize,
         kind: Option<Kind>,
         own: &str,
-    ) -> Result<(), Reason> {
-        let Some(policy) = self.settings.policy.as_deref() else { return Ok(()) };
+    ) -> Option<Decision> {
+        let policy = self.settings.policy.as_deref()?;
         let agent = agent_of(self.clients.get(client));
-        let decision = match kind {
+        Some(match kind {
             Some(kind) => self.decisions.decide(policy, agent, upstream, kind, own),
             None => policy.decide_server(agent, upstream),
-        };
-        if decision.is_allowed { Ok(()) } else { Err(decision.reason) }
+        })
+    }
+
+    fn may_use(&mut self, client: ClientKey, upstream: usize, kind: Kind, own: &str) -> bool {
+        self.judge_use(client, upstream, Some(kind), own).is_none_or(|it| it.is_allowed)
     }
 
     /// Whether a client may know of an upstream: what it may use nothing of is not there for it.
@@ -61,7 +72,7 @@ impl Gateway {
 
     /// Whether a client may read a resource, and so be told of it.
     pub(super) fn may_read(&mut self, client: ClientKey, upstream: usize, own: &str) -> bool {
-        self.judge_use(client, upstream, Some(Kind::Resource), own).is_ok()
+        self.may_use(client, upstream, Kind::Resource, own)
     }
 
     /// What a client may see of a list, as its upstream gave it; `None` if that is all.
@@ -125,9 +136,7 @@ impl Gateway {
         let names: Vec<_> = entry.members().filter(|member| member.is(key)).collect();
         !names.is_empty()
             && names.iter().all(|name| {
-                name.value
-                    .as_str()
-                    .is_some_and(|name| self.judge_use(client, upstream, Some(kind), &name).is_ok())
+                name.value.as_str().is_some_and(|name| self.may_use(client, upstream, kind, &name))
             })
     }
 

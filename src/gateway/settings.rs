@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::policy::Policy;
 use super::principal::{Entrances, Principals};
+use super::rate::Rates;
 use crate::base::limits::Limits;
 
 /// Everything one gateway needs to know. The same for every shard.
@@ -21,6 +22,10 @@ pub struct Settings {
     /// Who may what; `None` where everybody may everything.
     pub policy: Option<Arc<Policy>>,
     pub principals: Principals,
+    /// How much may come in a second; `None` where nothing is limited.
+    pub rates: Option<Rates>,
+    /// Each use of a thing is written down.
+    pub audits: bool,
     /// Who comes in by which way, where nobody proves to be another.
     pub entrances: Entrances,
     /// Seals request states. The same key on every shard; random for each process unless configured.

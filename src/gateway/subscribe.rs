@@ -41,7 +41,7 @@ impl Gateway {
                 out,
             );
         };
-        if self.is_denied(asked, upstream, own, out) {
+        if self.is_denied(now, asked, upstream, own, out) {
             return;
         }
         if self.upstreams[upstream].identity.is_some()
@@ -49,6 +49,7 @@ impl Gateway {
         {
             let message =
                 format!("upstream {} offers no subscriptions", self.upstreams[upstream].name);
+            self.end_audit(out);
             return self.refuse(asked, Code::MethodNotFound.number(), &message, None, out);
         }
         let own = self.own_lane_for(now, asked.client, upstream, asked.parsed, out);
@@ -65,6 +66,7 @@ impl Gateway {
             self.want(&watched, out);
             self.unwatch(&before, out);
         }
+        self.end_audit(out);
         self.reply_empty(asked, out);
     }
 

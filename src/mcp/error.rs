@@ -18,6 +18,8 @@ pub enum Code {
     InvalidAgent,
     /// The upstream is not there (gateway error, data: `upstream`, `retryAfterMs`).
     ServerUnavailable,
+    /// A rate limit is used up (gateway error, data: `limit`, `retryAfterMs`).
+    RateLimited,
     /// The upstream took too long (gateway error, data: `upstream`, `timeoutMs`).
     Timeout,
     /// 2026-07-28: a header does not say what the body says.
@@ -40,6 +42,7 @@ impl Code {
             Self::InvalidAgent => -32003,
             Self::ServerUnavailable => -32001,
             Self::Timeout => -32004,
+            Self::RateLimited => -32005,
             Self::HeaderMismatch => -32020,
             Self::MissingCapability => -32021,
             Self::UnsupportedVersion => -32022,

@@ -10,7 +10,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::domain::{Dialer, Domain};
+use super::domain::{AuditSink, Dialer, Domain};
 use super::errand::Errands;
 use super::http::Front;
 use super::inbox::Inbox;
@@ -112,6 +112,7 @@ pub(super) struct Core<D: Domain> {
     pub(super) drained: bool,
     pub(super) drained_told: bool,
     pub(super) muster: Arc<Muster>,
+    pub(super) audit: Option<AuditSink>,
     /// When the log was told last of a request without a key.
     pub(super) refusal_told: Option<Moment>,
     /// The bell was heard: there may be commands.
@@ -133,6 +134,7 @@ pub(super) struct Parts<D: Domain> {
     pub(super) limits: Arc<Limits>,
     pub(super) front: Arc<Front>,
     pub(super) muster: Arc<Muster>,
+    pub(super) audit: Option<AuditSink>,
 }
 
 impl<D: Domain> Core<D> {
@@ -149,6 +151,7 @@ impl<D: Domain> Core<D> {
             limits,
             front,
             muster,
+            audit,
         } = parts;
         Self {
             me,
@@ -178,6 +181,7 @@ impl<D: Domain> Core<D> {
             drained: false,
             drained_told: false,
             muster,
+            audit,
             refusal_told: None,
             rung: false,
             on_phase: Vec::new(),

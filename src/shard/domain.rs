@@ -1,8 +1,12 @@
 //! What a shard runs, and what reaches upstreams for it: the two doors that a shard knows. The
 //! gateway is the domain; tests put smaller ones in its place. The floor above is the dialer.
 
+use std::fmt;
+use std::sync::Arc;
+
 use super::post::Post;
 use crate::base::{LinkId, Moment, Now};
+use crate::gateway::audit::Record;
 use crate::gateway::{Effects, Event, Gateway};
 
 /// A machine without sockets and clock: an event in, effects out, at once.
@@ -31,6 +35,28 @@ impl Domain for Gateway {
 
     fn owes(&self, link: LinkId) -> bool {
         Self::owes(self, link)
+    }
+}
+
+/// Takes records of the audit log without ever waiting: what it cannot take is lost. The floor above writes
+/// them down.
+#[derive(Clone)]
+pub struct AuditSink(Arc<dyn Fn(Box<Record>) -> bool + Send + Sync>);
+
+impl AuditSink {
+    /// `take` says whether the record was taken.
+    pub fn new(take: impl Fn(Box<Record>) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(take))
+    }
+
+    pub(super) fn take(&self, record: Box<Record>) -> bool {
+        (self.0)(record)
+    }
+}
+
+impl fmt::Debug for AuditSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AuditSink").finish_non_exhaustive()
     }
 }
 

@@ -10,6 +10,7 @@ use super::domain::Domain;
 use super::http::{Front, HttpFace};
 use super::links::{Due, Face, Life};
 use crate::base::{LinkId, ShardId};
+use crate::gateway::audit::Record;
 use crate::gateway::http::HeaderPairs;
 use crate::gateway::{Effect, Event, Mail, Report};
 use crate::wire::http1;
@@ -110,8 +111,15 @@ impl<D: Domain> Core<D> {
             Effect::ReadText { ticket, folder, path } => {
                 self.errands.read_text(ticket, folder, path);
             }
+            Effect::Audit(record) => self.audit(record),
             Effect::Report(report) => self.report(&report),
         }
+    }
+
+    fn audit(&self, record: Box<Record>) {
+        let is_taken = self.audit.as_ref().is_some_and(|audit| audit.take(record));
+        let count = if is_taken { &self.meter.audited } else { &self.meter.audit_lost };
+        count.add(1);
     }
 
     fn mail(&mut self, to: ShardId, mail: Mail) {

@@ -78,6 +78,9 @@ meter! {
     panics,
     /// Reports of the domain.
     reports,
+    /// Lines handed to the audit log, and lines that found no room in its queue.
+    audited,
+    audit_lost,
 }
 
 /// All counters of all shards in the text exposition format 0.0.4 of Prometheus.

@@ -34,7 +34,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 pub use clock::Origin;
-pub use domain::{Dialer, Domain, NoDialer};
+pub use domain::{AuditSink, Dialer, Domain, NoDialer};
 pub use meter::{Count, Meter};
 pub use port::{Driver, Port};
 pub use post::{Dialed, Post};
@@ -127,6 +127,8 @@ pub struct Plan {
     pub limits: Arc<Limits>,
     /// For what comes in by HTTP.
     pub front: Arc<http::Front>,
+    /// Where the audit log goes, where one is kept.
+    pub audit: Option<AuditSink>,
     /// Listening sockets.
     pub listeners: Vec<(OwnedFd, Transport)>,
 }
@@ -162,6 +164,7 @@ pub fn run<D: Domain>(
                 limits: plan.limits,
                 front: plan.front,
                 muster,
+                audit: plan.audit,
             })),
         });
         for (listener, transport) in listeners {

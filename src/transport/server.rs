@@ -20,7 +20,7 @@ use crate::gateway::Transport;
 use crate::gateway::settings::{Target, Upstream};
 use crate::shard::http::Front;
 use crate::shard::rt::{Driver, DriverChoice, RING_ENTRIES_DEFAULT};
-use crate::shard::{Domain, Meter, Plan, Post, cores, run, seeds};
+use crate::shard::{AuditSink, Domain, Meter, Plan, Post, cores, run, seeds};
 
 /// Where clients come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct ServerConfig {
     pub limits: Arc<Limits>,
     /// What HTTP listeners serve whom.
     pub front: Arc<Front>,
+    /// Where the audit log goes, where one is kept.
+    pub audit: Option<AuditSink>,
     /// What the domain may dial, by the index it dials.
     pub upstreams: Arc<[Upstream]>,
     /// How long children are given to end.
@@ -63,6 +65,7 @@ impl Default for ServerConfig {
             ring_entries: RING_ENTRIES_DEFAULT,
             limits: Arc::new(Limits::DEFAULT),
             front: Arc::new(Front::default()),
+            audit: None,
             upstreams: Arc::from([]),
             patience: Patience::default(),
         }
@@ -139,6 +142,7 @@ impl Server {
                 ring_entries: config.ring_entries,
                 limits: Arc::clone(&config.limits),
                 front: Arc::clone(&config.front),
+                audit: config.audit.clone(),
                 listeners: listeners.pop().unwrap_or_default(),
             };
             let core = config.pin.then(|| cores[usize::from(id.0) % cores.len()]);

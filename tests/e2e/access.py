@@ -53,7 +53,8 @@ class House:
         (folder / "rules.json").write_text(json.dumps(RULES))
         upstreams = {name: {"command": sys.executable, "args": [QUICK]} for name in ("one", "two")}
         self.gateway = Gateway(binary, folder, {**upstreams, **more}, http=True, config=(
-            '[tcp]\nagent = "reader"\n[auth]\nkeys = "keys.toml"\n[policy]\nfile = "rules.json"\n'))
+            '[tcp]\nagent = "reader"\n[auth]\nkeys = "keys.toml"\n[policy]\nfile = "rules.json"\n'
+            '[audit]\nto = "audit.log"\n'))
 
     def door(self, agent: str | None, number: int = 0) -> Keyed:
         return Keyed(self.gateway.http_port, self.keys[agent][number] if agent else None)
@@ -145,6 +146,25 @@ def a_listener_acts_for_its_agent(binary: str, stage: Stage) -> None:
         assert text_of(lines.call("one__echo", {"text": "x"})) == "x"
 
 
+def each_use_is_in_the_audit_log(binary: str, stage: Stage) -> None:
+    log = stage.dir / "access" / "audit.log"
+    log.unlink(missing_ok=True)  # another scenario's
+    with house(binary, stage) as one:
+        reader = one.door("reader")
+        for tool in ("one__echo", "two__echo"):
+            reader.modern("tools/call", {"name": tool, "arguments": {"text": "x"}}, ident=1).answer(1)
+    # All that was decided is written before the gateway has ended.
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(line["upstream"], line["tool"], line["verdict"]) for line in lines] == [
+        ("one", "echo", "allow"), ("two", "echo", "deny")], lines
+    first, second = lines
+    assert first["rule"] == "agents.reader.allow.tools.one: ec*" and first["duration_us"] > 0, first
+    assert second["rule"].startswith("agents.reader.allow.servers"), second
+    for line in lines:
+        assert line["principal"] == line["agent"] == "reader" and line["transport"] == "http", line
+        assert line["method"] == "tools/call" and line["time"].endswith("Z"), line
+
+
 class Witness(http.server.BaseHTTPRequestHandler):
     """A small legacy server over HTTP that remembers every header it was sent."""
 
@@ -211,5 +231,6 @@ ALL = {f"access/{check.__name__.replace('_', '-')}": check for check in (
     each_agent_sees_and_calls_what_it_may,
     a_session_belongs_to_its_agent,
     a_listener_acts_for_its_agent,
+    each_use_is_in_the_audit_log,
     a_key_never_goes_to_a_server,
 )}

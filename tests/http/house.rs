@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ringgate::base::limits::Limits;
 use ringgate::base::{LinkId, Moment, Now, ShardId};
+use ringgate::gateway::audit::Record;
 use ringgate::gateway::builtin::Builtin;
 use ringgate::gateway::http::{Headers, Request, Verb};
 use ringgate::gateway::lane::LaneKey;
@@ -72,6 +73,8 @@ pub(crate) struct House {
     pub(crate) lanes: BTreeMap<LinkId, Vec<String>>,
     dials: Vec<(usize, LaneKey)>,
     pub(crate) closed: Vec<LinkId>,
+    /// What was written down.
+    pub(crate) audit: Vec<Record>,
     /// Who asks from now on.
     pub(crate) principal: Principal,
 }
@@ -136,6 +139,7 @@ impl House {
             lanes: BTreeMap::new(),
             dials: Vec::new(),
             closed: Vec::new(),
+            audit: Vec::new(),
             principal: Principal::ANONYMOUS,
         };
         for shard in 0..usize::from(shards) {
@@ -219,6 +223,7 @@ impl House {
                 self.closed.push(link);
             }
             Effect::Dial { lane, .. } => self.dials.push((shard, lane)),
+            Effect::Audit(record) => self.audit.push(*record),
             _ => {}
         }
     }

@@ -2,12 +2,14 @@
 //! not another's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringgate::base::LinkId;
 use ringgate::gateway::Settings;
 use ringgate::gateway::http::Verb;
 use ringgate::gateway::policy::{Agent, Lists, Pattern, Policy, Rules, Side};
 use ringgate::gateway::principal::{Principal, Principals};
+use ringgate::gateway::rate::Rates;
 use ringgate::gateway::settings::{EraPin, Target, Upstream};
 use serde_json::{Value, json};
 
@@ -287,4 +289,101 @@ fn a_subscription_is_honoured_as_far_as_its_agent_may_read() {
     let link = house.modern(0, 1, "subscriptions/listen", wanted, "{}");
     let said = house.answer(link).data().concat();
     assert!(said.contains("doc://public/a") && !said.contains("private"), "{said}");
+}
+
+#[test]
+fn each_use_is_written_down_once_with_its_rule_and_its_time() {
+    let (settings, [reader, ..]) = settings(vec![upstream("up", "", tcp(1), EraPin::Legacy)]);
+    let policy = settings.policy.clone().unwrap();
+    let mut house = House::with(1, Settings { audits: true, ..settings });
+    let lane = house.greet_legacy();
+    house.principal = reader;
+    let call = |name: &str| format!(r#"{{"name":"{name}","arguments":{{}}}}"#);
+    house.modern(0, 1, "tools/call", &call("set_a"), "{}");
+    let link = house.modern(0, 2, "tools/call", &call("get_a"), "{}");
+    house.wait(Duration::from_millis(70));
+    assert_eq!(house.audit.len(), 1, "what is under way is written down at its end");
+    let (id, _) = house.heard(lane, "tools/call").unwrap();
+    house.says(lane, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[]}}}}"#));
+    assert!(house.answer(link).body.contains("result"));
+    // The client leaves before the answer; the upstream is never answered for.
+    let link = house.modern(0, 3, "tools/call", &call("get_b"), "{}");
+    house.leave(link);
+    // A list is no use.
+    house.modern(0, 4, "tools/list", "{}", "{}");
+    let told: Vec<_> = house
+        .audit
+        .iter()
+        .map(|record| {
+            let decision = record.decision.unwrap();
+            let rule = policy.text(decision.reason).into_owned();
+            assert_eq!((record.principal, record.upstream), (reader, 0));
+            assert_eq!(policy.agent_name(record.agent), Some("reader"));
+            (&*record.name, decision.is_allowed, rule, record.took.as_millis())
+        })
+        .collect();
+    let allows = |rule: &str| format!("agents.reader.allow.tools.up: {rule}");
+    assert_eq!(
+        told,
+        [
+            ("set_a", false, allows("does not name it"), 0),
+            ("get_a", true, allows("get_*"), 70),
+            ("get_b", true, allows("get_*"), 0),
+        ]
+    );
+}
+
+#[test]
+fn without_a_policy_uses_are_written_down_as_well_and_of_the_builtin_tools_too() {
+    let target = Target::Builtin { folder: None };
+    let upstreams = vec![upstream("up", "", target, EraPin::Auto)];
+    let mut house = House::with(1, Settings { audits: true, upstreams, ..Settings::default() });
+    house.modern(0, 1, "tools/call", r#"{"name":"echo","arguments":{"message":"x"}}"#, "{}");
+    house.modern(0, 2, "tools/call", r#"{"name":"sleep","arguments":{"ms":50}}"#, "{}");
+    house.wait(Duration::from_secs(1));
+    let names: Vec<_> = house.audit.iter().map(|it| (&*it.name, it.decision)).collect();
+    assert_eq!(names, [("echo", None), ("sleep", None)]);
+}
+
+#[test]
+fn what_comes_too_fast_is_429_with_the_time_to_wait_and_costs_others_nothing() {
+    let target = Target::Builtin { folder: None };
+    let (settings, [reader, admin, _]) = settings(vec![upstream("up", "", target, EraPin::Auto)]);
+    let rates = Some(Rates { messages: 10, calls: 4, subscriptions: 1, all: 0 });
+    let mut house = House::with(2, Settings { rates, ..settings });
+    // The shard on which the budget lives, so that nothing is on credit.
+    let shard = usize::try_from(reader.number() % 2).unwrap();
+    house.principal = reader;
+    let echo = r#"{"name":"echo","arguments":{"message":"x"}}"#;
+    for _ in 0..4 {
+        let link = house.modern(shard, 1, "tools/call", echo, "{}");
+        assert_eq!(house.answer(link).status, Some(200));
+    }
+    let link = house.modern(shard, 9, "tools/call", echo, "{}");
+    let answer = house.answer(link);
+    assert_eq!((answer.status, answer.header("retry-after")), (Some(429), Some("1")));
+    let error = &body(&house, link)["error"];
+    assert_eq!(
+        error["data"],
+        json!({"code": "RATE_LIMITED", "limit": "calls", "retryAfterMs": 250})
+    );
+    // What is no call is another budget; another principal's is its own.
+    let link = house.modern(shard, 1, "tools/list", "{}", "{}");
+    assert_eq!(house.answer(link).status, Some(200));
+    house.principal = admin;
+    let link = house.modern(shard, 1, "tools/call", echo, "{}");
+    assert_eq!(house.answer(link).status, Some(200));
+    house.principal = reader;
+    house.wait(Duration::from_millis(250));
+    let link = house.modern(shard, 1, "tools/call", echo, "{}");
+    assert_eq!(house.answer(link).status, Some(200));
+    // In a session as well, and over REST.
+    let session = house.session(shard, "2025-11-25", "{}");
+    let call = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{echo}}}"#);
+    let link = house.in_session(shard, &session, &call);
+    assert_eq!(house.answer(link).status, Some(429));
+    let json = [("content-type", "application/json")];
+    let link = house.send(shard, Verb::Post, "/tools/echo", &json, r#"{"message":"x"}"#);
+    let answer = house.answer(link);
+    assert_eq!((answer.status, answer.header("retry-after")), (Some(429), Some("1")));
 }

@@ -456,6 +456,7 @@ impl World {
                 self.exchange_answered(link, status, headers, &bytes[range]);
             }
             Effect::Stream { link, headers } => self.exchange_streams(link, headers),
+            Effect::Audit(_) => {}
             Effect::ReadText { ticket, folder, path } => {
                 let path = format!("{folder}/{path}");
                 let after = self.delay();

@@ -3,11 +3,13 @@
 //! that every error names file, line, key and remedy, and all errors are told at once. What the domain
 //! needs of it is [`Config::settings`].
 
+mod audit;
 mod auth;
 mod env;
 mod expand;
 mod fault;
 mod http;
+pub use audit::{Audit, AuditTo};
 pub use auth::ListenerAgents;
 pub use http::Http;
 mod json;
@@ -15,6 +17,7 @@ mod limits;
 mod mcp_json;
 mod names;
 mod policy;
+mod rates;
 mod read;
 mod sections;
 mod side_file;
@@ -38,6 +41,7 @@ use crate::base::limits::Limits;
 use crate::gateway::keys::{Digest, Keys};
 use crate::gateway::policy::{Policy, Rules};
 use crate::gateway::principal::{Entrances, Principals};
+use crate::gateway::rate::Rates;
 use crate::gateway::settings::{EraPin, Settings, Share, Target, Upstream};
 use crate::shard::http::Front;
 use fault::Findings;
@@ -67,6 +71,9 @@ pub struct Config {
     pub keys: Option<Vec<(String, Digest)>>,
     /// Who acts where none are.
     pub agents: ListenerAgents,
+    pub audit: Option<Audit>,
+    /// How much may come in a second; `None` where nothing is limited.
+    pub rates: Option<Rates>,
     pub log: Log,
     /// What is no error but worth a word. Not part of the wish.
     pub warnings: Vec<Fault>,
@@ -150,7 +157,7 @@ pub struct Sources {
     pub variables: Vec<(String, String)>,
 }
 
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 13] = [
     "tcp",
     "http",
     "unix",
@@ -160,6 +167,8 @@ const SECTIONS: [&str; 11] = [
     "upstreams",
     "policy",
     "auth",
+    "audit",
+    "rates",
     "stdio",
     "log",
 ];
@@ -224,6 +233,10 @@ impl Config {
         let section = reader.section("upstreams");
         let policy = reader.section("policy");
         let auth = reader.section("auth");
+        let audit = audit::read(reader.section("audit"));
+        let addresses = [tcp, http.as_ref().map(|http| http.listen)];
+        let is_seen = addresses.into_iter().flatten().any(|address| !address.ip().is_loopback());
+        let rates = rates::read(reader.section("rates"), is_seen);
         let log = sections::log(reader.section("log"));
         reader.finish();
         let drafts = upstreams::read(&section, variables);
@@ -248,6 +261,8 @@ impl Config {
             policy,
             keys,
             agents,
+            audit,
+            rates,
             log,
             warnings: Vec::new(),
         }
@@ -273,6 +288,8 @@ impl Config {
             }),
             principals: self.principals(),
             entrances: self.entrances(),
+            rates: self.rates,
+            audits: self.audit.is_some(),
             state_key,
             nonce_seed,
             learns_tools: self.http.is_some(),

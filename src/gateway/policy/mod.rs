@@ -246,6 +246,11 @@ impl Policy {
         self.compiled.get(agent as usize)?.tables.get(table as usize)
     }
 
+    /// Whose rules hold: an agent's own name, or `default`.
+    pub fn agent_name(&self, agent: AgentId) -> Option<&str> {
+        agent.0.map(|agent| self.name(agent))
+    }
+
     fn name(&self, agent: u32) -> &str {
         self.compiled.get(agent as usize).map_or("", |agent| &*agent.name)
     }

@@ -185,3 +185,28 @@ fn a_listener_has_the_agent_that_it_is_given() {
     assert_eq!((agent(entrances.tcp), agent(entrances.http)), (Some("a"), Some("a")));
     assert_eq!((agent(entrances.stdio), agent(entrances.unix)), (Some("b"), None));
 }
+
+#[test]
+fn the_audit_log_goes_where_it_is_told() {
+    assert_eq!(toml("").unwrap().audit, None);
+    assert_eq!(toml("[audit]\nto = \"off\"\n").unwrap().audit, None);
+    let audit = toml("[audit]\nto = \"stdout\"\n").unwrap().audit;
+    assert_eq!(audit, Some(Audit { to: AuditTo::Stdout, bytes_max: 100 << 20, keep: 5 }));
+    let text = "[audit]\nto = \"/a/b\"\nfile_bytes_max = \"1MiB\"\nkeep = 0\n";
+    let audit = toml(text).unwrap().audit;
+    assert_eq!(
+        audit,
+        Some(Audit { to: AuditTo::File("/a/b".into()), bytes_max: 1 << 20, keep: 0 })
+    );
+}
+
+#[test]
+fn rates_are_limited_where_others_can_ask_or_where_it_is_said() {
+    assert_eq!(toml("").unwrap().rates, None);
+    let open = "[tcp]\nlisten = \"0.0.0.0:1\"\ni_understand_there_is_no_authentication = true\n";
+    assert_eq!(toml(open).unwrap().rates, Some(Rates::DEFAULT));
+    assert_eq!(toml(&format!("{open}[rates]\nenabled = false\n")).unwrap().rates, None);
+    let rates = toml("[rates]\ncalls = 7\nall = 0\n").unwrap().rates;
+    assert_eq!(rates, Some(Rates { calls: 7, all: 0, ..Rates::DEFAULT }));
+    refused("[rates]\ncall = 7\n", "c.toml:2: rates.call: unknown key; did you mean \"calls\"?");
+}

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::base::calendar;
 use crate::gateway::builtin::reply;
 use crate::gateway::builtin::tool::{Call, Outcome, Tool};
 
@@ -23,94 +24,7 @@ impl Tool for Clock {
 
     fn call(&mut self, call: &Call<'_>, out: &mut Vec<u8>) -> Outcome {
         let unix_ms = call.now.unix_ms;
-        let utc = iso(unix_ms);
+        let utc = calendar::iso(unix_ms);
         reply::structured(out, &format!(r#"{{"utc":"{utc}","unix_ms":{unix_ms}}}"#))
-    }
-}
-
-/// `2026-07-28T12:34:56.789Z`.
-fn iso(unix_ms: u64) -> String {
-    let (seconds, ms) = (unix_ms / 1_000, unix_ms % 1_000);
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = date(days);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
-}
-
-/// The Gregorian date that lies `days` after 1970-01-01.
-fn date(days: u64) -> (u64, u64, u64) {
-    // 400 years have 146,097 days, so this guess is at most one year off, to either side.
-    let mut year = 1_970 + days * 400 / 146_097;
-    if days < first_day(year) {
-        year -= 1;
-    } else if days >= first_day(year + 1) {
-        year += 1;
-    }
-    let mut day = days - first_day(year);
-    let mut month = 1;
-    while day >= month_days(year, month) {
-        day -= month_days(year, month);
-        month += 1;
-    }
-    (year, month, day + 1)
-}
-
-/// Days from 1970-01-01 to the first of January of `year`.
-fn first_day(year: u64) -> u64 {
-    let leap_days = |last: u64| last / 4 - last / 100 + last / 400;
-    (year - 1_970) * 365 + leap_days(year - 1) - leap_days(1_969)
-}
-
-const fn month_days(year: u64, month: u64) -> u64 {
-    match month {
-        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => {
-            29
-        }
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn known_moments_read_as_the_calendar_says() {
-        for (unix_ms, expected) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
-            (951_868_799_999, "2000-02-29T23:59:59.999Z"),
-            (951_868_800_000, "2000-03-01T00:00:00.000Z"),
-            (1_000_000_000_123, "2001-09-09T01:46:40.123Z"),
-            (1_735_689_599_000, "2024-12-31T23:59:59.000Z"),
-            (1_735_689_600_000, "2025-01-01T00:00:00.000Z"),
-            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
-            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
-        ] {
-            assert_eq!(iso(unix_ms), expected);
-        }
-    }
-
-    #[test]
-    fn each_day_of_a_thousand_years_follows_the_one_before() {
-        let mut expected = (1_970, 1, 1);
-        for days in 0..365_243 {
-            assert_eq!(date(days), expected, "day {days}");
-            let (year, month, day) = expected;
-            expected = if day < month_days(year, month) {
-                (year, month, day + 1)
-            } else if month < 12 {
-                (year, month + 1, 1)
-            } else {
-                (year + 1, 1, 1)
-            };
-        }
-    }
-
-    #[test]
-    fn the_last_moment_a_clock_can_say_is_no_panic() {
-        assert!(iso(u64::MAX).starts_with("584556019-"));
     }
 }

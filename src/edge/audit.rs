@@ -1,0 +1,215 @@
+//! The audit log: one JSON object a line, written by a thread of its own behind a bounded queue. A shard never
+//! waits for it: what does not fit into the queue is lost, and counted by the shard. A file is begun anew when
+//! it is full, and the last few are kept.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::config::{Audit, AuditTo};
+use crate::base::calendar;
+use crate::gateway::Settings;
+use crate::gateway::audit::Record;
+use crate::shard::AuditSink;
+
+/// Records that may wait: some tenths of a second of the fastest shard, and 8 MiB at most.
+const QUEUE_MAX: usize = 65_536;
+/// How long a writer that cannot write waits before it tries again; meanwhile the queue fills.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The writer's thread.
+pub(super) struct Writer {
+    thread: JoinHandle<()>,
+    is_ending: Arc<AtomicBool>,
+}
+
+impl Writer {
+    /// Starts it, and gives what shards hand their records to.
+    pub(super) fn start(audit: &Audit, settings: Arc<Settings>) -> io::Result<(AuditSink, Self)> {
+        let (sender, records) = sync_channel::<Box<Record>>(QUEUE_MAX);
+        let is_ending = Arc::new(AtomicBool::new(false));
+        let mut log = Log { out: Out::open(audit)?, is_ending: Arc::clone(&is_ending) };
+        let thread = std::thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || log.write_all(&records, &settings))?;
+        let sink = AuditSink::new(move |record| sender.try_send(record).is_ok());
+        Ok((sink, Self { thread, is_ending }))
+    }
+
+    /// Waits until all is written; all sinks must be gone. What cannot be written is given up.
+    pub(super) fn end(self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+        self.thread.thread().unpark();
+        if self.thread.join().is_err() {
+            tracing::error!("the audit log's writer panicked");
+        }
+    }
+}
+
+/// Written at once.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Appends one record.
+fn line(text: &mut Vec<u8>, record: &Record, settings: &Settings) {
+    let policy = settings.policy.as_deref();
+    let rule = policy.zip(record.decision).map(|(policy, it)| policy.text(it.reason));
+    let is_allowed = record.decision.is_none_or(|decision| decision.is_allowed);
+    let mut object = json!({
+        "time": calendar::iso(record.unix_ms),
+        "principal": settings.principals.agent(record.principal),
+        "agent": policy.and_then(|policy| policy.agent_name(record.agent)),
+        "transport": record.transport.name(),
+        "method": record.method.as_str(),
+        "upstream": settings.upstreams.get(record.upstream).map(|upstream| &upstream.name),
+    });
+    object[record.kind.map_or("task", |kind| kind.noun())] = record.name.as_ref().into();
+    object["rule"] = rule.into();
+    object["verdict"] = if is_allowed { "allow" } else { "deny" }.into();
+    object["duration_us"] = u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX).into();
+    text.extend_from_slice(object.to_string().as_bytes());
+    text.push(b'\n');
+}
+
+/// The log, as its writer sees it.
+struct Log {
+    out: Out,
+    is_ending: Arc<AtomicBool>,
+}
+
+impl Log {
+    fn write_all(&mut self, records: &Receiver<Box<Record>>, settings: &Settings) {
+        let mut text = Vec::new();
+        while let Ok(record) = records.recv() {
+            line(&mut text, &record, settings);
+            // What waits goes out together.
+            while text.len() < CHUNK_BYTES
+                && let Ok(record) = records.try_recv()
+            {
+                line(&mut text, &record, settings);
+            }
+            self.put(&mut text);
+        }
+    }
+
+    /// Writes the text, however long it takes, and empties it.
+    fn put(&mut self, text: &mut Vec<u8>) {
+        let mut is_told = false;
+        while let Err(error) = self.out.write(text) {
+            if !std::mem::replace(&mut is_told, true) {
+                let what = "the audit log cannot be written; its queue fills, then lines are lost";
+                tracing::error!(%error, "{what}");
+            }
+            if self.is_ending.load(Ordering::Relaxed) {
+                tracing::error!(bytes = text.len(), "the end of the audit log is lost");
+                return text.clear();
+            }
+            std::thread::park_timeout(RETRY_AFTER);
+        }
+    }
+}
+
+/// Where lines go.
+enum Out {
+    Stdout,
+    File { path: PathBuf, file: File, bytes: u64, bytes_max: u64, keep: u32 },
+}
+
+impl Out {
+    fn open(audit: &Audit) -> io::Result<Self> {
+        let AuditTo::File(path) = &audit.to else { return Ok(Self::Stdout) };
+        let (file, bytes) = append(path).map_err(|error| {
+            io::Error::new(error.kind(), format!("{} cannot be opened: {error}", path.display()))
+        })?;
+        let (path, bytes_max, keep) = (path.clone(), audit.bytes_max, audit.keep);
+        Ok(Self::File { path, file, bytes, bytes_max, keep })
+    }
+
+    /// Writes as much as can be; what was written is gone from the text.
+    fn write(&mut self, text: &mut Vec<u8>) -> io::Result<()> {
+        if let Self::File { path, file, bytes, bytes_max, keep } = self
+            && *bytes > 0
+            && *bytes + text.len() as u64 > *bytes_max
+        {
+            rotate(path, *keep)?;
+            (*file, *bytes) = append(path)?;
+        }
+        while !text.is_empty() {
+            let written = match self {
+                Self::Stdout => {
+                    let mut out = io::stdout().lock();
+                    out.write_all(text).and_then(|()| out.flush())?;
+                    text.len()
+                }
+                Self::File { file, bytes, .. } => {
+                    let written = file.write(text)?;
+                    *bytes += written as u64;
+                    written
+                }
+            };
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            text.drain(..written);
+        }
+        Ok(())
+    }
+}
+
+fn append(path: &Path) -> io::Result<(File, u64)> {
+    let file = OpenOptions::new().create(true).append(true).open(path)?;
+    let bytes = file.metadata()?.len();
+    Ok((file, bytes))
+}
+
+/// `audit.log` becomes `audit.log.1`, that `audit.log.2`, and the one beyond `keep` goes.
+fn rotate(path: &Path, keep: u32) -> io::Result<()> {
+    let old = |number: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        PathBuf::from(name)
+    };
+    if keep == 0 {
+        return std::fs::remove_file(path);
+    }
+    for number in (1..keep).rev() {
+        match std::fs::rename(old(number), old(number + 1)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    std::fs::rename(path, old(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_file_is_begun_anew_and_the_last_few_are_kept() {
+        let folder = std::env::temp_dir().join(format!("ringgate-audit-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("audit.log");
+        let audit = Audit { to: AuditTo::File(path), bytes_max: 10, keep: 2 };
+        let mut out = Out::open(&audit).unwrap();
+        for text in ["one one\n", "two\n", "three\n", "four four four\n", "five\n"] {
+            out.write(&mut text.as_bytes().to_vec()).unwrap();
+        }
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
+        assert_eq!(read("audit.log"), "five\n");
+        assert_eq!(read("audit.log.1"), "four four four\n", "a line longer than a file is whole");
+        assert_eq!(read("audit.log.2"), "two\nthree\n");
+        assert_eq!(read("audit.log.3"), "", "and no more");
+        // A gateway that starts again goes on where it was.
+        drop(out);
+        Out::open(&audit).unwrap().write(&mut b"six\n".to_vec()).unwrap();
+        assert_eq!(read("audit.log"), "five\nsix\n");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,81 @@
+//! Audit: what was decided about each use of a tool, prompt or resource, and how long the use took. Lists are
+//! no use. Who writes records down, and where, is the edge's business; the domain makes them and forgets them.
+
+use std::time::Duration;
+
+use super::Gateway;
+use super::door::{Effect, Effects, Transport};
+use super::inbound::Asked;
+use super::policy::{AgentId, Decision, Kind};
+use super::principal::Principal;
+use crate::base::{Moment, Now};
+use crate::mcp::Method;
+
+/// One decision. Names are numbers of the settings', so that making one costs little.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// When it was decided, in milliseconds since 1970-01-01 UTC.
+    pub unix_ms: u64,
+    begun: Moment,
+    pub principal: Principal,
+    pub agent: AgentId,
+    pub transport: Transport,
+    pub method: Method,
+    /// Index of the settings' upstreams.
+    pub upstream: usize,
+    /// `None` for tasks.
+    pub kind: Option<Kind>,
+    /// What its upstream calls the thing.
+    pub name: Box<str>,
+    /// `None` where there is no policy.
+    pub decision: Option<Decision>,
+    /// From the request to its end, whichever it was; nothing for what was denied.
+    pub took: Duration,
+}
+
+impl Gateway {
+    /// A request was judged. What was allowed is written down at its end: a flight that is opened for it takes
+    /// the record along, else [`Gateway::end_audit`] finds it.
+    pub(super) fn begin_audit(
+        &mut self,
+        now: Now,
+        asked: &Asked<'_>,
+        upstream: usize,
+        (kind, name): (Option<Kind>, &str),
+        decision: Option<Decision>,
+        out: &mut Effects,
+    ) {
+        let Some(client) = self.clients.get(asked.client) else { return };
+        let record = Box::new(Record {
+            unix_ms: now.unix_ms,
+            begun: now.at,
+            principal: client.who.principal,
+            agent: client.who.agent,
+            transport: client.transport,
+            method: asked.method,
+            upstream,
+            kind,
+            name: name.into(),
+            decision,
+            took: Duration::ZERO,
+        });
+        if decision.is_none_or(|decision| decision.is_allowed) {
+            self.audit = Some(record);
+        } else {
+            out.push(Effect::Audit(record));
+        }
+    }
+
+    /// No flight took the record: the request is over.
+    #[inline]
+    pub(super) fn end_audit(&mut self, out: &mut Effects) {
+        if let Some(record) = self.audit.take() {
+            self.write_audit(record, out);
+        }
+    }
+
+    pub(super) fn write_audit(&self, mut record: Box<Record>, out: &mut Effects) {
+        record.took = self.exchanges.now.since(record.begun);
+        out.push(Effect::Audit(record));
+    }
+}

@@ -1,0 +1,261 @@
+//! Rate limits: how many messages, calls and subscriptions a principal may send, and how many all may together,
+//! by the second. A budget that is full holds one second's worth, so that a burst is not punished.
+//!
+//! Shards share nothing, so each budget lives on one of them, its home. The others use it by leases of some
+//! milliseconds' worth, which they ask for by mail, and while an answer is under way they use as much on credit.
+//! Credit is charged to the budget too: over time exactly what the limit allows is let through, whichever shards
+//! it came to.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Gateway;
+use super::client::ClientKey;
+use super::door::{Effect, Effects, Mail};
+use super::exchange::ExchangeKey;
+use super::principal::Principal;
+use crate::base::{Moment, Now, ShardId};
+use crate::mcp::{Code, Method};
+
+/// How much each budget gives in a second; 0 is without bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// Requests and notifications of one principal. Those that prove to be nobody are one together.
+    pub messages: u32,
+    /// Of these, calls of tools.
+    pub calls: u32,
+    /// Of these, subscriptions.
+    pub subscriptions: u32,
+    /// Requests and notifications of everybody.
+    pub all: u32,
+}
+
+impl Rates {
+    pub const DEFAULT: Self = Self { messages: 100, calls: 50, subscriptions: 20, all: 10_000 };
+    /// The largest: a token of it is a whole number of nanoseconds, and not a small one.
+    pub const MAX: u32 = 10_000_000;
+}
+
+/// What is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Budget {
+    Messages(Principal),
+    Calls(Principal),
+    Subscriptions(Principal),
+    All,
+}
+
+impl Budget {
+    /// The key of the configuration's `[rates]` that sets it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Messages(_) => "messages",
+            Self::Calls(_) => "calls",
+            Self::Subscriptions(_) => "subscriptions",
+            Self::All => "all",
+        }
+    }
+
+    const fn per_second(self, rates: &Rates) -> u32 {
+        match self {
+            Self::Messages(_) => rates.messages,
+            Self::Calls(_) => rates.calls,
+            Self::Subscriptions(_) => rates.subscriptions,
+            Self::All => rates.all,
+        }
+    }
+
+    /// The shard that it lives on.
+    fn home(self, shards: u16) -> ShardId {
+        let number = match self {
+            Self::Messages(of) | Self::Calls(of) | Self::Subscriptions(of) => of.number(),
+            Self::All => 0,
+        };
+        ShardId(u16::try_from(number % u32::from(shards.max(1))).unwrap_or_default())
+    }
+}
+
+/// A budget at its home: when it will be full again, in nanoseconds (the generic cell rate algorithm).
+#[derive(Debug, Default)]
+struct Bucket {
+    full_at: u64,
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+impl Bucket {
+    /// What it holds; less than nothing if credit was charged.
+    fn holds(&self, now: u64, per_second: u32) -> i64 {
+        let missing = self.full_at.saturating_sub(now);
+        let each = SECOND / u64::from(per_second.max(1));
+        let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        signed(SECOND).saturating_sub(signed(missing)).div_euclid(signed(each))
+    }
+
+    fn take(&mut self, now: u64, per_second: u32, count: u32) {
+        let each = SECOND / u64::from(per_second.max(1));
+        self.full_at = self.full_at.max(now).saturating_add(each * u64::from(count));
+    }
+
+    /// How long until it holds one.
+    fn wait(&self, now: u64, per_second: u32) -> Duration {
+        let each = SECOND / u64::from(per_second.max(1));
+        let missing = self.full_at.saturating_sub(now);
+        // Rounded up to what the clock can tell.
+        Duration::from_nanos((missing + each).saturating_sub(SECOND)).max(Duration::from_micros(1))
+    }
+}
+
+/// What a shard may use of a budget that lives elsewhere.
+#[derive(Debug, Default)]
+struct Lease {
+    tokens: u32,
+    /// Used, and not told to the home yet.
+    credit: u32,
+    is_asked: bool,
+    refused_until: Moment,
+}
+
+/// All budgets, as one shard knows them. There are as many as principals at most.
+#[derive(Debug)]
+pub struct Governor {
+    rates: Rates,
+    me: ShardId,
+    shards: u16,
+    buckets: BTreeMap<Budget, Bucket>,
+    leases: BTreeMap<Budget, Lease>,
+}
+
+impl Governor {
+    pub const fn new(rates: Rates, me: ShardId, shards: u16) -> Self {
+        Self { rates, me, shards, buckets: BTreeMap::new(), leases: BTreeMap::new() }
+    }
+
+    /// Uses one of a budget; an error is how long until it is worth asking again.
+    pub fn take(&mut self, now: Moment, budget: Budget, out: &mut Effects) -> Result<(), Duration> {
+        let per_second = budget.per_second(&self.rates);
+        if per_second == 0 {
+            return Ok(());
+        }
+        let home = budget.home(self.shards);
+        if home == self.me {
+            let now = nanos(now);
+            let bucket = self.buckets.entry(budget).or_default();
+            if bucket.holds(now, per_second) < 1 {
+                return Err(bucket.wait(now, per_second));
+            }
+            bucket.take(now, per_second, 1);
+            return Ok(());
+        }
+        let size = lease(per_second);
+        let lease = self.leases.entry(budget).or_default();
+        let is_let = if lease.tokens > 0 {
+            lease.tokens -= 1;
+            true
+        } else if now < lease.refused_until {
+            return Err(lease.refused_until.since(now));
+        } else if lease.credit < size {
+            lease.credit += 1;
+            true
+        } else {
+            false
+        };
+        if lease.tokens == 0 && !lease.is_asked {
+            lease.is_asked = true;
+            let used = std::mem::take(&mut lease.credit);
+            out.push(Effect::Mail {
+                to: home,
+                mail: Mail::LeaseAsked { budget, used, wanted: size },
+            });
+        }
+        // The answer is under way.
+        if is_let { Ok(()) } else { Err(Duration::from_millis(1)) }
+    }
+
+    /// Another shard has used so many on credit and wants a lease.
+    pub fn asked(
+        &mut self,
+        now: Moment,
+        from: ShardId,
+        (budget, used, wanted): (Budget, u32, u32),
+        out: &mut Effects,
+    ) {
+        let per_second = budget.per_second(&self.rates);
+        let now = nanos(now);
+        let bucket = self.buckets.entry(budget).or_default();
+        bucket.take(now, per_second, used);
+        let holds = u32::try_from(bucket.holds(now, per_second).max(0)).unwrap_or(u32::MAX);
+        let tokens = holds.min(wanted);
+        bucket.take(now, per_second, tokens);
+        let wait = if tokens == 0 { bucket.wait(now, per_second) } else { Duration::ZERO };
+        out.push(Effect::Mail { to: from, mail: Mail::Leased { budget, tokens, wait } });
+    }
+
+    /// The home's answer.
+    pub fn leased(&mut self, now: Moment, budget: Budget, tokens: u32, wait: Duration) {
+        let lease = self.leases.entry(budget).or_default();
+        lease.is_asked = false;
+        // What was used meanwhile comes out of it.
+        let used = lease.credit.min(tokens);
+        lease.credit -= used;
+        lease.tokens = tokens - used;
+        lease.refused_until = now.after(wait);
+    }
+}
+
+/// What is leased at once: ten milliseconds' worth.
+fn lease(per_second: u32) -> u32 {
+    (per_second / 100).max(1)
+}
+
+const fn nanos(now: Moment) -> u64 {
+    now.as_micros().saturating_mul(1_000)
+}
+
+impl Gateway {
+    /// What a client has used up by a message, and for how long; `None` where it has not.
+    #[inline]
+    pub(super) fn is_over(
+        &mut self,
+        now: Now,
+        client: ClientKey,
+        method: Option<Method>,
+        out: &mut Effects,
+    ) -> Option<(Budget, Duration)> {
+        let governor = self.governor.as_mut()?;
+        let principal = self.clients.get(client)?.who.principal;
+        let more = match method {
+            Some(Method::ToolsCall) => Some(Budget::Calls(principal)),
+            Some(Method::Subscribe | Method::Listen) => Some(Budget::Subscriptions(principal)),
+            _ => None,
+        };
+        // Its own first: who is over it uses nothing of what all have together.
+        let budgets = [more, Some(Budget::Messages(principal)), Some(Budget::All)];
+        budgets
+            .into_iter()
+            .flatten()
+            .find_map(|budget| Some((budget, governor.take(now.at, budget, out).err()?)))
+    }
+
+    /// Refuses a request for which there is no budget left: 429 over HTTP (RFC 6585 section 4).
+    #[cold]
+    pub(super) fn refuse_over(
+        &mut self,
+        client: ClientKey,
+        id: &str,
+        exchange: Option<ExchangeKey>,
+        (budget, wait): (Budget, Duration),
+        out: &mut Effects,
+    ) {
+        let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+        let name = budget.name();
+        let message = format!("too many: limit {name} of rates; try again in {ms} ms");
+        let data =
+            format!("{{\"code\":\"RATE_LIMITED\",\"limit\":\"{name}\",\"retryAfterMs\":{ms}}}");
+        let code = Code::RateLimited.number();
+        self.reply_error(client, id, exchange, code, &message, Some(&data), out);
+    }
+}
+
+#[cfg(test)]
+mod tests;
