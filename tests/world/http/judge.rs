@@ -233,7 +233,8 @@ impl World {
                     let before = std::mem::replace(&mut asked.progress_last, number);
                     let is_next =
                         number == before + 1 || number == 1 || asked.progress_all.is_none();
-                    is_there && is_next && asked.fate != Fate::Answered
+                    // The session's stream may be opened anew without what was on its way.
+                    is_there && (is_next || is_lost) && asked.fate != Fate::Answered
                 });
                 ("progress comes on the stream of its request, in order", holds)
             }
