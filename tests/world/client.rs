@@ -414,10 +414,9 @@ impl World {
                     self.clients[client].is_ready = true;
                 } else if let Some(result) =
                     head.result.filter(|r| r.get().contains("input_required"))
+                    && let Some(frame) = self.retry(client, head.id_text(), &value(result))
                 {
-                    if let Some(frame) = self.retry(client, head.id_text(), &value(result)) {
-                        self.answer_as_is_its_way(client, frame);
-                    }
+                    self.answer_as_is_its_way(client, frame);
                 }
             }
         }

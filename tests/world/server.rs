@@ -124,6 +124,13 @@ impl Conn {
     }
 }
 
+impl Conn {
+    /// Whether the gateway has sent a request of this id.
+    pub fn was_asked(&self, id: &str) -> bool {
+        self.ids.contains(id)
+    }
+}
+
 fn client_of(info: &Value) -> Option<usize> {
     info["name"].as_str()?.strip_prefix("client-")?.parse().ok()
 }

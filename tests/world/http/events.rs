@@ -31,7 +31,7 @@ impl Events {
                     Some(("id", id)) if event.id.is_none() => event.id = Some(id.to_owned()),
                     Some(("event", "message")) => {}
                     Some(("data", data)) if event.data.is_empty() => {
-                        data.clone_into(&mut event.data)
+                        data.clone_into(&mut event.data);
                     }
                     _ => return Err(format!("a line that is no field: {line}")),
                 }

@@ -3,10 +3,12 @@
 
 pub mod events;
 pub mod exchange;
+pub mod excuse;
 pub mod judge;
 pub mod modern;
 pub mod seed;
 pub mod session;
+pub mod stream;
 pub mod visitor;
 
 use exchange::{Exchange, Part};
