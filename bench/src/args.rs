@@ -1,6 +1,7 @@
 //! The command line, and what it becomes. Not what it does: see `main` and each command's own file.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -107,6 +108,9 @@ pub struct RawArgs {
     /// What to do with what is read.
     #[arg(long, value_enum, default_value_t = RawMode::Echo)]
     pub mode: RawMode,
+    /// Where a relay carries what comes, as HOST:PORT.
+    #[arg(long)]
+    pub to: Option<SocketAddr>,
 }
 
 /// What `raw` does.
@@ -121,6 +125,8 @@ pub enum RawMode {
     H2,
     /// Answers each GET with an event stream, and writes every line that comes on any other connection to all streams.
     Events,
+    /// Carries bytes to `--to` and back, over a connection of its own for each that comes.
+    Relay,
     /// Is an MCP server of both eras over HTTP/1.1, whose one tool is `echo`: the upstream of a proxied call.
     Mcp,
 }
@@ -276,6 +282,7 @@ impl RawMode {
             Self::Http => "http",
             Self::H2 => "h2",
             Self::Events => "events",
+            Self::Relay => "relay",
             Self::Mcp => "mcp",
         }
     }

@@ -47,7 +47,7 @@ fn load(args: &LoadArgs) -> Result<bool, Failure> {
 
 fn serve_raw(args: &RawArgs) -> Result<bool, Failure> {
     let bound: Result<Vec<raw::Bound>, Failure> = args.listen.iter().map(raw::bind).collect();
-    raw::serve(bound?, args.core, args.mode).map(|()| true)
+    raw::serve(bound?, args.core, args.mode, args.to).map(|()| true)
 }
 
 fn hold_idle(args: &IdleArgs) -> Result<bool, Failure> {

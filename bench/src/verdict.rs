@@ -126,18 +126,21 @@ impl Verdict {
 
     /// CPU that the gateway spends on a message, in microseconds, with what it may be at most. Cores that others used are not
     /// judged: the upstream is among them.
-    pub fn cost(what: String, gateway: &Report, bar_us: Option<f64>) -> Self {
-        let cpu_us = gateway.server.map(|server| server.cpu_ns_per_message / 1e3);
-        let shown = cpu_us.map_or("–".to_owned(), |cpu_us| format!("{cpu_us:.1} µs"));
+    pub fn cost(what: String, floor: &Report, gateway: &Report, bar_us: Option<f64>) -> Self {
+        let cpu_us = |report: &Report| {
+            report.server.map_or(f64::NAN, |server| server.cpu_ns_per_message / 1e3)
+        };
+        let figure = |report: &Report| {
+            format!("{}/s {:.1} µs", count(report.messages_per_s), cpu_us(report))
+        };
         Self {
             what,
-            floor: "–".to_owned(),
-            gateway: format!("{}/s {shown}", count(gateway.messages_per_s)),
-            ratio: None,
-            cpu_ratio: None,
+            floor: figure(floor),
+            gateway: figure(gateway),
+            ratio: Some(gateway.messages_per_s / floor.messages_per_s),
+            cpu_ratio: Some(cpu_us(floor) / cpu_us(gateway)),
             bar: bar_us.map_or_else(|| "–".to_owned(), |bar_us| format!("≤ {bar_us:.0} µs of CPU")),
-            reached: bar_us
-                .map(|bar_us| gateway.is_right() && cpu_us.is_some_and(|cpu_us| cpu_us <= bar_us)),
+            reached: bar_us.map(|bar_us| gateway.is_right() && cpu_us(gateway) <= bar_us),
             note: notes(gateway).join("; "),
         }
     }

@@ -305,7 +305,7 @@ fn the_raw_floor_returns_what_it_gets_on_both_kinds_of_socket() {
             raw::Bound::Tcp(listener) => Target::Tcp(listener.local_addr().unwrap()),
             raw::Bound::Unix(_) => listen,
         };
-        thread::spawn(move || raw::serve(vec![bound], None, RawMode::Echo));
+        thread::spawn(move || raw::serve(vec![bound], None, RawMode::Echo, None));
         let report = run(&Plan { raw: true, outstanding: 16, ..plan(target) });
         assert!(report.is_right(), "{:?} {:?}", report.samples, report.faults);
         assert_eq!(report.parsed, 0);

@@ -156,7 +156,7 @@ fn the_floor_tells_every_stream_everything() {
     let bound = raw::bind(&"tcp://127.0.0.1:0".parse().unwrap()).unwrap();
     let raw::Bound::Tcp(listener) = &bound else { panic!("a TCP listener was asked for") };
     let target = Target::Tcp(listener.local_addr().unwrap());
-    thread::spawn(move || raw::serve(vec![bound], None, RawMode::Events));
+    thread::spawn(move || raw::serve(vec![bound], None, RawMode::Events, None));
     let report = run(&target);
     assert!(report.is_right(), "{:?} {:?}", report.samples, report.faults);
 }

@@ -139,7 +139,7 @@ fn the_floor_returns_the_bodies() {
     let bound = raw::bind(&"tcp://127.0.0.1:0".parse().unwrap()).unwrap();
     let raw::Bound::Tcp(listener) = &bound else { panic!("a TCP listener was asked for") };
     let target = Target::Tcp(listener.local_addr().unwrap());
-    thread::spawn(move || raw::serve(vec![bound], None, RawMode::H2));
+    thread::spawn(move || raw::serve(vec![bound], None, RawMode::H2, None));
     let report = run(target.over(Protocol::Http2, "/mcp"), true);
     assert!(report.is_right(), "{:?} {:?}", report.samples, report.faults);
     assert_eq!(report.parsed, 0);

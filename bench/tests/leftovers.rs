@@ -23,7 +23,7 @@ fn a_load_closes_what_it_has_opened() {
     std::fs::create_dir_all(&directory).unwrap();
     let target = Target::Unix(directory.join("raw"));
     let bound = raw::bind(&target).unwrap();
-    thread::spawn(move || raw::serve(vec![bound], None, RawMode::Echo));
+    thread::spawn(move || raw::serve(vec![bound], None, RawMode::Echo, None));
     let short = Duration::from_millis(20);
     for rate in [None, Some(1000.0)] {
         let plan = Plan {

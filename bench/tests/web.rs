@@ -15,7 +15,7 @@
 mod right;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -305,7 +305,7 @@ fn the_floor_of_http_returns_the_bodies() {
         let bound = raw::bind(&"tcp://127.0.0.1:0".parse().unwrap()).unwrap();
         let raw::Bound::Tcp(listener) = &bound else { panic!("a TCP listener was asked for") };
         let web = Web::new(Protocol::Http1, listener.local_addr().unwrap(), "/mcp");
-        thread::spawn(move || raw::serve(vec![bound], None, RawMode::Http));
+        thread::spawn(move || raw::serve(vec![bound], None, RawMode::Http, None));
         let plan = Plan {
             connections: 3,
             outstanding,
@@ -318,5 +318,28 @@ fn the_floor_of_http_returns_the_bodies() {
         let report = load::run(&plan, &mut |_| ()).unwrap();
         assert!(report.is_right(), "{:?} {:?}", report.samples, report.faults);
         assert_eq!(report.parsed, 0);
+    }
+}
+
+#[test]
+fn the_floor_of_a_proxied_call_carries_to_a_server_that_is_right_in_both_eras() {
+    fn serve(mode: RawMode, to: Option<SocketAddr>) -> SocketAddr {
+        let bound = raw::bind(&"tcp://127.0.0.1:0".parse().unwrap()).unwrap();
+        let raw::Bound::Tcp(listener) = &bound else { panic!("a TCP listener was asked for") };
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || raw::serve(vec![bound], None, mode, to));
+        address
+    }
+    let relay = serve(RawMode::Relay, Some(serve(RawMode::Mcp, None)));
+    for era in [Era::Legacy, Era::Modern] {
+        let plan = Plan {
+            connections: 3,
+            era,
+            duration: Duration::from_millis(200),
+            warmup: Duration::from_millis(50),
+            ..plain(Target::Web(Web::new(Protocol::Http1, relay, "/mcp")), 40)
+        };
+        let report = load::run(&plan, &mut |_| ()).unwrap();
+        assert!(report.is_right(), "{:?} {:?}", report.samples, report.faults);
     }
 }

@@ -11,8 +11,10 @@
 mod events;
 mod http;
 mod http2;
+mod relay;
 
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use monoio::buf::IoBufMut;
@@ -59,8 +61,16 @@ pub fn bind(listen: &Target) -> Result<Bound, Failure> {
     }
 }
 
-/// Serves all of `bound` for ever on this thread, pinned to `core`.
-pub fn serve(bound: Vec<Bound>, core: Option<usize>, mode: RawMode) -> Result<(), Failure> {
+/// Serves all of `bound` for ever on this thread, pinned to `core`; a relay carries what comes to `to`.
+pub fn serve(
+    bound: Vec<Bound>,
+    core: Option<usize>,
+    mode: RawMode,
+    to: Option<SocketAddr>,
+) -> Result<(), Failure> {
+    if (mode == RawMode::Relay) != to.is_some() {
+        return Err(Failure::Usage("--to goes with --mode relay, which needs it".to_owned()));
+    }
     if let Some(core) = core {
         ring::pin(core)?;
     }
@@ -68,7 +78,7 @@ pub fn serve(bound: Vec<Bound>, core: Option<usize>, mode: RawMode) -> Result<()
         let mut accepts = Vec::new();
         let hub = Rc::new(events::Hub::default());
         for bound in bound {
-            accepts.extend(accept(bound, mode, &hub).map_err(Failure::io("listen"))?);
+            accepts.extend(accept(bound, (mode, to), &hub).map_err(Failure::io("listen"))?);
         }
         for accept in accepts {
             accept.await;
@@ -77,7 +87,10 @@ pub fn serve(bound: Vec<Bound>, core: Option<usize>, mode: RawMode) -> Result<()
     })
 }
 
-fn accept(bound: Bound, mode: RawMode, hub: &Rc<events::Hub>) -> io::Result<Vec<JoinHandle<()>>> {
+/// What is done, and to whom a relay carries it.
+type Mode = (RawMode, Option<SocketAddr>);
+
+fn accept(bound: Bound, mode: Mode, hub: &Rc<events::Hub>) -> io::Result<Vec<JoinHandle<()>>> {
     let mut accepts = Vec::new();
     match bound {
         Bound::Tcp(listener) => {
@@ -108,12 +121,17 @@ fn accept(bound: Bound, mode: RawMode, hub: &Rc<events::Hub>) -> io::Result<Vec<
     Ok(accepts)
 }
 
-async fn answer<S>(stream: S, mode: RawMode, hub: Rc<events::Hub>)
+async fn answer<S>(stream: S, (mode, to): Mode, hub: Rc<events::Hub>)
 where
     S: AsyncReadRent + AsyncWriteRent + Split + 'static,
 {
     match mode {
         RawMode::Echo => echo(stream).await,
+        RawMode::Relay => {
+            if let Some(to) = to {
+                relay::carry(stream, to).await;
+            }
+        }
         RawMode::Events => hub.serve(stream).await,
         RawMode::H2 => http2::respond(stream).await,
         RawMode::Http => http::respond(stream, http::echo).await,

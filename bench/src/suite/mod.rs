@@ -107,9 +107,6 @@ impl Suite {
         if let Some(config) = &self.config {
             arguments.extend([OsString::from("--config"), config.into()]);
         }
-        let address = |target: &Target| {
-            OsString::from(target.to_string().trim_start_matches("tcp://").to_owned())
-        };
         let mut environment = vec![
             ("RINGGATE_TCP__LISTEN".to_owned(), address(&tcp)),
             ("RINGGATE_HTTP__LISTEN".to_owned(), address(&http)),
@@ -129,7 +126,7 @@ impl Suite {
 
     /// TCP first, Unix second: one floor for each kind of socket would be two processes to measure.
     fn start_floor(&self, mode: RawMode, folder: &Path) -> Result<Server, Failure> {
-        start_raw(mode, self.server_core, folder)
+        start_raw(mode, self.server_core, folder, None)
     }
 
     fn wants(&self, name: &str) -> bool {
@@ -137,11 +134,24 @@ impl Suite {
     }
 }
 
-/// This program as `raw`.
-fn start_raw(mode: RawMode, core: usize, folder: &Path) -> Result<Server, Failure> {
+/// A TCP target as HOST:PORT.
+fn address(target: &Target) -> OsString {
+    target.to_string().trim_start_matches("tcp://").into()
+}
+
+/// This program as `raw`; a relay carries to `to`.
+fn start_raw(
+    mode: RawMode,
+    core: usize,
+    folder: &Path,
+    to: Option<&Server>,
+) -> Result<Server, Failure> {
     let targets = vec![free_port()?, Target::Unix(folder.join(mode.name()))];
     let mut arguments: Vec<OsString> =
         ["raw", "--mode", mode.name(), "--core", &core.to_string()].map(OsString::from).to_vec();
+    if let Some(to) = to {
+        arguments.extend([OsString::from("--to"), address(&to.targets[0])]);
+    }
     for target in &targets {
         arguments.extend([OsString::from("--listen"), OsString::from(target.to_string())]);
     }

@@ -36,16 +36,18 @@ pub(super) fn run(
         return Ok(());
     }
     for behind in ERAS {
-        let upstream = start_raw(RawMode::Mcp, suite.load_core, folder)?;
+        let upstream = start_raw(RawMode::Mcp, suite.load_core, folder, None)?;
         let gateway = before(suite, &upstream, behind, folder)?;
+        let relay = start_raw(RawMode::Relay, suite.server_core, folder, Some(&upstream))?;
         for era in ERAS {
             let way = format!("{} → {}", era.name(), behind.name());
             let name = format!("proxied {way}, {CONNECTIONS} connections");
             let bar = (era == behind).then_some(CPU_BAR_US);
-            match cost(suite, era, &gateway, &name, load) {
-                Ok(report) => {
-                    found.rows.push(Verdict::cost(name.clone(), &report, bar));
-                    found.reports.push((name, report));
+            match cost(suite, era, (&relay, &gateway), &name, load) {
+                Ok((floor, gateway)) => {
+                    found.rows.push(Verdict::cost(name.clone(), &floor, &gateway, bar));
+                    found.reports.push((format!("floor {name}"), floor));
+                    found.reports.push((format!("gateway {name}"), gateway));
                 }
                 Err(failure) => found.rows.push(Verdict::failed(name, failure.to_string())),
             }
@@ -67,21 +69,40 @@ pub(super) fn run(
     Ok(())
 }
 
+/// Floor and gateway in turn; the median of each by CPU.
 fn cost(
     suite: &Suite,
     era: Era,
-    gateway: &Server,
+    (relay, gateway): (&Server, &Server),
     name: &str,
     load: RunLoad<'_>,
-) -> Result<Report, Failure> {
-    let plan = Plan {
+) -> Result<(Report, Report), Failure> {
+    let plan = |target: Target, pid| Plan {
         connections: CONNECTIONS,
         cores: vec![suite.load_core],
-        ..suite.plan(through(gateway), era, gateway.pid())
+        ..suite.plan(target, era, pid)
     };
-    let runs: Result<Vec<Report>, Failure> =
-        (0..suite.repeats).map(|_| load(&plan, name)).collect();
-    median(runs?, |report| report.server.map_or(f64::MAX, |server| server.cpu_ns_per_message))
+    let plans = [plan(url(relay), relay.pid()), plan(through(gateway), gateway.pid())];
+    let cpu = |report: &Report| report.server.map_or(f64::MAX, |server| server.cpu_ns_per_message);
+    in_turn(suite, &plans, name, load, cpu)
+}
+
+/// Runs both plans in turn; the median of each by `key`.
+fn in_turn(
+    suite: &Suite,
+    plans: &[Plan; 2],
+    name: &str,
+    load: RunLoad<'_>,
+    key: fn(&Report) -> f64,
+) -> Result<(Report, Report), Failure> {
+    let mut runs = [Vec::new(), Vec::new()];
+    for _ in 0..suite.repeats {
+        for (plan, runs) in plans.iter().zip(&mut runs) {
+            runs.push(load(plan, name)?);
+        }
+    }
+    let [first, second] = runs;
+    Ok((median(first, key)?, median(second, key)?))
 }
 
 /// One connection, one call at a time, without the gateway and through it in turn.
@@ -92,22 +113,14 @@ fn added(
     name: &str,
     load: RunLoad<'_>,
 ) -> Result<(Report, Report), Failure> {
-    let upstream = start_raw(RawMode::Mcp, suite.server_core, folder)?;
+    let upstream = start_raw(RawMode::Mcp, suite.server_core, folder, None)?;
     let gateway = before(suite, &upstream, era, folder)?;
     let cores = vec![suite.load_core];
     let plans = [
         Plan { cores: cores.clone(), ..suite.plan(url(&upstream), era, upstream.pid()) },
         Plan { cores, ..suite.plan(through(&gateway), era, gateway.pid()) },
     ];
-    let mut runs = [Vec::new(), Vec::new()];
-    for _ in 0..suite.repeats {
-        for (plan, runs) in plans.iter().zip(&mut runs) {
-            runs.push(load(plan, name)?);
-        }
-    }
-    let p50 = |report: &Report| report.latency_us.p50;
-    let [direct, through] = runs;
-    Ok((median(direct, p50)?, median(through, p50)?))
+    in_turn(suite, &plans, name, load, |report| report.latency_us.p50)
 }
 
 /// A gateway before `upstream`, which speaks `era`.
