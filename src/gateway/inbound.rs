@@ -457,6 +457,18 @@ impl Gateway {
             );
             return self.refuse(asked, invalid, &message, None, out);
         }
+        if asked.method == Method::Complete
+            && self.settings.policy.is_some()
+            && asked
+                .parsed
+                .reference
+                .is_some_and(|it| ["name", "uri"].iter().all(|key| it.get(key).is_some()))
+        {
+            // The upstream might go by the one that was not judged.
+            let message =
+                "params.ref has both a name and a uri; which of the two counts is not known";
+            return self.refuse(asked, invalid, message, None, out);
+        }
         if asked.method == Method::Complete && !has_argument(asked.params) {
             let message = "params.argument must be an object with the strings name and value";
             return self.refuse(asked, invalid, message, None, out);

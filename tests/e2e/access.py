@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 from exchange import Door, Reply, Session, error, text_of
@@ -20,7 +21,7 @@ RULES = {
     },
     "defaults": {"deny_on_missing_agent": True},
 }
-DENIED, NO_AGENT = -32000, -32003
+DENIED, NO_AGENT, TOO_FAST = -32000, -32003, -32005
 
 
 class Keyed(Door):
@@ -38,7 +39,7 @@ class Keyed(Door):
 class House:
     """A gateway with keys and rules in front of two servers."""
 
-    def __init__(self, binary: str, stage: Stage, **more: dict) -> None:
+    def __init__(self, binary: str, stage: Stage, rates: str = "", **more: dict) -> None:
         folder = stage.dir / "access"
         folder.mkdir(exist_ok=True)
         self.keys, lines = {}, []
@@ -54,15 +55,15 @@ class House:
         upstreams = {name: {"command": sys.executable, "args": [QUICK]} for name in ("one", "two")}
         self.gateway = Gateway(binary, folder, {**upstreams, **more}, http=True, config=(
             '[tcp]\nagent = "reader"\n[auth]\nkeys = "keys.toml"\n[policy]\nfile = "rules.json"\n'
-            '[audit]\nto = "audit.log"\n'))
+            '[audit]\nto = "audit.log"\n' + (f"[rates]\n{rates}\n" if rates else "")))
 
     def door(self, agent: str | None, number: int = 0) -> Keyed:
         return Keyed(self.gateway.http_port, self.keys[agent][number] if agent else None)
 
 
 @contextlib.contextmanager
-def house(binary: str, stage: Stage, **more: dict) -> Iterator[House]:
-    one = House(binary, stage, **more)
+def house(binary: str, stage: Stage, rates: str = "", **more: dict) -> Iterator[House]:
+    one = House(binary, stage, rates, **more)
     try:
         one.gateway.wait_ready()
         yield one
@@ -165,6 +166,29 @@ def each_use_is_in_the_audit_log(binary: str, stage: Stage) -> None:
         assert line["method"] == "tools/call" and line["time"].endswith("Z"), line
 
 
+def who_is_too_fast_is_told_when_to_come_back(binary: str, stage: Stage) -> None:
+    with house(binary, stage, rates="calls = 20") as one:
+        door, params = one.door("admin"), {"name": "one__echo", "arguments": {"text": "x"}}
+        begun, replies = time.monotonic(), []
+        while time.monotonic() - begun < 3 or len(replies) < 100:
+            replies.append(door.modern("tools/call", params, ident=1))
+        took = time.monotonic() - begun
+        let = [reply for reply in replies if reply.status == 200]
+        refused = [reply for reply in replies if reply.status != 200]
+        assert refused, f"{len(replies)} calls in {took:.1f} s were all let through"
+        for reply in refused:
+            message = error(reply, 429, TOO_FAST)
+            assert reply.header("retry-after") == "1", reply.header("retry-after")
+            assert message["error"]["data"]["limit"] == "calls", message
+        # A full budget, and what comes in the meantime; two shards may each be one call ahead.
+        assert len(let) <= 20 + 20 * took + 2, f"{len(let)} of {len(replies)} in {took:.1f} s"
+        with Lines(one.gateway.port) as lines:
+            lines.initialize()
+            answers = [lines.call("one__echo", {"text": "x"}) for _ in range(60)]
+        over = [answer["error"] for answer in answers if "error" in answer]
+        assert all(it["code"] == TOO_FAST and it["data"]["retryAfterMs"] > 0 for it in over), over
+
+
 class Witness(http.server.BaseHTTPRequestHandler):
     """A small legacy server over HTTP that remembers every header it was sent."""
 
@@ -232,5 +256,6 @@ ALL = {f"access/{check.__name__.replace('_', '-')}": check for check in (
     a_session_belongs_to_its_agent,
     a_listener_acts_for_its_agent,
     each_use_is_in_the_audit_log,
+    who_is_too_fast_is_told_when_to_come_back,
     a_key_never_goes_to_a_server,
 )}

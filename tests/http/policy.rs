@@ -176,6 +176,14 @@ fn prompts_resources_and_completions_are_held_to_the_rules_as_well() {
         assert!(house.heard(lane, method).is_none(), "{method} reached the server");
     }
     let session = house.session(0, "2025-11-25", "{}");
+    // Judged by its name, it might be completed by its URI.
+    let both = r#"{"type":"ref/resource","name":"greet","uri":"doc://private/a"}"#;
+    let request = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{{"ref":{both},{argument}}}}}"#
+    );
+    let link = house.in_session(0, &session, &request);
+    assert_eq!(body(&house, link)["error"]["code"], -32602);
+    assert!(house.heard(lane, "completion/complete").is_none());
     for (uri, is_read) in [
         ("doc://public/a", true),
         ("doc://private/a", false),

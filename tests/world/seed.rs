@@ -2,10 +2,12 @@
 //! what must hold at the end stands here.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringgate::base::limits::Limits;
 use ringgate::gateway::Settings;
+use ringgate::gateway::policy::{Agent, DEFAULT_AGENT, Pattern, Policy, Rules, Side};
 use ringgate::gateway::settings::{EraPin, Share, Target, Upstream};
 use serde_json::{Value, json};
 
@@ -37,7 +39,7 @@ pub fn settings(dice: &mut Dice, is_faultless: bool) -> Settings {
     let count = dice.between(1, 4);
     let shards = dice.between(1, 3);
     let only_builtin = count == 1 && dice.percent(30);
-    let upstreams = (0..count)
+    let upstreams: Vec<Upstream> = (0..count)
         .map(|n| {
             let target = match dice.below(if only_builtin { 1 } else { 6 }) {
                 0 => Target::Builtin { folder: Some(PathBuf::from("files")) },
@@ -89,6 +91,18 @@ pub fn settings(dice: &mut Dice, is_faultless: bool) -> Settings {
             limits.ask_rounds_max = 2;
         }
     }
+    let learns_tools = dice.percent(30);
+    // Rules that allow everything, and audit: nothing that anybody sees may change by them.
+    // Thrown aside, so that each seed is the world that it was without them.
+    let policy = dice.clone().percent(30).then(|| {
+        let star = || Pattern::parse("*").expect("a pattern");
+        let all = || vec![(star(), vec![star()])];
+        let allow = Side { servers: vec![star()], tools: all(), prompts: all(), resources: all() };
+        let agent = Agent { name: DEFAULT_AGENT.to_owned(), allow, deny: Side::default() };
+        let rules = Rules { deny_on_missing_agent: false, agents: vec![agent] };
+        let names = upstreams.iter().map(|upstream| upstream.name.as_str());
+        Arc::new(Policy::compile(&rules, names))
+    });
     Settings {
         upstreams,
         separator: "__".to_owned(),
@@ -96,7 +110,9 @@ pub fn settings(dice: &mut Dice, is_faultless: bool) -> Settings {
         state_key: [7; 32],
         nonce_seed: [9; 12],
         shards: u16::try_from(shards).unwrap_or(1),
-        learns_tools: dice.percent(30),
+        learns_tools,
+        audits: policy.is_some(),
+        policy,
         ..Settings::default()
     }
 }
