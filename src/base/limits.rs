@@ -47,6 +47,12 @@ pub struct Limits {
     pub ask_gather: Duration,
     /// How long a verdict "legacy" is believed before a restart probes again.
     pub verdict: Duration,
+    /// Calls of an upstream that fail in a row, by time or by a broken connection, before its breaker opens.
+    pub breaker_failures: u32,
+    /// How long callers are then refused at once, before one is let through to try.
+    pub breaker_open: Duration,
+    /// Answers in a row that close it again.
+    pub breaker_successes: u32,
     /// How long a link may stay blocked before it is closed.
     pub blocked: Duration,
     /// How long flights may go on once a drain has begun.
@@ -94,6 +100,9 @@ impl Limits {
         form: Duration::from_mins(10),
         ask_gather: Duration::from_millis(20),
         verdict: Duration::from_mins(10),
+        breaker_failures: 5,
+        breaker_open: Duration::from_secs(30),
+        breaker_successes: 2,
         blocked: Duration::from_secs(5),
         drain: Duration::from_secs(30),
         lane_idle: Duration::from_mins(5),

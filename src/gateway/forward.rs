@@ -1,11 +1,13 @@
 //! Requests to upstreams: a flight is opened, finds its lane, is sent, and ends with one answer,
 //! whichever way it ends. Who may ask for what was decided before.
 
+use super::breaker::Turn;
 use super::client::{ClientKey, Front, OwnLane};
 use super::door::{Effect, Effects};
 use super::exchange::ExchangeKey;
 use super::flight::{Asker, Flight, FlightKey, Retry, Stage, wire_id};
 use super::lane::{Hello, LaneKey};
+use super::report::Report;
 use super::settings::Share;
 use super::timer::Alarm;
 use super::upstream::Status;
@@ -56,6 +58,15 @@ impl Gateway {
         }
         let key = self.open(now, asker, client, upstream, method, parsed);
         self.pause_if_many(client, out);
+        if let Err(wait) = self.upstreams[upstream].breaker.admit(now.at) {
+            let message = format!(
+                "upstream {} has failed too often in a row: limit breaker_failures; try again in {} ms",
+                self.upstreams[upstream].name,
+                wait.as_millis()
+            );
+            self.fail(key, Code::ServerUnavailable, &message, out);
+            return None;
+        }
         self.place(now, key, client, params, parsed, out);
         Some(key)
     }
@@ -588,7 +599,11 @@ impl Gateway {
         let name = text::quoted(&self.upstreams.get(upstream)?.name);
         match code {
             Code::ServerUnavailable => {
-                Some(format!("{{\"upstream\":{name},\"code\":\"SERVER_UNAVAILABLE\"}}"))
+                let wait = self.upstreams.get(upstream)?.breaker.retry_after(self.exchanges.now);
+                let wait = wait.map_or_else(String::new, |wait| {
+                    format!(",\"retryAfterMs\":{}", wait.as_millis())
+                });
+                Some(format!("{{\"upstream\":{name},\"code\":\"SERVER_UNAVAILABLE\"{wait}}}"))
             }
             Code::Timeout => Some(format!(
                 "{{\"upstream\":{name},\"code\":\"TIMEOUT\",\"timeoutMs\":{}}}",
@@ -652,9 +667,32 @@ impl Gateway {
                     self.upstreams[flight.upstream].name,
                     limits.request.as_millis()
                 );
+                if flight.is_sent() {
+                    let upstream = flight.upstream;
+                    self.call_failed(now, upstream, out);
+                }
                 self.cancel_upstream(key, "timed out", out);
                 self.fail(key, Code::Timeout, &message, out);
             }
+        }
+    }
+
+    /// A call of an upstream's was lost.
+    pub(super) fn call_failed(&mut self, now: Now, upstream: usize, out: &mut Effects) {
+        let upstream = &mut self.upstreams[upstream];
+        if upstream.breaker.failed(now.at, &self.settings.limits) == Some(Turn::Opened) {
+            let name = upstream.name.clone();
+            out.report(Report::BreakerOpened { upstream: name });
+        }
+    }
+
+    /// An upstream has answered a call.
+    #[inline]
+    pub(super) fn call_succeeded(&mut self, upstream: usize, out: &mut Effects) {
+        let upstream = &mut self.upstreams[upstream];
+        if upstream.breaker.succeeded(&self.settings.limits) == Some(Turn::Closed) {
+            let name = upstream.name.clone();
+            out.report(Report::BreakerClosed { upstream: name });
         }
     }
 

@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod ask;
 pub mod audit;
+pub mod breaker;
 pub mod builtin;
 pub mod client;
 pub mod connect;

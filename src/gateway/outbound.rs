@@ -118,6 +118,9 @@ impl Gateway {
             return self.oddity(lane, "an answer that nobody waits for", out);
         }
         let Some(flight) = self.flights.get(key) else { return };
+        let upstream = flight.upstream;
+        self.call_succeeded(upstream, out);
+        let Some(flight) = self.flights.get(key) else { return };
         match &flight.asker {
             Asker::Own(errand) => {
                 let errand = *errand;

@@ -15,6 +15,10 @@ pub enum Report {
     ClientClosed { link: LinkId, why: &'static str },
     /// A frame of a client's was no message.
     ClientFault { link: LinkId, what: &'static str },
+    /// So many calls of an upstream failed in a row that others are refused for a while.
+    BreakerOpened { upstream: String },
+    /// It answers again.
+    BreakerClosed { upstream: String },
     /// No flight is left and no client is served any more.
     Drained,
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::breaker::Breaker;
 use super::flight::FlightKey;
 use super::lane::LaneKey;
 use super::mirror::Mirrors;
@@ -86,6 +87,7 @@ pub struct Upstream {
     /// The same, while pages of its list are still to come.
     pub learning: Learning,
     pub is_stdio: bool,
+    pub breaker: Breaker,
     pinned: EraPin,
 }
 
@@ -122,6 +124,7 @@ impl Upstream {
             mirrors: Mirrors::new(),
             learning: Learning::default(),
             is_stdio,
+            breaker: Breaker::default(),
             pinned: spec.era,
         }
     }

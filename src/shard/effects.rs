@@ -358,6 +358,12 @@ impl<D: Domain> Core<D> {
             Report::UpstreamDown { upstream, why, retry_ms } => {
                 tracing::warn!(upstream, why, retry_ms, "an upstream is down");
             }
+            Report::BreakerOpened { upstream } => {
+                tracing::warn!(upstream, "breaker_failures: calls are refused for a while");
+            }
+            Report::BreakerClosed { upstream } => {
+                tracing::info!(upstream, "calls are answered again");
+            }
             Report::UpstreamOddity { upstream, what } => {
                 tracing::warn!(upstream, what, "an upstream sent something odd");
             }

@@ -263,3 +263,57 @@ fn a_server_that_comes_back_is_found_by_other_shards_too() {
     }
     world.finish();
 }
+
+#[test]
+fn a_server_that_answers_no_call_is_asked_no_more_until_it_is_tried_again() {
+    for is_modern in [false, true] {
+        let mut world = one(Server::new(is_modern));
+        let client = world.join(true, json!({}));
+        for id in 1..=5 {
+            world.call(client, id, "work", "hang");
+        }
+        // All five are given up at once, after the limit `request`.
+        world.run_for_ms(30_100);
+        for id in 1..=5 {
+            assert_eq!(world.answer_of(client, id)["error"]["data"]["code"], "TIMEOUT");
+        }
+        world.call(client, 6, "work", "");
+        world.run_for_ms(20);
+        let refused = world.answer_of(client, 6);
+        assert_eq!(refused["error"]["code"], UNAVAILABLE, "{refused}");
+        let wait = refused["error"]["data"]["retryAfterMs"].as_u64().unwrap_or_default();
+        assert!((29_000..=30_000).contains(&wait), "{refused}");
+        world.run_for_ms(wait);
+        // Half open: one a second.
+        world.call(client, 7, "work", "");
+        world.call(client, 8, "work", "");
+        world.run_for_ms(20);
+        assert!(world.answer_of(client, 7)["result"].is_object());
+        assert_eq!(world.answer_of(client, 8)["error"]["code"], UNAVAILABLE);
+        world.run_for_ms(1_000);
+        world.call(client, 9, "work", "");
+        world.run_for_ms(20);
+        // The second answer has closed it.
+        for id in 10..=20 {
+            world.call(client, id, "work", "");
+        }
+        world.run_for_ms(20);
+        for id in 9..=20 {
+            assert!(world.answer_of(client, id)["result"].is_object(), "call {id}");
+        }
+        world.finish();
+    }
+}
+
+#[test]
+fn a_server_that_refuses_calls_is_there() {
+    let mut world = one(Server::new(true));
+    let client = world.join(true, json!({}));
+    for id in 1..=10 {
+        world.call(client, id, "work", "err");
+        world.run_for_ms(20);
+        let answer = world.answer_of(client, id);
+        assert!(answer["error"]["data"]["code"].is_null(), "call {id}: {answer}");
+    }
+    world.finish();
+}

@@ -30,15 +30,16 @@ pub(super) fn read(mut reader: Reader<'_>) -> Limits {
     count(r, "subscriptions_max", 1_000_000, &mut l.subscriptions_max);
     count(r, "list_pages_max", 100_000, &mut l.list_pages_max);
     let list = size(r, "list_bytes_max", &mut l.list_bytes_max);
-    let mut rounds = l.ask_rounds_max as usize;
-    count(r, "ask_rounds_max", 10_000, &mut rounds);
-    l.ask_rounds_max = u32::try_from(rounds).unwrap_or(u32::MAX);
+    small(r, "ask_rounds_max", &mut l.ask_rounds_max);
     let connect = time(r, "connect", &mut l.connect);
     let probe = time(r, "probe", &mut l.probe);
     time(r, "request", &mut l.request);
     time(r, "form", &mut l.form);
     time(r, "ask_gather", &mut l.ask_gather);
     time(r, "verdict", &mut l.verdict);
+    small(r, "breaker_failures", &mut l.breaker_failures);
+    time(r, "breaker_open", &mut l.breaker_open);
+    small(r, "breaker_successes", &mut l.breaker_successes);
     time(r, "blocked", &mut l.blocked);
     time(r, "drain", &mut l.drain);
     time(r, "lane_idle", &mut l.lane_idle);
@@ -137,6 +138,13 @@ fn size<'a>(reader: &mut Reader<'a>, key: &'static str, limit: &mut usize) -> Op
     let field = reader.field(key)?;
     *limit = usize::try_from(field.size(SIZES)?).ok()?;
     Some(field)
+}
+
+/// A number that needs no error beside others'.
+fn small(reader: &mut Reader<'_>, key: &'static str, limit: &mut u32) {
+    let mut wide = *limit as usize;
+    count(reader, key, 10_000, &mut wide);
+    *limit = u32::try_from(wide).unwrap_or(u32::MAX);
 }
 
 fn count<'a>(
