@@ -162,9 +162,42 @@ def an_upstream_that_is_absent_costs_only_itself(binary: str, stage: Stage) -> s
         gateway.stop()
 
 
+def a_stopped_upstream_is_asked_no_more(binary: str, stage: Stage) -> str:
+    """SIGSTOP: five calls wait out their time, others are refused at once; SIGCONT: it answers again."""
+    upstreams = {name: {"command": sys.executable, "args": [*QUICK, name]} for name in ("one", "two")}
+    # One shard: each has a breaker of its own.
+    gateway = Gateway(binary, stage.dir / "stopped", upstreams, environ={
+        "RINGGATE_SHARDS__COUNT": "1", "RINGGATE_LIMITS__REQUEST": "500ms", "RINGGATE_LIMITS__BREAKER_OPEN": "1s"})
+    try:
+        gateway.wait_ready()
+        with Lines(gateway.port) as lines:
+            lines.initialize()
+            for name in upstreams:
+                assert text_of(lines.call(f"{name}__echo", {"text": "here"})) == "here"
+            [pid] = gateway.children("one")
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                begun = [lines.begin("tools/call", {"name": "one__echo", "arguments": {"text": "late"}}) for _ in range(5)]
+                answers = [lines.answer() for _ in begun]
+                assert {a["id"] for a in answers} == set(begun), answers
+                assert all(a["error"]["data"]["code"] == "TIMEOUT" for a in answers), answers
+                refused = lines.call("one__echo", {"text": "refused"})
+                assert refused["error"]["data"]["code"] == "SERVER_UNAVAILABLE", refused
+                assert 0 < refused["error"]["data"]["retryAfterMs"] <= 1000, refused
+                assert text_of(lines.call("two__echo", {"text": "beside"})) == "beside"
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            after = back(lines, "one__echo", {"text": "again"}, time.monotonic())
+    finally:
+        wrong = gateway.stop()
+    assert wrong is None, wrong
+    return f"answers {after:.0f} ms after it goes on"
+
+
 ALL = {f"death/{check.__name__.replace('_', '-')}": check for check in (
     a_killed_upstream_costs_only_its_own_calls,
     a_killed_upstream_returns,
     an_upstream_that_cannot_start_returns_when_it_can,
     an_upstream_that_is_absent_costs_only_itself,
+    a_stopped_upstream_is_asked_no_more,
 )}
