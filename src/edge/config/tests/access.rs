@@ -168,10 +168,10 @@ fn what_is_wrong_with_keys_is_told_without_showing_them() {
     );
     let rules = "[policy.agents.alice.allow]\nservers = [\"*\"]\n";
     let (_, warnings) =
-        load(&[("c.toml", &format!("{rules}[auth.keys]\nalise = \"{digest}\"\n"))], &[]).unwrap();
+        load(&[("c.toml", &format!("{rules}[auth.keys]\nalice2 = \"{digest}\"\n"))], &[]).unwrap();
     assert_eq!(
         warnings,
-        "c.toml:4: auth.keys.alise: there are no rules for \"alise\"; did you mean \"alice\"?"
+        "c.toml:4: auth.keys.alice2: there are no rules for \"alice2\"; did you mean \"alice\"?"
     );
 }
 
