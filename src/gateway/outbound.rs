@@ -111,14 +111,12 @@ impl Gateway {
         answer: Result<Json<'_>, Json<'_>>,
         out: &mut Effects,
     ) {
-        let is_expected = self.flights.get(key).is_some_and(|flight| {
+        let expected = self.flights.get(key).filter(|flight| {
             flight.lane == Some(lane) && matches!(flight.stage, Stage::Sent | Stage::Held(_))
         });
-        if !is_expected {
+        let Some(upstream) = expected.map(|flight| flight.upstream) else {
             return self.oddity(lane, "an answer that nobody waits for", out);
-        }
-        let Some(flight) = self.flights.get(key) else { return };
-        let upstream = flight.upstream;
+        };
         self.call_succeeded(upstream, out);
         let Some(flight) = self.flights.get(key) else { return };
         match &flight.asker {
