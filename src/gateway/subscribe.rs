@@ -46,7 +46,6 @@ impl Gateway {
         {
             let message =
                 format!("upstream {} offers no subscriptions", self.upstreams[upstream].name);
-            self.end_audit(out);
             return self.refuse(asked, Code::MethodNotFound.number(), &message, None, out);
         }
         let own = self.own_lane_for(now, asked.client, upstream, asked.parsed, out);
@@ -58,7 +57,6 @@ impl Gateway {
             session.subscriptions.push(watched.clone());
             self.want(&watched, out);
         }
-        self.end_audit(out);
         self.reply_empty(asked, out);
     }
 
