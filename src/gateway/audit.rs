@@ -69,11 +69,19 @@ impl Gateway {
     /// No flight took the record: the request is over.
     #[inline]
     pub(super) fn end_audit(&mut self, out: &mut Effects) {
+        if self.audit.is_some() {
+            self.end_audit_now(out);
+        }
+    }
+
+    #[cold]
+    fn end_audit_now(&mut self, out: &mut Effects) {
         if let Some(record) = self.audit.take() {
             self.write_audit(record, out);
         }
     }
 
+    #[cold]
     pub(super) fn write_audit(&self, mut record: Box<Record>, out: &mut Effects) {
         record.took = self.exchanges.now.since(record.begun);
         out.push(Effect::Audit(record));

@@ -263,6 +263,8 @@ impl Gateway {
         exchange: Option<ExchangeKey>,
         out: &mut Effects,
     ) {
+        // Of the message before it in a batch.
+        self.end_audit(out);
         if self.governor.is_some()
             && let Some(over) =
                 self.is_over(now, client, Method::parse(&text::unescape(method)), out)
@@ -487,20 +489,6 @@ impl Gateway {
         if self.is_denied(now, asked, upstream, own, out) {
             return;
         }
-        self.route_to(now, asked, upstream, own, out);
-        self.end_audit(out);
-    }
-
-    /// Sends a call to the upstream that is known to be meant; `own` is what that calls the thing.
-    #[inline]
-    fn route_to(
-        &mut self,
-        now: Now,
-        asked: &Asked<'_>,
-        upstream: usize,
-        own: &str,
-        out: &mut Effects,
-    ) {
         // A call that we hold ourselves comes back with our own token.
         if let Some(state) = asked.parsed.request_state.and_then(Json::as_str)
             && self.is_state_of_ours(asked.client, upstream, &state)

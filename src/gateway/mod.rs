@@ -227,6 +227,7 @@ impl Gateway {
             Event::TextRead { ticket, text } => self.text_read(now, ticket, text, out),
             Event::Drain => self.begin_drain(now, out),
         }
+        self.end_audit(out);
         self.ring_alarms(now, out);
         if self.exchanges.have_ended() {
             self.clear_exchanges(now, out);

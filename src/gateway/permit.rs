@@ -21,9 +21,19 @@ impl Gateway {
         own: &str,
         out: &mut Effects,
     ) -> bool {
-        if self.settings.policy.is_none() && !self.settings.audits {
-            return false;
-        }
+        let is_judged = self.settings.policy.is_some() || self.settings.audits;
+        is_judged && self.judge_and_tell(now, asked, upstream, own, out)
+    }
+
+    #[inline(never)]
+    fn judge_and_tell(
+        &mut self,
+        now: Now,
+        asked: &Asked<'_>,
+        upstream: usize,
+        own: &str,
+        out: &mut Effects,
+    ) -> bool {
         let kind = kind_of(asked);
         let decision = self.judge_use(asked.client, upstream, kind, own);
         if self.settings.audits {

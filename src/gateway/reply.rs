@@ -51,16 +51,34 @@ impl Gateway {
         answer: Result<Json<'_>, Json<'_>>,
         out: &mut Effects,
     ) {
+        if self.settings.policy.is_some()
+            && let Ok(list) = answer
+            && let Some(less) = self.permitted_to(key, list)
+            && let Ok(less) = Json::parse(&less)
+        {
+            return self.finish_with(key, from, Ok(less), out);
+        }
+        self.finish_with(key, from, answer, out);
+    }
+
+    /// What may be seen of an answer that is a list; `None` if that is all.
+    #[cold]
+    fn permitted_to(&mut self, key: FlightKey, list: Json<'_>) -> Option<String> {
+        let flight = self.flights.get(key)?;
+        let (client, upstream, method) = (flight.client()?, flight.upstream, flight.method);
+        self.permitted(client, upstream, method, list)
+    }
+
+    fn finish_with(
+        &mut self,
+        key: FlightKey,
+        from: Era,
+        answer: Result<Json<'_>, Json<'_>>,
+        out: &mut Effects,
+    ) {
         self.withdraw_questions(key, out);
         let Some(flight) = self.close(key, out) else { return };
         let Asker::Client { client, id, era, exchange } = flight.asker else { return };
-        let permitted = answer
-            .ok()
-            .and_then(|list| self.permitted(client, flight.upstream, flight.method, list));
-        let answer = match permitted.as_deref().map(Json::parse) {
-            Some(Ok(less)) => Ok(less),
-            _ => answer,
-        };
         let translation = answer::Translation {
             method: flight.method,
             from,

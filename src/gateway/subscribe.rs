@@ -49,7 +49,6 @@ impl Gateway {
         {
             let message =
                 format!("upstream {} offers no subscriptions", self.upstreams[upstream].name);
-            self.end_audit(out);
             return self.refuse(asked, Code::MethodNotFound.number(), &message, None, out);
         }
         let own = self.own_lane_for(now, asked.client, upstream, asked.parsed, out);
@@ -66,7 +65,6 @@ impl Gateway {
             self.want(&watched, out);
             self.unwatch(&before, out);
         }
-        self.end_audit(out);
         self.reply_empty(asked, out);
     }
 
