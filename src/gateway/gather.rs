@@ -40,9 +40,10 @@ struct Part {
 }
 
 impl Gateway {
-    /// A list request: passed on to an only upstream, merged from several.
+    /// A list request: passed on to an only upstream whose names are its own, merged from several.
     pub(super) fn list(&mut self, now: Now, asked: &Asked<'_>, out: &mut Effects) {
         if let [only] = self.upstreams.as_slice()
+            && self.routes.name_prefix(0).is_empty()
             && self.sees(asked.client, 0)
         {
             if only.is_builtin {

@@ -1,9 +1,9 @@
 //! REST for people and scripts: the tools, without an envelope.
 
 use ringgate::gateway::http::Verb;
-use ringgate::gateway::settings::EraPin;
+use ringgate::gateway::settings::{EraPin, Settings, Target};
 
-use crate::house::House;
+use crate::house::{House, upstream};
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
@@ -22,6 +22,17 @@ fn tools_are_listed_and_called_without_an_envelope() {
     let link = house.send(0, Verb::Post, "/tools/%65cho", &JSON, "{\"message\": \"hi\"}");
     assert_eq!(house.answer(link).status, Some(200), "names may be encoded");
     assert_eq!(house.footprint(), before);
+}
+
+#[test]
+fn an_only_upstream_is_listed_by_the_names_it_is_called_by() {
+    let upstreams = vec![upstream("up", "x", Target::Builtin { folder: None }, EraPin::Auto)];
+    let mut house = House::with(1, Settings { upstreams, ..Settings::default() });
+    let link = house.send(0, Verb::Get, "/tools", &[], "");
+    let body = &house.answer(link).body;
+    assert!(body.contains("\"x__echo\"") && !body.contains("\"echo\""), "{body}");
+    let link = house.send(0, Verb::Post, "/tools/x__echo", &JSON, "{\"message\": \"hi\"}");
+    assert_eq!(house.answer(link).status, Some(200));
 }
 
 #[test]
