@@ -397,6 +397,14 @@ impl Gateway {
             return self.refuse(asked, Code::InvalidParams.number(), message, None, out);
         };
         let info = params.get("clientInfo").filter(|json| json.is_object());
+        let remembered = capabilities.text().len() + info.map_or(0, |info| info.text().len());
+        let limit = self.settings.limits.session_bytes_max;
+        if remembered > limit {
+            let message = format!(
+                "params.capabilities and params.clientInfo have {remembered} bytes; the limit session_bytes_max allows {limit}"
+            );
+            return self.refuse(asked, Code::InvalidParams.number(), &message, None, out);
+        }
         let version = Version::negotiate(&wanted);
         let Some(client) = self.clients.get_mut(asked.client) else { return };
         if client.session.is_some() {

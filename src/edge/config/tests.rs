@@ -349,8 +349,8 @@ fn all_errors_are_told_at_once_in_the_order_of_the_sections() {
          milliseconds, found the text \"x\"\n\
          c.toml:5: limits.what: unknown key; known here: frame_bytes_max, outbox_bytes_max, \
          outbox_bytes_hard_max, upstream_outbox_bytes_max, flights_per_link_max, flights_max, \
-         clients_max, lanes_max, batch_messages_max, subscriptions_max, list_pages_max, \
-         list_bytes_max, ask_rounds_max, connect, probe, request, form, ask_gather, verdict, blocked, drain, \
+         clients_max, lanes_max, batch_messages_max, subscriptions_max, uri_bytes_max, \
+         session_bytes_max, list_pages_max, list_bytes_max, ask_rounds_max, connect, probe, request, form, ask_gather, verdict, blocked, drain, \
          lane_idle, session_idle, sse_beat, head, body, keep_alive, \
          ws_ping, ws_idle, ws_fragments\n\
          c.toml:6: nonsense: unknown section; known here: tcp, http, unix, stdio, shards, gateway, limits, \
