@@ -465,6 +465,16 @@ impl Gateway {
             );
             return self.refuse(asked, invalid, &message, None, out);
         }
+        if asked.method == Method::Complete
+            && let Some(reference) = asked.parsed.reference
+            && reference.get("name").is_some()
+            && reference.get("uri").is_some()
+        {
+            // We would go by the name, the upstream by the type.
+            let message =
+                "params.ref must have a name (ref/prompt) or a uri (ref/resource), not both";
+            return self.refuse(asked, invalid, message, None, out);
+        }
         if asked.method == Method::Complete && !has_argument(asked.params) {
             let message = "params.argument must be an object with the strings name and value";
             return self.refuse(asked, invalid, message, None, out);
