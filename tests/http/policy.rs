@@ -436,3 +436,17 @@ fn what_comes_too_fast_is_429_with_the_time_to_wait_and_costs_others_nothing() {
     let answer = house.answer(link);
     assert_eq!((answer.status, answer.header("retry-after")), (Some(429), Some("1")));
 }
+
+#[test]
+fn of_a_long_name_the_beginning_is_written_down() {
+    let (settings, [reader, ..]) = settings(vec![upstream("up", "", tcp(1), EraPin::Legacy)]);
+    let mut house = House::with(1, Settings { audits: true, ..settings });
+    house.greet_legacy();
+    house.principal = reader;
+    let session = house.session(0, "2025-11-25", "{}");
+    let name = "ä".repeat(1 << 20);
+    let call =
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{name}"}}}}"#);
+    house.in_session(0, &session, &call);
+    assert_eq!(&*house.audit[0].name, format!("{}…", "ä".repeat(128)));
+}
