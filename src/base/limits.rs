@@ -19,7 +19,8 @@ pub struct Limits {
     pub flights_per_link_max: usize,
     /// Requests under way on a shard. Beyond, requests are refused; half of what a slab can hold.
     pub flights_max: usize,
-    /// Client links a shard takes; beyond, a new one is closed.
+    /// Client links a shard takes; beyond, a new one is closed. Where there are several principals, one has
+    /// half of them at most, so that it does not lock the others out.
     pub clients_max: usize,
     /// Connections or children that an upstream may have for clients that need one of their own.
     pub lanes_max: usize,

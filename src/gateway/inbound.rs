@@ -63,11 +63,11 @@ impl Gateway {
     ) {
         let why = if self.drain.has_begun() {
             "the gateway is draining"
-        } else if self.clients.len() >= self.settings.limits.clients_max {
-            "too many clients: limit clients_max"
+        } else if let Some(why) = self.is_crowded(self.who(transport, principal)) {
+            why
         } else {
             let who = self.who(transport, principal);
-            let client = self.clients.insert(Client::new(Front::Link(link), transport, who));
+            let client = self.insert_client(Client::new(Front::Link(link), transport, who));
             self.links.put(link, Peer::Client(client));
             return;
         };
@@ -633,7 +633,7 @@ impl Gateway {
         self.drop_gathers(key);
         self.drop_greets(key);
         self.drop_asks_of(key, out);
-        let Some(client) = self.clients.remove(key) else { return };
+        let Some(client) = self.remove_client(key) else { return };
         for own in client.lanes {
             self.drop_lane(own.lane, "its client is gone", out);
         }
