@@ -289,6 +289,26 @@ fn a_wrong_type_says_what_was_expected_and_what_was_found() {
 }
 
 #[test]
+fn what_no_header_can_be_is_refused_without_being_shown() {
+    let with = |header: &str| {
+        format!("[upstreams.a]\nurl = \"http://127.0.0.1:1/mcp\"\nheaders = {{ {header} }}\n")
+    };
+    refused(
+        &with(r#""x: y\r\nz" = "1""#),
+        "c.toml:3: upstreams.a.headers: \"x: y\\r\\nz\" is no header's name",
+    );
+    refused(
+        &with(r#"authorization = "Bearer secret\n""#),
+        "c.toml:3: upstreams.a.headers: the value of authorization has a character that no header \
+         can have; a line break at its end, most likely",
+    );
+    refused(
+        &with(r#"Transfer-Encoding = "chunked""#),
+        "c.toml:3: upstreams.a.headers: Transfer-Encoding is written by the gateway itself; remove it",
+    );
+}
+
+#[test]
 fn a_value_out_of_range_says_the_range() {
     refused(
         "[limits]\nframe_bytes_max = \"1B\"\n",
