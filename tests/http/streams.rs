@@ -361,3 +361,38 @@ fn the_old_transport_answers_on_its_stream() {
     let link = house.send(0, Verb::Post, &endpoint, &json, "{}");
     assert_eq!(house.answer(link).status, Some(404));
 }
+
+#[test]
+fn the_answers_of_a_batch_are_bounded_together() {
+    let mut house = House::limited(Limits::DEFAULT);
+    let lane = house.greet_legacy();
+    let session = house.session(0, "2025-03-26", "{}");
+    let calls: Vec<String> = (0..20)
+        .map(|id| {
+            format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"t"}}}}"#
+            )
+        })
+        .collect();
+    let batch = house.in_session(0, &session, &format!("[{}]", calls.join(",")));
+    let ids: Vec<String> = house.lanes[&lane]
+        .iter()
+        .filter(|line| line.contains("tools/call"))
+        .map(|line| {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            value["id"].to_string()
+        })
+        .collect();
+    let text = "x".repeat(1 << 20);
+    for id in &ids {
+        house.says(lane, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"t":"{text}"}}}}"#));
+    }
+    let answer = house.answer(batch);
+    assert!(answer.body.len() < 17 << 20, "{}", answer.body.len());
+    let all: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    let all = all.as_array().unwrap();
+    let told: Vec<u64> = all.iter().map(|one| one["id"].as_u64().unwrap()).collect();
+    assert_eq!(told, (0..20).collect::<Vec<_>>(), "each has its answer");
+    assert!(all[0]["result"].is_object());
+    assert!(all[19]["error"]["message"].as_str().unwrap().contains("batch_bytes_max"));
+}
