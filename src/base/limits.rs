@@ -19,7 +19,8 @@ pub struct Limits {
     pub flights_per_link_max: usize,
     /// Requests under way on a shard. Beyond, requests are refused; half of what a slab can hold.
     pub flights_max: usize,
-    /// Client links a shard takes; beyond, a new one is closed.
+    /// Client links a shard takes; beyond, a new one is closed. Where there are several principals, one has
+    /// half of them at most, so that it does not lock the others out.
     pub clients_max: usize,
     /// Connections or children that an upstream may have for clients that need one of their own.
     pub lanes_max: usize,
@@ -27,6 +28,11 @@ pub struct Limits {
     pub batch_messages_max: usize,
     /// Resources a client may subscribe to.
     pub subscriptions_max: usize,
+    /// Longest URI that is subscribed to, since it is kept, several times over; and that is held against a
+    /// policy, in all its spellings. More than the 8,000 bytes that RFC 9110 section 4.1 wants taken.
+    pub uri_bytes_max: usize,
+    /// Bytes of what a session remembers of its client (capabilities and clientInfo): thousands are open.
+    pub session_bytes_max: usize,
     /// Pages followed in one upstream's list: a server whose cursor never ends must not hold us.
     pub list_pages_max: usize,
     /// Bytes of one merged list.
@@ -91,6 +97,8 @@ impl Limits {
         lanes_max: 256,
         batch_messages_max: 100,
         subscriptions_max: 1_000,
+        uri_bytes_max: 8 << 10,
+        session_bytes_max: 16 << 10,
         list_pages_max: 100,
         list_bytes_max: 16 << 20,
         ask_rounds_max: 32,

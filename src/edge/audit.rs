@@ -175,14 +175,20 @@ fn rotate(path: &Path, keep: u32) -> io::Result<()> {
         name.push(format!(".{number}"));
         PathBuf::from(name)
     };
+    // It may have been moved already: by another program, or by us, and then no new one could be opened. Were
+    // the older ones moved again each time, they would be lost one by one.
+    if !path.try_exists()? {
+        return Ok(());
+    }
     if keep == 0 {
         return std::fs::remove_file(path);
     }
-    for number in (1..keep).rev() {
-        match std::fs::rename(old(number), old(number + 1)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+    let mut free = 1;
+    while free < keep && old(free).try_exists()? {
+        free += 1;
+    }
+    for number in (1..free).rev() {
+        std::fs::rename(old(number), old(number + 1))?;
     }
     std::fs::rename(path, old(1))
 }
@@ -190,6 +196,38 @@ fn rotate(path: &Path, keep: u32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_was_moved_away_is_begun_anew_and_costs_none_of_the_older_ones() {
+        let name = format!("ringgate-audit-moved-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("audit.log");
+        let audit = Audit { to: AuditTo::File(path.clone()), bytes_max: 10, keep: 3 };
+        let mut out = Out::open(&audit).unwrap();
+        for text in ["one one\n", "two two\n", "three\n"] {
+            out.write(&mut text.as_bytes().to_vec()).unwrap();
+        }
+        // As when a new file could not be opened behind a rotation, or by another program.
+        std::fs::remove_file(&path).unwrap();
+        let mut text = b"four four\n".to_vec();
+        out.write(&mut text).unwrap();
+        assert!(text.is_empty());
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
+        assert_eq!(read("audit.log"), "four four\n");
+        assert_eq!(
+            (read("audit.log.1"), read("audit.log.2")),
+            ("two two\n".into(), "one one\n".into())
+        );
+        // And where the newest of the older ones is missing, none has to make room.
+        std::fs::remove_file(folder.join("audit.log.1")).unwrap();
+        out.write(&mut b"five\n".to_vec()).unwrap();
+        assert_eq!(
+            (read("audit.log.1"), read("audit.log.2")),
+            ("four four\n".into(), "one one\n".into())
+        );
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_full_file_is_begun_anew_and_the_last_few_are_kept() {

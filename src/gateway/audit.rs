@@ -11,6 +11,10 @@ use super::principal::Principal;
 use crate::base::{Moment, Now};
 use crate::mcp::Method;
 
+/// Bytes kept of a name. A stranger's may be as long as a frame, and a queue of them would fill the memory, a
+/// file of them would push out what was written before.
+const NAME_BYTES_MAX: usize = 256;
+
 /// One decision. Names are numbers of the settings', so that making one costs little.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -25,7 +29,7 @@ pub struct Record {
     pub upstream: usize,
     /// `None` for tasks.
     pub kind: Option<Kind>,
-    /// What its upstream calls the thing.
+    /// What its upstream calls the thing; of a long name the beginning, and `…`.
     pub name: Box<str>,
     /// `None` where there is no policy.
     pub decision: Option<Decision>,
@@ -55,7 +59,7 @@ impl Gateway {
             method: asked.method,
             upstream,
             kind,
-            name: name.into(),
+            name: cut(name),
             decision,
             took: Duration::ZERO,
         });
@@ -85,5 +89,12 @@ impl Gateway {
     pub(super) fn write_audit(&self, mut record: Box<Record>, out: &mut Effects) {
         record.took = self.exchanges.now.since(record.begun);
         out.push(Effect::Audit(record));
+    }
+}
+
+fn cut(name: &str) -> Box<str> {
+    match name.get(..name.floor_char_boundary(NAME_BYTES_MAX)) {
+        Some(head) if head.len() < name.len() => format!("{head}…").into(),
+        _ => name.into(),
     }
 }

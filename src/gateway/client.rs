@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use super::Gateway;
 use super::door::Transport;
 use super::exchange::ExchangeKey;
 use super::flight::FlightKey;
@@ -112,6 +113,39 @@ pub struct Watched {
     pub upstream: usize,
     /// The client's own lane, where it has one; else the shared one.
     pub own: Option<LaneKey>,
+}
+
+impl Gateway {
+    /// Why one client more cannot be, if so. Where there are several principals, one alone cannot have all the
+    /// places: sessions live long, and the others would be locked out.
+    pub(super) fn is_crowded(&self, who: Who) -> Option<&'static str> {
+        let max = self.settings.limits.clients_max;
+        if self.clients.len() >= max {
+            return Some("too many clients: limit clients_max");
+        }
+        let own = self.held.get(who.principal.number() as usize).copied().unwrap_or_default();
+        (self.held.len() > 1 && own >= max.div_ceil(2))
+            .then_some("too many clients of one principal: half of the limit clients_max")
+    }
+
+    pub(super) fn insert_client(&mut self, client: Client) -> ClientKey {
+        self.count_client(client.who);
+        self.clients.insert(client)
+    }
+
+    pub(super) fn count_client(&mut self, who: Who) {
+        if let Some(held) = self.held.get_mut(who.principal.number() as usize) {
+            *held += 1;
+        }
+    }
+
+    pub(super) fn remove_client(&mut self, key: ClientKey) -> Option<Client> {
+        let client = self.clients.remove(key)?;
+        if let Some(held) = self.held.get_mut(client.who.principal.number() as usize) {
+            *held -= 1;
+        }
+        Some(client)
+    }
 }
 
 impl Client {

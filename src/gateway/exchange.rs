@@ -10,7 +10,12 @@ use super::door::{Effect, Effects};
 use super::ring::{Lost, Ring};
 use super::timer::AlarmKey;
 use crate::base::{Key, LinkId, Moment, Slab};
-use crate::mcp::{Code, Version};
+use crate::mcp::{Code, Version, error};
+use crate::wire::Json;
+
+/// Bytes of a batch's answers that are gathered: what a client's link may hold at most. A hundred of the largest
+/// answers would be 400 MiB, and cost the link when they leave.
+const BATCH_BYTES_MAX: usize = 16 << 20;
 
 pub type ExchangeKey = Key<Exchange>;
 
@@ -352,8 +357,7 @@ impl Exchanges {
         let now = self.now;
         let Some(exchange) = self.slab.get_mut(key) else { return };
         if exchange.is_batch {
-            exchange.gathered.push(if exchange.gathered.is_empty() { b'[' } else { b',' });
-            write(&mut exchange.gathered);
+            gather(&mut exchange.gathered, write);
         } else if exchange.is_streaming {
             exchange.event(key, now, out, write);
         } else if exchange.link.is_some() {
@@ -533,6 +537,22 @@ impl Exchanges {
             exchange.event(key, self.now, out, write);
         }
     }
+}
+
+/// Appends an answer to those of a batch; an error in its place, if it is too long.
+fn gather(gathered: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    gathered.push(if gathered.is_empty() { b'[' } else { b',' });
+    let start = gathered.len();
+    write(gathered);
+    if gathered.len() <= BATCH_BYTES_MAX {
+        return;
+    }
+    let answer = Json::from_bytes(gathered.get(start..).unwrap_or_default());
+    let id = answer.ok().and_then(|answer| answer.get("id")).map_or("null", Json::text).to_owned();
+    gathered.truncate(start);
+    let message =
+        "the answers of the batch are longer than the limit batch_bytes_max (16 MiB); ask alone";
+    error::write(gathered, &id, Code::Internal.number(), message, None);
 }
 
 /// The status of a POST answered with a JSON-RPC error (2026-07-28 and 2025-11-25 "Transports").

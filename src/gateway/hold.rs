@@ -248,7 +248,7 @@ impl Gateway {
         {
             client.front = Front::Exchange(key);
             exchange.client = holder;
-            self.clients.remove(asked.client);
+            self.remove_client(asked.client);
             return holder;
         }
         asked.client
@@ -263,7 +263,7 @@ impl Gateway {
             return self.refuse(asked, Code::InvalidParams.number(), message, None, out);
         };
         self.exchanges.remove(key);
-        let client = self.clients.remove(asked.client);
+        let client = self.remove_client(asked.client);
         let principal = client.map(|client| client.who.principal).unwrap_or_default();
         let body = format!(
             "{{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"{}\",\"params\":{}}}",

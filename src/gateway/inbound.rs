@@ -63,11 +63,11 @@ impl Gateway {
     ) {
         let why = if self.drain.has_begun() {
             "the gateway is draining"
-        } else if self.clients.len() >= self.settings.limits.clients_max {
-            "too many clients: limit clients_max"
+        } else if let Some(why) = self.is_crowded(self.who(transport, principal)) {
+            why
         } else {
             let who = self.who(transport, principal);
-            let client = self.clients.insert(Client::new(Front::Link(link), transport, who));
+            let client = self.insert_client(Client::new(Front::Link(link), transport, who));
             self.links.put(link, Peer::Client(client));
             return;
         };
@@ -399,6 +399,14 @@ impl Gateway {
             return self.refuse(asked, Code::InvalidParams.number(), message, None, out);
         };
         let info = params.get("clientInfo").filter(|json| json.is_object());
+        let remembered = capabilities.text().len() + info.map_or(0, |info| info.text().len());
+        let limit = self.settings.limits.session_bytes_max;
+        if remembered > limit {
+            let message = format!(
+                "params.capabilities and params.clientInfo have {remembered} bytes; the limit session_bytes_max allows {limit}"
+            );
+            return self.refuse(asked, Code::InvalidParams.number(), &message, None, out);
+        }
         let version = Version::negotiate(&wanted);
         let Some(client) = self.clients.get_mut(asked.client) else { return };
         if client.session.is_some() {
@@ -460,15 +468,13 @@ impl Gateway {
             return self.refuse(asked, invalid, &message, None, out);
         }
         if asked.method == Method::Complete
-            && self.settings.policy.is_some()
-            && asked
-                .parsed
-                .reference
-                .is_some_and(|it| ["name", "uri"].iter().all(|key| it.get(key).is_some()))
+            && let Some(reference) = asked.parsed.reference
+            && reference.get("name").is_some()
+            && reference.get("uri").is_some()
         {
-            // The upstream might go by the one that was not judged.
+            // We would go by the name, the upstream by the type.
             let message =
-                "params.ref has both a name and a uri; which of the two counts is not known";
+                "params.ref must have a name (ref/prompt) or a uri (ref/resource), not both";
             return self.refuse(asked, invalid, message, None, out);
         }
         if asked.method == Method::Complete && !has_argument(asked.params) {
@@ -615,7 +621,7 @@ impl Gateway {
         self.drop_gathers(key);
         self.drop_greets(key);
         self.drop_asks_of(key, out);
-        let Some(client) = self.clients.remove(key) else { return };
+        let Some(client) = self.remove_client(key) else { return };
         for own in client.lanes {
             self.drop_lane(own.lane, "its client is gone", out);
         }

@@ -53,12 +53,22 @@ fn read_schema(schema: Json<'_>, path: &mut Vec<Box<str>>, found: &mut Vec<Mirro
     }
     for property in schema.get("properties").into_iter().flat_map(Json::members) {
         path.push((&*property.name()).into());
-        if let Some(header) = property.value.get("x-mcp-header").and_then(Json::as_str) {
+        // What is no token is no part of a header's name (RFC 9110 section 5.1): written out it would begin
+        // another header, or another request.
+        if let Some(header) = property.value.get("x-mcp-header").and_then(Json::as_str)
+            && is_token(&header)
+        {
             found.push(Mirror { path: path.clone(), header: (&*header).into() });
         }
         read_schema(property.value, path, found);
         path.pop();
     }
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token(text: &str) -> bool {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_token)
 }
 
 impl Gateway {
@@ -193,6 +203,17 @@ mod tests {
         let found: Vec<(String, &str)> =
             mirrors["deep"].iter().map(|m| (m.path.join("."), &*m.header)).collect();
         assert_eq!(found, [("region".to_owned(), "Region"), ("where.zone".to_owned(), "Zone")]);
+    }
+
+    #[test]
+    fn what_is_no_header_is_not_learnt() {
+        let page = r#"{"tools":[{"name":"t","inputSchema":{"properties":{
+            "a":{"x-mcp-header":"A\r\nAuthorization: x\r\nB"},"b":{"x-mcp-header":"A B"},
+            "c":{"x-mcp-header":""},"d":{"x-mcp-header":"Good-1"}}}}]}"#;
+        let mut mirrors = Mirrors::new();
+        read_page(Json::parse(page).unwrap(), &mut mirrors);
+        let headers: Vec<&str> = mirrors["t"].iter().map(|mirror| &*mirror.header).collect();
+        assert_eq!(headers, ["Good-1"]);
     }
 
     #[test]

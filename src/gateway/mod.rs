@@ -94,6 +94,8 @@ pub struct Gateway {
     /// Exchanges whose links are other shards'.
     foreign: BTreeMap<LinkId, ExchangeKey>,
     clients: Slab<Client>,
+    /// How many of them each principal has, by its number.
+    held: Vec<usize>,
     flights: Slab<Flight>,
     lanes: Slab<Lane>,
     upstreams: Vec<Upstream>,
@@ -173,6 +175,7 @@ impl Gateway {
             links: Links::default(),
             foreign: BTreeMap::new(),
             clients: Slab::default(),
+            held: vec![0; settings.principals.iter().count()],
             flights: Slab::default(),
             lanes: Slab::default(),
             upstreams,

@@ -34,7 +34,21 @@ impl Gateway {
         own: &str,
         out: &mut Effects,
     ) -> bool {
+        if let Some(key) = twin(asked) {
+            let message = format!(
+                "the key {key} differs only in its case from one that was judged; some servers would go by it"
+            );
+            self.refuse(asked, Code::InvalidParams.number(), &message, None, out);
+            return true;
+        }
         let kind = kind_of(asked);
+        // Each of its spellings takes as long to judge.
+        if kind == Some(Kind::Resource)
+            && let Some(why) = self.too_long(own)
+        {
+            self.refuse(asked, Code::InvalidParams.number(), &why, None, out);
+            return true;
+        }
         let decision = self.judge_use(asked.client, upstream, kind, own);
         if self.settings.audits {
             self.begin_audit(now, asked, upstream, (kind, own), decision, out);
@@ -197,6 +211,23 @@ pub(super) fn sees(policy: Option<&Policy>, client: Option<&Client>, upstream: u
 
 fn agent_of(client: Option<&Client>) -> AgentId {
     client.map(|client| client.who.agent).unwrap_or_default()
+}
+
+/// A key that differs only in its case from the one that the request is judged by. Some readers of JSON (Go's own)
+/// take the two for the same, and the last for what counts.
+fn twin(asked: &Asked<'_>) -> Option<String> {
+    let find = |json: Json<'_>, keys: &[&str]| {
+        json.members().find_map(|member| {
+            let name = member.name();
+            let is_twin = |key: &&str| name != *key && name.eq_ignore_ascii_case(key);
+            keys.iter().any(is_twin).then(|| text::quoted(&name))
+        })
+    };
+    match asked.method {
+        Method::Complete => find(asked.params, &["ref"])
+            .or_else(|| find(asked.parsed.reference?, &["type", "name", "uri"])),
+        _ => find(asked.params, &["name", "uri"]),
+    }
 }
 
 /// What a request is about; nothing in particular is a task's.

@@ -68,7 +68,7 @@ impl Gateway {
         parsed: &Params<'_>,
         out: &mut Effects,
     ) {
-        if let Some(wrong) = self.no_room() {
+        if let Some(wrong) = self.no_room(caller) {
             return refuse(out, caller.link, id.text(), &wrong);
         }
         let (client, exchange) = self.modern_client(caller);
@@ -82,8 +82,8 @@ impl Gateway {
         let exchange =
             self.exchanges.insert(Exchange::new(nobody, Kind::Modern, link, Version::LATEST));
         let who = self.who(Transport::Http, caller.principal);
-        let client =
-            self.clients.insert(Client::new(Front::Exchange(exchange), Transport::Http, who));
+        let client = Client::new(Front::Exchange(exchange), Transport::Http, who);
+        let client = self.insert_client(client);
         if let Some(exchange) = self.exchanges.get_mut(exchange) {
             exchange.client = client;
         }
@@ -186,12 +186,12 @@ impl Gateway {
     }
 
     /// Why one client more cannot be, if so.
-    pub(super) fn no_room(&self) -> Option<Wrong> {
+    pub(super) fn no_room(&self, caller: Caller) -> Option<Wrong> {
         if self.drain.has_begun() {
             return Some(draining());
         }
-        (self.clients.len() >= self.settings.limits.clients_max)
-            .then(|| Wrong::new(503, Code::Internal, "too many clients: limit clients_max"))
+        let who = self.who(Transport::Http, caller.principal);
+        self.is_crowded(who).map(|why| Wrong::new(503, Code::Internal, why))
     }
 
     /// An exchange that was not answered at once: its peer may go, and may grow impatient.

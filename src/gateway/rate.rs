@@ -2,9 +2,9 @@
 //! by the second. A budget that is full holds one second's worth, so that a burst is not punished.
 //!
 //! Shards share nothing, so each budget lives on one of them, its home. The others use it by leases of some
-//! milliseconds' worth, which they ask for by mail, and while an answer is under way they use as much on credit.
-//! Credit is charged to the budget too: over time exactly what the limit allows is let through, whichever shards
-//! it came to.
+//! milliseconds' worth, which they ask for by mail, and while an answer is under way they use their share of a
+//! second's worth on credit. Credit is charged to the budget too: over time exactly what the limit allows is let
+//! through, whichever shards it came to.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -148,13 +148,16 @@ impl Governor {
             return Ok(());
         }
         let size = lease(per_second);
+        // What comes in one read, or in a batch, comes quicker than any mail. All shards together credit no
+        // more than the budget holds when it is full.
+        let credit_max = size.max(per_second / u32::from(self.shards.max(1)));
         let lease = self.leases.entry(budget).or_default();
         let is_let = if lease.tokens > 0 {
             lease.tokens -= 1;
             true
         } else if now < lease.refused_until {
             return Err(lease.refused_until.since(now));
-        } else if lease.credit < size {
+        } else if lease.credit < credit_max {
             lease.credit += 1;
             true
         } else {

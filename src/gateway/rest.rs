@@ -94,7 +94,7 @@ impl Gateway {
     /// A modern request in all but its envelope.
     fn rest(&mut self, now: Now, caller: Caller, method: Method, params: &str, out: &mut Effects) {
         let link = caller.link;
-        if let Some(wrong) = self.no_room() {
+        if let Some(wrong) = self.no_room(caller) {
             return refuse(out, link, "null", &wrong);
         }
         let Ok(params) = Json::parse(params) else { return respond(out, link, 400) };

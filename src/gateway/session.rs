@@ -35,7 +35,7 @@ impl Gateway {
         out: &mut Effects,
     ) {
         let link = caller.link;
-        if let Some(wrong) = self.no_room() {
+        if let Some(wrong) = self.no_room(caller) {
             return refuse(out, link, "null", &wrong);
         }
         let mut parsed = Params::default();
@@ -88,6 +88,7 @@ impl Gateway {
             };
             Client::new(front, transport, who)
         });
+        self.count_client(who);
         if let Some(stream) = self.exchanges.get_mut(stream) {
             stream.client = client;
         }
@@ -283,7 +284,7 @@ impl Gateway {
             let message = "the header Accept must name text/event-stream";
             return refuse(out, link, "null", &Wrong::new(406, Code::InvalidRequest, message));
         }
-        if let Some(wrong) = self.no_room() {
+        if let Some(wrong) = self.no_room(Caller { link, principal: request.principal }) {
             return refuse(out, link, "null", &wrong);
         }
         let (client, id) = self.http_client(now, Transport::Sse, request.principal, Some(link));
@@ -506,7 +507,7 @@ impl Gateway {
             return;
         }
         if client.lanes.is_empty() && client.listens.is_empty() {
-            self.clients.remove(key);
+            self.remove_client(key);
         } else {
             self.park_lanes(now, key, out);
             self.client_gone(now, key, out);

@@ -30,6 +30,9 @@ impl Gateway {
                 "the session has as many subscriptions as the limit subscriptions_max allows";
             return self.refuse(asked, Code::Internal.number(), message, None, out);
         }
+        if let Some(why) = self.too_long(&uri) {
+            return self.refuse(asked, Code::InvalidParams.number(), &why, None, out);
+        }
         let Some((upstream, own)) = self.routes.by_uri(&uri) else {
             let data = format!("{{\"uri\":{}}}", text::quoted(&uri));
             let code = crate::mcp::era::resource_not_found(Era::Legacy);
@@ -118,6 +121,9 @@ impl Gateway {
             .flat_map(Json::elements)
             .filter_map(|uri| uri.as_str().map(std::borrow::Cow::into_owned))
             .collect();
+        if let Some(why) = uris.iter().find_map(|uri| self.too_long(uri)) {
+            return self.refuse(asked, Code::InvalidParams.number(), &why, None, out);
+        }
         let Some(client) = self.clients.get(asked.client) else { return };
         let held: usize = client.listens.iter().map(|listen| 1 + listen.uris.len()).sum();
         if held + uris.len() >= self.settings.limits.subscriptions_max {
@@ -164,6 +170,14 @@ impl Gateway {
         for watched in &watched {
             self.want(watched, out);
         }
+    }
+
+    /// Why a URI cannot be kept, or judged, if so.
+    pub(super) fn too_long(&self, uri: &str) -> Option<String> {
+        let limit = self.settings.limits.uri_bytes_max;
+        (uri.len() > limit).then(|| {
+            format!("the URI has {} bytes; the limit uri_bytes_max allows {limit}", uri.len())
+        })
     }
 
     /// The lane that a client's subscription hangs on, if it is one of its own.

@@ -23,6 +23,8 @@ use crate::wire::ws::{self, Decoder, Event, Role, handshake, write};
 const QUIET_MAX: Duration = Duration::from_secs(30);
 /// Room for a read.
 const READ_BYTES: usize = 16 << 10;
+/// Control frames that may wait for a server that does not read: more than any answers it needs.
+const CONTROL_BYTES_MAX: usize = 4 << 10;
 /// Keys of masks drawn at once: a system call for each message would cost more than the message.
 const KEYS: usize = 64;
 
@@ -103,6 +105,15 @@ impl Talk {
     fn end(&mut self, why: io::Result<&'static str>) {
         if self.ended.is_none() {
             self.ended = Some(why);
+        }
+    }
+
+    /// Answers a ping. Not each, if the server sends them and reads none (RFC 6455 section 5.5.3 lets some go
+    /// unanswered): they would fill the memory.
+    fn pong(&mut self, payload: &[u8]) {
+        if self.out.len() < CONTROL_BYTES_MAX {
+            let key = self.keys.next();
+            write::masked_pong(&mut self.out, payload, key);
         }
     }
 
@@ -206,10 +217,7 @@ async fn read(
                     close(talk, ws::UNSUPPORTED);
                     return Err(io::Error::other("the server sent a binary message: MCP is text"));
                 }
-                Some(Event::Ping(payload)) => {
-                    let Talk { out, keys, .. } = &mut *talk.borrow_mut();
-                    write::masked_pong(out, payload, keys.next());
-                }
+                Some(Event::Ping(payload)) => talk.borrow_mut().pong(payload),
                 Some(Event::Pong) | None => {}
                 Some(Event::Close(code)) => {
                     close(talk, code.unwrap_or(ws::NORMAL));
@@ -311,5 +319,22 @@ impl Keys {
             }
         }
         self.0.pop().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_pings_and_does_not_read_fills_no_memory() {
+        let mut talk = Talk::default();
+        for _ in 0..1_000 {
+            talk.pong(&[0; 125]);
+        }
+        assert!(talk.out.len() < 2 * CONTROL_BYTES_MAX, "{}", talk.out.len());
+        talk.out.clear();
+        talk.pong(b"x");
+        assert!(!talk.out.is_empty(), "once it reads it is answered again");
     }
 }

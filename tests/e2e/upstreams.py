@@ -1,13 +1,18 @@
 """Upstreams behind a WebSocket: what holds for the reference server as a child holds for it there too."""
 
 import subprocess
+import sys
 
 import http_modern
 import http_sessions
 from exchange import Door
 from net import Started
-from stage import Gateway, Stage
+from lines import Lines, text_of
+from stage import HERE, Gateway, Stage
 from typescript import REFERENCE
+
+# Above the exchanges that one upstream may have under way.
+HUNG = 700
 
 
 def behind_a_websocket(binary: str, stage: Stage) -> str:
@@ -59,6 +64,32 @@ def behind_http2(binary: str, stage: Stage) -> str:
     return f"{len(checks)} scenarios"
 
 
+def hung_calls_make_room(binary: str, stage: Stage) -> str:
+    """More calls hang than exchanges may be under way: given up, they make room for others."""
+    quick = {"quick": {"command": sys.executable, "args": [str(HERE / "servers" / "quick.py")]}}
+    behind = Gateway(binary, stage.dir / "hung-behind", quick, http=True)
+    try:
+        behind.wait_up()
+        gateway = Gateway(binary, stage.dir / "hung", {"behind": {"url": behind.url}}, environ={
+            "RINGGATE_SHARDS__COUNT": "1", "RINGGATE_UPSTREAMS__BEHIND__ERA": "legacy",
+            "RINGGATE_LIMITS__REQUEST": "1s", "RINGGATE_LIMITS__BREAKER_FAILURES": "10000"})
+        try:
+            gateway.wait_ready()
+            with Lines(gateway.port) as lines:
+                lines.initialize()
+                begun = {lines.begin("tools/call", {"name": "hang", "arguments": {}}) for _ in range(HUNG)}
+                given_up = [lines.answer() for _ in begun]
+                assert {answer["id"] for answer in given_up} == begun
+                assert all("error" in answer for answer in given_up), given_up[:2]
+                assert text_of(lines.call("echo", {"text": "room"})) == "room"
+        finally:
+            wrong = gateway.stop()
+    finally:
+        wrong = behind.stop() or wrong
+    assert wrong is None, wrong
+    return f"{HUNG} calls"
+
+
 def commands_over_a_websocket(binary: str, stage: Stage) -> None:
     """`ringgate tools` and `ringgate call` at a ws:// address."""
     with Started(stage.dir / "commands-ws.log") as started:
@@ -72,5 +103,6 @@ def commands_over_a_websocket(binary: str, stage: Stage) -> None:
 ALL = {
     "upstreams/behind-a-websocket": behind_a_websocket,
     "upstreams/behind-http2": behind_http2,
+    "upstreams/hung-calls-make-room": hung_calls_make_room,
     "upstreams/commands-over-a-websocket": commands_over_a_websocket,
 }

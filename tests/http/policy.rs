@@ -205,6 +205,55 @@ fn prompts_resources_and_completions_are_held_to_the_rules_as_well() {
 }
 
 #[test]
+fn a_request_that_servers_may_read_otherwise_than_it_was_judged_is_refused() {
+    let (mut house, [reader, ..]) = scripted(EraPin::Legacy);
+    let lane = house.greet_legacy();
+    house.principal = reader;
+    let argument = r#""argument":{"name":"a","value":""}"#;
+    let session = house.session(0, "2025-11-25", "{}");
+    for (method, params) in [
+        // Go's own reader of JSON takes a key in any case, and the last.
+        ("tools/call", r#"{"name":"echo","Name":"drop"}"#.to_owned()),
+        ("tools/call", r#"{"NAM\u0045":"drop","name":"echo"}"#.to_owned()),
+        ("prompts/get", r#"{"name":"greet","nAme":"other"}"#.to_owned()),
+        ("resources/read", r#"{"uri":"doc://public/a","URI":"doc://private/a"}"#.to_owned()),
+        (
+            "completion/complete",
+            format!(
+                r#"{{"ref":{{"type":"ref/prompt","name":"greet"}},"Ref":{{"type":"ref/prompt","name":"x"}},{argument}}}"#
+            ),
+        ),
+        (
+            "completion/complete",
+            format!(r#"{{"ref":{{"type":"ref/prompt","name":"greet","Name":"x"}},{argument}}}"#),
+        ),
+        // Judged by the name, done by the type.
+        (
+            "completion/complete",
+            format!(
+                r#"{{"ref":{{"type":"ref/resource","name":"greet","uri":"doc://private/a"}},{argument}}}"#
+            ),
+        ),
+    ] {
+        let request =
+            format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+        let link = house.in_session(0, &session, &request);
+        assert_eq!(body(&house, link)["error"]["code"], -32602, "{params}");
+        assert!(house.heard(lane, method).is_none(), "{params} reached the server");
+    }
+    let uri = format!("doc://public/{}", "%2e/".repeat(4_000));
+    let read = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{{"uri":"{uri}"}}}}"#
+    );
+    let link = house.in_session(0, &session, &read);
+    assert!(house.answer(link).body.contains("uri_bytes_max"));
+    // A tool's own arguments are its own affair.
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"name":"a","Name":"b"}}}"#;
+    house.in_session(0, &session, call);
+    assert!(house.heard(lane, "tools/call").is_some());
+}
+
+#[test]
 fn pages_of_an_only_upstream_are_shortened_and_otherwise_as_they_were() {
     let (mut house, [reader, admin, _]) = scripted(EraPin::Modern);
     let lane = house.greet_modern();
@@ -394,4 +443,18 @@ fn what_comes_too_fast_is_429_with_the_time_to_wait_and_costs_others_nothing() {
     let link = house.send(shard, Verb::Post, "/tools/echo", &json, r#"{"message":"x"}"#);
     let answer = house.answer(link);
     assert_eq!((answer.status, answer.header("retry-after")), (Some(429), Some("1")));
+}
+
+#[test]
+fn of_a_long_name_the_beginning_is_written_down() {
+    let (settings, [reader, ..]) = settings(vec![upstream("up", "", tcp(1), EraPin::Legacy)]);
+    let mut house = House::with(1, Settings { audits: true, ..settings });
+    house.greet_legacy();
+    house.principal = reader;
+    let session = house.session(0, "2025-11-25", "{}");
+    let name = "ä".repeat(1 << 20);
+    let call =
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{name}"}}}}"#);
+    house.in_session(0, &session, &call);
+    assert_eq!(&*house.audit[0].name, format!("{}…", "ä".repeat(128)));
 }

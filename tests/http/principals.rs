@@ -1,11 +1,13 @@
 //! Whose things are whose: sessions, streams, held calls and a server's memory belong to the principal that
 //! began them, and to nobody else, on every shard.
 
+use ringgate::base::limits::Limits;
+use ringgate::gateway::Settings;
 use ringgate::gateway::http::Verb;
 use ringgate::gateway::principal::{Principal, Principals};
-use ringgate::gateway::settings::EraPin;
+use ringgate::gateway::settings::{EraPin, Target};
 
-use crate::house::{CAPS, House};
+use crate::house::{CAPS, House, upstream};
 use crate::modern::{held, retry};
 
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
@@ -93,4 +95,37 @@ fn a_connection_that_remembers_one_principal_serves_no_other() {
     house.modern(0, 3, "tools/call", call, CAPS);
     assert_eq!(house.dials(), 1);
     assert_ne!(house.heard(lane, "tools/call").unwrap().0, id, "hers waited for her");
+}
+
+#[test]
+fn one_principal_alone_does_not_take_all_places() {
+    let mut principals = Principals::default();
+    let (alice, bob) = (principals.acting_as("alice"), principals.acting_as("bob"));
+    let upstreams = vec![upstream("up", "", Target::Builtin { folder: None }, EraPin::Auto)];
+    let limits = Limits { clients_max: 5, ..Limits::DEFAULT };
+    let mut house =
+        House::with(1, Settings { upstreams, principals, limits, ..Settings::default() });
+    house.principal = alice;
+    let sessions: Vec<String> = (0..3).map(|_| house.session(0, "2025-11-25", "{}")).collect();
+    let stream = |house: &mut House| {
+        let link = house.send(0, Verb::Get, "/sse", &[("accept", "text/event-stream")], "");
+        house.answer(link).body.contains("clients_max")
+    };
+    assert!(stream(&mut house));
+    let ping = house.modern(0, 1, "server/discover", "{}", "{}");
+    assert!(house.answer(ping).body.contains("clients_max"), "{:?}", house.answer(ping));
+    house.principal = bob;
+    house.session(0, "2025-11-25", "{}");
+    assert!(!stream(&mut house), "there is room for others");
+    assert!(stream(&mut house), "until all is taken");
+    // What is given back can be had again, however it went.
+    house.principal = alice;
+    for session in sessions {
+        let headers = [("mcp-session-id", session.as_str())];
+        house.send(0, Verb::Delete, "/mcp", &headers, "");
+    }
+    for _ in 0..10 {
+        let ping = house.modern(0, 1, "server/discover", "{}", "{}");
+        assert_eq!(house.answer(ping).status, Some(200));
+    }
 }

@@ -215,6 +215,34 @@ fn a_limit_in_a_session_is_told_in_an_answer_with_200() {
 }
 
 #[test]
+fn what_a_session_has_kept_of_it_is_bounded() {
+    let limits = Limits { uri_bytes_max: 20, session_bytes_max: 100, ..Limits::DEFAULT };
+    let mut house = House::limited(limits);
+    house.greet_watched();
+    let before = house.footprint();
+    let open = |name: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{{"protocolVersion":"2025-11-25","capabilities":{{"experimental":{{}}}},"clientInfo":{{"name":"{name}","version":"1"}}}}}}"#
+        )
+    };
+    let link = house.post(0, &[], &open(&"x".repeat(100)));
+    assert!(house.answer(link).body.contains("session_bytes_max"), "{:?}", house.answer(link));
+    assert_eq!(house.footprint(), before, "nothing of it stays");
+    let link = house.post(0, &[], &open("x"));
+    let session = house.answer(link).header("mcp-session-id").unwrap().to_owned();
+    for (uri, is_refused) in [("note:short", false), ("note:longer-than-twenty", true)] {
+        let watch = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{{"uri":"{uri}"}}}}"#
+        );
+        let link = house.in_session(0, &session, &watch);
+        assert_eq!(house.answer(link).body.contains("uri_bytes_max"), is_refused, "{uri}");
+        let listen = format!(r#"{{"notifications":{{"resourceSubscriptions":["{uri}"]}}}}"#);
+        let link = house.modern(0, 1, "subscriptions/listen", &listen, "{}");
+        assert_eq!(house.answer(link).body.contains("uri_bytes_max"), is_refused, "{uri}");
+    }
+}
+
+#[test]
 fn an_answer_and_a_heartbeat_at_one_moment_are_one_answer() {
     let limits = Limits::DEFAULT;
     let mut house = House::limited(Limits { request: limits.sse_beat, ..limits });
@@ -332,4 +360,39 @@ fn the_old_transport_answers_on_its_stream() {
     assert_eq!(house.footprint(), before, "its end is the session's");
     let link = house.send(0, Verb::Post, &endpoint, &json, "{}");
     assert_eq!(house.answer(link).status, Some(404));
+}
+
+#[test]
+fn the_answers_of_a_batch_are_bounded_together() {
+    let mut house = House::limited(Limits::DEFAULT);
+    let lane = house.greet_legacy();
+    let session = house.session(0, "2025-03-26", "{}");
+    let calls: Vec<String> = (0..20)
+        .map(|id| {
+            format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"t"}}}}"#
+            )
+        })
+        .collect();
+    let batch = house.in_session(0, &session, &format!("[{}]", calls.join(",")));
+    let ids: Vec<String> = house.lanes[&lane]
+        .iter()
+        .filter(|line| line.contains("tools/call"))
+        .map(|line| {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            value["id"].to_string()
+        })
+        .collect();
+    let text = "x".repeat(1 << 20);
+    for id in &ids {
+        house.says(lane, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"t":"{text}"}}}}"#));
+    }
+    let answer = house.answer(batch);
+    assert!(answer.body.len() < 17 << 20, "{}", answer.body.len());
+    let all: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    let all = all.as_array().unwrap();
+    let told: Vec<u64> = all.iter().map(|one| one["id"].as_u64().unwrap()).collect();
+    assert_eq!(told, (0..20).collect::<Vec<_>>(), "each has its answer");
+    assert!(all[0]["result"].is_object());
+    assert!(all[19]["error"]["message"].as_str().unwrap().contains("batch_bytes_max"));
 }

@@ -28,6 +28,8 @@ pub(super) fn read(mut reader: Reader<'_>) -> Limits {
     count(r, "lanes_max", 1 << 16, &mut l.lanes_max);
     count(r, "batch_messages_max", 10_000, &mut l.batch_messages_max);
     count(r, "subscriptions_max", 1_000_000, &mut l.subscriptions_max);
+    size(r, "uri_bytes_max", &mut l.uri_bytes_max);
+    size(r, "session_bytes_max", &mut l.session_bytes_max);
     count(r, "list_pages_max", 100_000, &mut l.list_pages_max);
     let list = size(r, "list_bytes_max", &mut l.list_bytes_max);
     small(r, "ask_rounds_max", &mut l.ask_rounds_max);

@@ -289,6 +289,26 @@ fn a_wrong_type_says_what_was_expected_and_what_was_found() {
 }
 
 #[test]
+fn what_no_header_can_be_is_refused_without_being_shown() {
+    let with = |header: &str| {
+        format!("[upstreams.a]\nurl = \"http://127.0.0.1:1/mcp\"\nheaders = {{ {header} }}\n")
+    };
+    refused(
+        &with(r#""x: y\r\nz" = "1""#),
+        "c.toml:3: upstreams.a.headers: \"x: y\\r\\nz\" is no header's name",
+    );
+    refused(
+        &with(r#"authorization = "Bearer secret\n""#),
+        "c.toml:3: upstreams.a.headers: the value of authorization has a character that no header \
+         can have; a line break at its end, most likely",
+    );
+    refused(
+        &with(r#"Transfer-Encoding = "chunked""#),
+        "c.toml:3: upstreams.a.headers: Transfer-Encoding is written by the gateway itself; remove it",
+    );
+}
+
+#[test]
 fn a_value_out_of_range_says_the_range() {
     refused(
         "[limits]\nframe_bytes_max = \"1B\"\n",
@@ -349,8 +369,9 @@ fn all_errors_are_told_at_once_in_the_order_of_the_sections() {
          milliseconds, found the text \"x\"\n\
          c.toml:5: limits.what: unknown key; known here: frame_bytes_max, outbox_bytes_max, \
          outbox_bytes_hard_max, upstream_outbox_bytes_max, flights_per_link_max, flights_max, \
-         clients_max, lanes_max, batch_messages_max, subscriptions_max, list_pages_max, \
-         list_bytes_max, ask_rounds_max, connect, probe, request, form, ask_gather, verdict, \
+         clients_max, lanes_max, batch_messages_max, subscriptions_max, uri_bytes_max, \
+         session_bytes_max, list_pages_max, list_bytes_max, ask_rounds_max, connect, probe, \
+         request, form, ask_gather, verdict, \
          breaker_failures, breaker_open, breaker_successes, blocked, drain, \
          lane_idle, session_idle, sse_beat, head, body, keep_alive, \
          ws_ping, ws_idle, ws_fragments\n\

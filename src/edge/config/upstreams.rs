@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use hyper::header::{HeaderName, HeaderValue};
+
 use super::fault::Place;
 use super::read::{Field, Reader};
 use crate::edge::address::Address;
@@ -197,7 +199,7 @@ fn peer(
         http2.fault("has no meaning here", "HTTP/2 goes with an http:// URL; remove it");
     }
     let is_http2 = http2.is_some();
-    let headers = headers.and_then(Field::text_table).unwrap_or_default();
+    let headers = headers.map(sendable).unwrap_or_default();
     match parsed {
         Ok(Address::Unix { path }) => Some(Target::Unix { path }),
         Ok(address) => match address.resolve().map(|addresses| addresses.into_iter().next()) {
@@ -226,6 +228,28 @@ fn peer(
             None
         }
     }
+}
+
+/// Headers that say where a request ends, and to whom it goes: twice, they would say two things.
+const OWN_HEADERS: [&str; 5] =
+    ["connection", "content-length", "host", "transfer-encoding", "upgrade"];
+
+/// What can be sent as headers. Values may be secrets, and are not shown.
+fn sendable(field: &Field<'_>) -> BTreeMap<String, String> {
+    let headers = field.text_table().unwrap_or_default();
+    for (name, value) in &headers {
+        if HeaderName::from_bytes(name.as_bytes()).is_err() {
+            field.fault(format!("{name:?} is no header's name"), "");
+        } else if HeaderValue::from_str(value).is_err() {
+            field.fault(
+                format!("the value of {name} has a character that no header can have"),
+                "a line break at its end, most likely",
+            );
+        } else if OWN_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+            field.fault(format!("{name} is written by the gateway itself"), "remove it");
+        }
+    }
+    headers
 }
 
 fn behind(

@@ -186,18 +186,19 @@ impl Policy {
             Grant::Open { rule, is_narrowed, deny, allow } => (*rule, *is_narrowed, deny, allow),
         };
         // One resource has many spellings. A rule denies all that mean it, and allows only what it names
-        // in both the client's spelling and the plain one.
-        let plain = match kind {
-            Kind::Resource => uri::plain(name),
-            Kind::Tool | Kind::Prompt => Cow::Borrowed(name),
+        // in the client's spelling and in all others that a server may read.
+        let spellings = match kind {
+            Kind::Resource => uri::spellings(name),
+            Kind::Tool | Kind::Prompt => uri::Spellings::default(),
         };
-        let is_plain = matches!(plain, Cow::Borrowed(_));
         let find = |list: &[u32], name: &str| {
             list.iter().find_map(|&table| self.table(number, table)?.find(name))
         };
         let list = &deny[kind as usize];
-        let hit = find(list, name).or_else(|| (!is_plain).then(|| find(list, &plain)).flatten());
-        if let Some(rule) = hit {
+        let others = spellings.read.iter().chain(&spellings.loose);
+        if let Some(rule) =
+            find(list, name).or_else(|| others.into_iter().find_map(|it| find(list, it)))
+        {
             return denied(Reason::Rule(rule));
         }
         if !is_narrowed {
@@ -205,7 +206,7 @@ impl Policy {
         }
         let list = &allow[kind as usize];
         match find(list, name) {
-            Some(rule) if is_plain || find(list, &plain).is_some() => allowed(rule),
+            Some(rule) if spellings.read.iter().all(|it| find(list, it).is_some()) => allowed(rule),
             _ => denied(Reason::NotListed { agent: number, upstream: count(upstream), kind }),
         }
     }

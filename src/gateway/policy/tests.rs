@@ -104,8 +104,71 @@ fn a_resource_is_judged_by_every_spelling_of_its_uri() {
         decided(Some("backend"), 1, Kind::Resource, uri, false, why);
     }
     let why = "agents.backend.deny.resources.*: mail://secret/*";
-    for uri in ["mail://secret/a", "mail://SECRET/a", "MAIL://secret/a", "mail://%73ecret/a"] {
+    for uri in [
+        "mail://secret/a",
+        "mail://SECRET/a",
+        "MAIL://secret/a",
+        "mail://%73ecret/a",
+        "mail://secret/../b",
+        "mail://sec\tret/a",
+        "mail://%73ecret/a?/../../open/b",
+        "mail://%73ecret/a#/../../open/b",
+    ] {
         decided(Some("backend"), 2, Kind::Resource, uri, false, why);
+    }
+}
+
+#[test]
+fn a_file_is_denied_however_it_is_named_and_allowed_by_its_name_only() {
+    let files = |texts: &[&str]| Side {
+        servers: patterns(&["*"]),
+        resources: lists(&[("*", texts)]),
+        ..Side::default()
+    };
+    let agent = |name: &str, allow: Side, deny: Side| Agent { name: name.to_owned(), allow, deny };
+    let denying = Side {
+        servers: Vec::new(),
+        ..files(&["file:///srv/secret/*", "file:///srv/one.txt", "https://host/secret/*"])
+    };
+    let all = Side { servers: patterns(&["*"]), ..Side::default() };
+    let agents = vec![
+        agent("denied", all, denying),
+        agent("allowed", files(&["file:///srv/public/*", "file:///srv/*.txt"]), Side::default()),
+    ];
+    let policy = Policy::compile(&Rules { deny_on_missing_agent: true, agents }, ["s"]);
+    let may = |agent: &str, uri: &str| {
+        policy.decide(policy.agent(Some(agent)), 0, Kind::Resource, uri).is_allowed
+    };
+    for uri in [
+        "file:///srv/secret/x",
+        "file://localhost/srv/secret/x",
+        "file://other/srv/secret/x",
+        "file:/srv/secret/x",
+        "file:srv/secret/x",
+        " file:///srv/secret/x",
+        "file:///srv/se\ncret/x",
+        "file:///srv/%73ecret/x?/../../public/y",
+        "file:///srv/public?/../secret/x",
+        "file:///srv/one.txt?",
+        "file:///srv/one.txt#part",
+        "https://host/../secret/x",
+        "https:/host/secret/x",
+        "https://me@host:443/secret/x",
+    ] {
+        assert!(!may("denied", uri), "{uri}");
+    }
+    assert!(may("denied", "file:///srv/public/secret?x=1") && may("denied", "https://host/open"));
+    for uri in [
+        "file:///srv/public/.\t./secret/x",
+        "file:///srv/public/\n../secret/x",
+        "file:///srv/key?.txt",
+        "file:///srv/key#.txt",
+        "file:///srv/public/a?/../../secret",
+    ] {
+        assert!(!may("allowed", uri), "{uri}");
+    }
+    for uri in ["file:///srv/public/a", "file:///srv/public/a?b=1", "file:///srv/b.txt"] {
+        assert!(may("allowed", uri), "{uri}");
     }
 }
 

@@ -161,6 +161,22 @@ fn a_burst_of_a_second_is_let_through_and_the_wait_is_what_it_takes() {
 }
 
 #[test]
+fn a_burst_that_comes_at_once_to_one_shard_is_let_through_wherever_its_budget_lives() {
+    for shards in [2, 3, 4_u16] {
+        let budget = Budget::Calls(principal(1));
+        for shard in 0..shards {
+            let mut fleet = Fleet::new(shards, Rates::DEFAULT);
+            for round in 0..3 {
+                // A batch: no mail comes between its messages.
+                let through = (0..12).filter(|_| fleet.take(shard.into(), budget)).count();
+                assert_eq!(through, 12, "shard {shard} of {shards}, round {round}");
+                fleet.pass(Duration::from_millis(500));
+            }
+        }
+    }
+}
+
+#[test]
 fn one_principals_messages_cost_another_nothing() {
     let mut fleet = Fleet::new(2, Rates::DEFAULT);
     let (greedy, modest) = (Budget::Messages(principal(1)), Budget::Messages(principal(2)));

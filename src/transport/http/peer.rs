@@ -2,7 +2,7 @@
 //! the link and gives each an exchange of its own.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::os::fd::OwnedFd;
 use std::pin::pin;
@@ -23,8 +23,11 @@ use crate::shard::{Driver, Port};
 
 /// Connections kept for the next request.
 const IDLE_CONNECTIONS_MAX: usize = 32;
-/// Exchanges of one link under way at once; beyond, its frames wait, and with them the bound of its outbox.
+/// Exchanges of one link under way at once; beyond, its frames wait.
 const EXCHANGES_MAX: usize = 512;
+/// Bytes of frames that wait here, so that cancellations behind them are seen; more wait in the link's outbox,
+/// which has a bound of its own.
+const BACKLOG_BYTES_MAX: usize = 1 << 20;
 /// How long the end of a session may take to be told.
 const GOODBYE_MAX: Duration = Duration::from_millis(500);
 
@@ -64,6 +67,42 @@ pub(super) struct State {
     is_closed: bool,
     /// The link's own task, where it waits for room.
     waiter: Option<Waker>,
+}
+
+/// Frames that wait for an exchange to end.
+#[derive(Default)]
+struct Backlog {
+    frames: VecDeque<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Backlog {
+    fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    fn push(&mut self, frame: &[u8]) {
+        self.bytes += frame.len();
+        self.frames.push_back(frame.to_vec());
+    }
+
+    fn pop(&mut self) -> Option<Vec<u8>> {
+        let frame = self.frames.pop_front()?;
+        self.bytes -= frame.len();
+        Some(frame)
+    }
+
+    /// Removes the request of an id; false if it does not wait here.
+    fn remove(&mut self, id: &str, mirrors: &Mirrors) -> bool {
+        let is_it = |frame: &Vec<u8>| {
+            About::read(frame, mirrors).is_some_and(|about| about.id.as_deref() == Some(id))
+        };
+        let Some(at) = self.frames.iter().position(is_it) else { return false };
+        if let Some(frame) = self.frames.remove(at) {
+            self.bytes -= frame.len();
+        }
+        true
+    }
 }
 
 /// Whether an exchange is still wanted.
@@ -116,27 +155,63 @@ pub fn driver(
 
 impl Peer {
     async fn run(self: &Rc<Self>) {
-        while let Some(bytes) = self.port.take().await {
+        let mut backlog = Backlog::default();
+        while let Some(bytes) = self.next(&backlog).await {
             for frame in bytes.split(|&byte| byte == b'\n').filter(|frame| !frame.is_empty()) {
-                self.room().await;
-                self.frame(frame.to_vec());
+                // Before what waits: it may make the room that the others wait for.
+                if !self.calls_off(frame, &mut backlog) {
+                    backlog.push(frame);
+                }
+            }
+            while self.has_room()
+                && let Some(frame) = backlog.pop()
+            {
+                self.frame(frame);
             }
         }
         self.close();
         self.goodbye().await;
     }
 
-    /// Waits while as many exchanges are under way as may be.
-    async fn room(&self) {
+    /// More of the link's frames, or none yet but room for one that waits; `None` when the link has ended.
+    async fn next(&self, backlog: &Backlog) -> Option<Vec<u8>> {
+        let mut frames = pin!(self.port.take());
         poll_fn(|cx| {
-            let state = &mut *self.state.borrow_mut();
-            if state.exchanges < EXCHANGES_MAX || state.is_closed {
-                return Poll::Ready(());
+            if !backlog.is_empty() {
+                if self.has_room() {
+                    return Poll::Ready(Some(Vec::new()));
+                }
+                self.state.borrow_mut().waiter = Some(cx.waker().clone());
             }
-            state.waiter = Some(cx.waker().clone());
-            Poll::Pending
+            if backlog.bytes > BACKLOG_BYTES_MAX {
+                return Poll::Pending;
+            }
+            frames.as_mut().poll(cx)
         })
-        .await;
+        .await
+    }
+
+    fn has_room(&self) -> bool {
+        let state = self.state.borrow();
+        state.exchanges < EXCHANGES_MAX || state.is_closed
+    }
+
+    /// While others wait, a cancellation makes room: the exchange that it is about is given up, or never
+    /// begun. True if nobody else need hear of it.
+    fn calls_off(&self, frame: &[u8], backlog: &mut Backlog) -> bool {
+        if self.has_room() && backlog.is_empty() {
+            return false;
+        }
+        let state = self.state.borrow();
+        let Some(id) = About::read(frame, &state.mirrors).and_then(|about| about.cancels) else {
+            return false;
+        };
+        if let Some(wanted) = state.active.get(&id) {
+            wanted.call_off();
+            // The server hears of it as well, when there is room.
+            return false;
+        }
+        backlog.remove(&id, &state.mirrors)
     }
 
     /// One frame of the gateway's.

@@ -218,21 +218,9 @@ async fn sse(peer: &Rc<Peer>) {
 
 /// The stream has said where to post.
 fn found_endpoint(peer: &Rc<Peer>, uri: &str) {
-    // Absolute or relative; another host is not asked, whatever the stream says.
-    let path = match uri.split_once("://") {
-        Some((_, rest)) => {
-            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            if !host.eq_ignore_ascii_case(&peer.target.host) {
-                return peer.port.end("its stream names an endpoint on another host");
-            }
-            path.to_owned()
-        }
-        None if uri.starts_with('/') => uri.to_owned(),
-        None => {
-            let folder = peer.target.path.split('?').next().unwrap_or_default();
-            let folder = folder.rsplit_once('/').map_or("", |(folder, _)| folder);
-            format!("{folder}/{uri}")
-        }
+    let path = match endpoint(uri, &peer.target.host, &peer.target.path) {
+        Ok(path) => path,
+        Err(why) => return peer.port.end(why),
     };
     let waiting = {
         let state = &mut *peer.state.borrow_mut();
@@ -241,5 +229,46 @@ fn found_endpoint(peer: &Rc<Peer>, uri: &str) {
     };
     for frame in waiting {
         peer.frame(frame);
+    }
+}
+
+/// The path of an endpoint, absolute or relative to the stream's own. Another host is not asked, whatever the
+/// stream says; and what cannot stand in a request line would begin another line, or another request.
+fn endpoint(uri: &str, host: &str, stream: &str) -> Result<String, &'static str> {
+    if !uri.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("its stream names an endpoint that is no URI");
+    }
+    match uri.split_once("://") {
+        Some((_, rest)) => {
+            let (named, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            if !named.eq_ignore_ascii_case(host) {
+                return Err("its stream names an endpoint on another host");
+            }
+            Ok(path.to_owned())
+        }
+        None if uri.starts_with('/') => Ok(uri.to_owned()),
+        None => {
+            let folder = stream.split('?').next().unwrap_or_default();
+            let folder = folder.rsplit_once('/').map_or("", |(folder, _)| folder);
+            Ok(format!("{folder}/{uri}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_a_path_of_the_same_host_and_nothing_else() {
+        let path = |uri: &str| endpoint(uri, "host:1", "/a/sse?x=/y");
+        assert_eq!(path("/m?id=1").as_deref(), Ok("/m?id=1"));
+        assert_eq!(path("m?id=1").as_deref(), Ok("/a/m?id=1"));
+        assert_eq!(path("http://HOST:1/m").as_deref(), Ok("/m"));
+        assert!(path("http://other/m").is_err());
+        // A field of an event may have several lines.
+        for uri in ["/m HTTP/1.1\nX: y", "/m\n", "/m x", "/m\u{e9}", "/\u{0}"] {
+            assert!(path(uri).is_err(), "{uri:?}");
+        }
     }
 }
