@@ -3,6 +3,7 @@
 //! frames like any other; sessions, resumption, headers and connections are known here alone.
 
 mod about;
+mod backlog;
 mod connection;
 mod exchange;
 mod multiplexed;

@@ -2,7 +2,7 @@
 //! the link and gives each an exchange of its own.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::os::fd::OwnedFd;
 use std::pin::pin;
@@ -12,6 +12,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::about::About;
+use super::backlog::Backlog;
 use super::connection::{Connection, request};
 use super::multiplexed::Multiplexed;
 use super::reply::{Answer, Reply};
@@ -25,9 +26,6 @@ use crate::shard::{Driver, Port};
 const IDLE_CONNECTIONS_MAX: usize = 32;
 /// Exchanges of one link under way at once; beyond, its frames wait.
 const EXCHANGES_MAX: usize = 512;
-/// Bytes of frames that wait here, so that cancellations behind them are seen; more wait in the link's outbox,
-/// which has a bound of its own.
-const BACKLOG_BYTES_MAX: usize = 1 << 20;
 /// How long the end of a session may take to be told.
 const GOODBYE_MAX: Duration = Duration::from_millis(500);
 
@@ -67,42 +65,6 @@ pub(super) struct State {
     is_closed: bool,
     /// The link's own task, where it waits for room.
     waiter: Option<Waker>,
-}
-
-/// Frames that wait for an exchange to end.
-#[derive(Default)]
-struct Backlog {
-    frames: VecDeque<Vec<u8>>,
-    bytes: usize,
-}
-
-impl Backlog {
-    fn is_empty(&self) -> bool {
-        self.frames.is_empty()
-    }
-
-    fn push(&mut self, frame: &[u8]) {
-        self.bytes += frame.len();
-        self.frames.push_back(frame.to_vec());
-    }
-
-    fn pop(&mut self) -> Option<Vec<u8>> {
-        let frame = self.frames.pop_front()?;
-        self.bytes -= frame.len();
-        Some(frame)
-    }
-
-    /// Removes the request of an id; false if it does not wait here.
-    fn remove(&mut self, id: &str, mirrors: &Mirrors) -> bool {
-        let is_it = |frame: &Vec<u8>| {
-            About::read(frame, mirrors).is_some_and(|about| about.id.as_deref() == Some(id))
-        };
-        let Some(at) = self.frames.iter().position(is_it) else { return false };
-        if let Some(frame) = self.frames.remove(at) {
-            self.bytes -= frame.len();
-        }
-        true
-    }
 }
 
 /// Whether an exchange is still wanted.
@@ -183,7 +145,7 @@ impl Peer {
                 }
                 self.state.borrow_mut().waiter = Some(cx.waker().clone());
             }
-            if backlog.bytes > BACKLOG_BYTES_MAX {
+            if backlog.is_full() {
                 return Poll::Pending;
             }
             frames.as_mut().poll(cx)
