@@ -231,6 +231,32 @@ fn the_last_word_is_out_before_a_link_that_we_close_ends() {
 }
 
 #[test]
+fn a_shard_that_spins_serves_keeps_its_times_and_ends() {
+    for driver in DRIVERS {
+        let mut spinning = with_limits(config(driver, 2), |limits| {
+            limits.outbox_bytes_max = 64 << 10;
+            limits.blocked = Duration::from_millis(20);
+        });
+        spinning.spin = Duration::from_micros(200);
+        let server = echo(&spinning);
+        let mut streams: Vec<TcpStream> = (0..8).map(|_| connect(&server)).collect();
+        for _ in 0..50 {
+            for stream in &mut streams {
+                write(stream, b"{}\n");
+                let mut got = [0; 3];
+                stream.read_exact(&mut got).expect("an echo");
+                assert_eq!(&got, b"{}\n", "{driver:?}");
+            }
+        }
+        assert!(count(&server, "spins") > 0, "{driver:?}");
+        // Its timers are seen to while it spins: who does not read is closed in time.
+        let mut stuck = connect(&server);
+        while stuck.write_all(b"big 15999\n").is_ok() && count(&server, "closed_slow") == 0 {}
+        finish(server);
+    }
+}
+
+#[test]
 fn a_stopped_server_closes_every_link_and_ends() {
     for driver in DRIVERS {
         let server = echo(&config(driver, 2));

@@ -2,6 +2,7 @@
 //! place where the process meets the shards.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -110,6 +111,7 @@ fn plan(config: &Config, is_stdio: bool) -> ServerConfig {
             Driver::Epoll => DriverChoice::Epoll,
         },
         ring_entries: config.shards.ring_entries,
+        spin: Duration::from_micros(config.shards.spin_us.into()),
         limits: Arc::new(config.limits.clone()),
         front: Arc::new(config.front().unwrap_or_default()),
         upstreams: config.upstreams.iter().cloned().collect(),

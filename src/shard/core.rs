@@ -20,6 +20,7 @@ use super::meter::Meter;
 use super::pool::Pool;
 use super::port::Driver;
 use super::post::{Dialed, Post};
+use super::spin::Spinner;
 use super::{Muster, Shard, rt};
 use crate::base::limits::Limits;
 use crate::base::wheel::Wheel;
@@ -91,6 +92,7 @@ pub(super) struct Core<D: Domain> {
     /// Something has happened since the heart last beat.
     pub(super) turn_open: bool,
     pub(super) heart: Option<Waker>,
+    pub(super) spinner: Spinner,
     pub(super) out: Effects,
     pub(super) links: Links,
     pub(super) follow: VecDeque<Follow>,
@@ -162,6 +164,7 @@ impl<D: Domain> Core<D> {
             running: None,
             turn_open: false,
             heart: None,
+            spinner: Spinner::default(),
             out: Effects::default(),
             links: Links::new(id),
             follow: VecDeque::new(),

@@ -96,6 +96,7 @@ impl<D: Domain> Core<D> {
         let took = self.clock.now().at.since(began);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.meter.turns.add(1);
+        self.spinner.stir();
         if micros > self.meter.turn_micros_max.get() {
             self.meter.turn_micros_max.set(micros);
         }

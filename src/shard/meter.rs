@@ -64,6 +64,8 @@ meter! {
     /// Turns of the loop, and those over 25 ms.
     turns,
     turns_slow,
+    /// Looks for work before sleeping (`shards.spin_us`).
+    spins,
     /// Longest turn, in microseconds.
     turn_micros_max,
     mail_in,

@@ -21,6 +21,7 @@ mod pool;
 mod port;
 mod post;
 pub mod rt;
+mod spin;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -124,6 +125,8 @@ pub struct Plan {
     pub driver: rt::DriverChoice,
     /// Entries of the ring, see [`rt::RING_ENTRIES_DEFAULT`].
     pub ring_entries: u32,
+    /// How long to look for work before sleeping; zero for not at all.
+    pub spin: Duration,
     pub limits: Arc<Limits>,
     /// For what comes in by HTTP.
     pub front: Arc<http::Front>,
@@ -171,6 +174,9 @@ pub fn run<D: Domain>(
             rt::spawn(acceptor::accept(Rc::clone(&shard), listener, transport));
         }
         rt::spawn(heart::hear(Rc::clone(&shard), bell));
+        if !plan.spin.is_zero() {
+            rt::spawn(spin::spin(Rc::clone(&shard), plan.spin));
+        }
         let done = Rc::new(Done::default());
         let beating = Beating(Rc::clone(&done));
         rt::spawn(async move {

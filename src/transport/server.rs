@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::dial::Upstreams;
 use super::nursery::{Nursery, Patience};
@@ -44,6 +45,8 @@ pub struct ServerConfig {
     pub driver: DriverChoice,
     /// Entries of each shard's ring.
     pub ring_entries: u32,
+    /// See [`crate::shard::Plan::spin`].
+    pub spin: Duration,
     pub limits: Arc<Limits>,
     /// What HTTP listeners serve whom.
     pub front: Arc<Front>,
@@ -63,6 +66,7 @@ impl Default for ServerConfig {
             pin: true,
             driver: DriverChoice::Auto,
             ring_entries: RING_ENTRIES_DEFAULT,
+            spin: Duration::ZERO,
             limits: Arc::new(Limits::DEFAULT),
             front: Arc::new(Front::default()),
             audit: None,
@@ -140,6 +144,7 @@ impl Server {
             let plan = Plan {
                 driver: config.driver,
                 ring_entries: config.ring_entries,
+                spin: config.spin,
                 limits: Arc::clone(&config.limits),
                 front: Arc::clone(&config.front),
                 audit: config.audit.clone(),
