@@ -1,6 +1,7 @@
 //! Clients: who asks, how they are reached, and the session that a legacy client has. Owns what is known
 //! of the client; what it asked for is in `flight`.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use super::Gateway;
@@ -64,8 +65,8 @@ pub struct Client {
     pub listens: Vec<Listen>,
     /// Its reading is stopped, because too many flights are under way.
     pub paused: bool,
-    /// It does not read what waits for it on its link.
-    pub is_behind: bool,
+    /// While it does not read what waits for it on its link: bytes of news since.
+    pub behind: Cell<Option<usize>>,
 }
 
 /// A legacy client's remembered `_meta`.
@@ -159,7 +160,7 @@ impl Client {
             lanes: Vec::new(),
             listens: Vec::new(),
             paused: false,
-            is_behind: false,
+            behind: Cell::new(None),
         }
     }
 

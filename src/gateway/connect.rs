@@ -613,7 +613,7 @@ impl Gateway {
                 if let Some(&key) = self.foreign.get(&link)
                     && let Some(exchange) = self.exchanges.get_mut(key)
                 {
-                    exchange.is_behind = is_behind;
+                    exchange.behind.set(is_behind.then_some(0));
                 }
             }
             Mail::LeaseAsked { budget, used, wanted } => {

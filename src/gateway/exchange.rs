@@ -3,6 +3,8 @@
 //! document, or an event stream once anything else must be said first), and the two kinds of streams
 //! that clients hold open. Not here: what a request means, and whether a POST is legal (`post`).
 
+use std::cell::Cell;
+
 use std::time::Duration;
 
 use super::client::{Client, ClientKey, Front};
@@ -16,6 +18,9 @@ use crate::wire::Json;
 /// Bytes of a batch's answers that are gathered: what a client's link may hold at most. A hundred of the largest
 /// answers would be 400 MiB, and cost the link when they leave.
 const BATCH_BYTES_MAX: usize = 16 << 20;
+/// Progress and log messages that a client gets while it is behind: more than a busy client that was not run for
+/// a moment has waiting, and little beside what one answer may take.
+pub const NEWS_BYTES_MAX: usize = 1 << 20;
 
 pub type ExchangeKey = Key<Exchange>;
 
@@ -53,8 +58,8 @@ pub struct Exchange {
     pub alarm: Option<AlarmKey>,
     /// Something was sent since the heart last beat.
     pub is_lively: bool,
-    /// Its peer does not read what waits for it: see [`Exchanges::tell_lossy`].
-    pub is_behind: bool,
+    /// While its peer does not read what waits for it: bytes of news since. See [`Exchanges::tell_lossy`].
+    pub behind: Cell<Option<usize>>,
     status: u16,
     /// It came too soon.
     retry_after: Option<Duration>,
@@ -87,7 +92,7 @@ impl Exchange {
             session: None,
             alarm: None,
             is_lively: false,
-            is_behind: false,
+            behind: Cell::new(None),
             status: 200,
             retry_after: None,
             is_streaming: false,
@@ -201,7 +206,8 @@ impl Exchange {
                 return Err(Lost);
             }
             out.push(Effect::Stream { link, headers: Vec::new() });
-            (self.link, self.is_streaming, self.is_behind) = (Some(link), true, false);
+            (self.link, self.is_streaming) = (Some(link), true);
+            self.behind.set(None);
             return Ok(());
         };
         let after = match after {
@@ -218,7 +224,8 @@ impl Exchange {
             out.sent(link, at);
         }
         self.sent = ring.last();
-        (self.link, self.is_streaming, self.is_behind) = (Some(link), true, false);
+        (self.link, self.is_streaming) = (Some(link), true);
+        self.behind.set(None);
         if self.is_over {
             out.push(Effect::Close { link, why: "all was said" });
             self.link = None;
@@ -489,8 +496,9 @@ impl Exchanges {
     }
 
     /// As [`Exchanges::tell`], for what may be missed: progress, of which the next says more, and log
-    /// messages. A client that does not read gets none, or an upstream that talks would fill our memory for
-    /// the time until it is given up. It is left out before it has a number, so that who resumes finds no gap.
+    /// messages. A client that does not read gets no more than [`NEWS_BYTES_MAX`] of them, or an upstream that
+    /// talks would fill our memory for the time until it is given up. They are left out before they have a
+    /// number, so that who resumes finds no gap.
     pub fn tell_lossy(
         &mut self,
         clients: &Slab<Client>,
@@ -505,12 +513,27 @@ impl Exchanges {
             Front::Exchange(key) => Some(*key),
             Front::Session(http) | Front::Sse(http) => Some(http.stream),
         });
-        let is_behind = match heard {
-            Some(key) => self.slab.get(key).is_some_and(|exchange| exchange.is_behind),
-            None => clients.get(client).is_some_and(|client| client.is_behind),
+        let behind = match heard {
+            Some(key) => self.slab.get(key).and_then(|exchange| exchange.behind.get()),
+            None => clients.get(client).and_then(|client| client.behind.get()),
         };
-        if !is_behind {
-            self.tell(clients, client, key, out, write);
+        let Some(said) = behind else { return self.tell(clients, client, key, out, write) };
+        if said > NEWS_BYTES_MAX {
+            return;
+        }
+        let mut said = said;
+        self.tell(clients, client, key, out, |out| {
+            let before = out.len();
+            write(out);
+            said += out.len().saturating_sub(before);
+        });
+        match heard.and_then(|key| self.slab.get(key)) {
+            Some(exchange) => exchange.behind.set(Some(said)),
+            None => {
+                if let Some(client) = clients.get(client) {
+                    client.behind.set(Some(said));
+                }
+            }
         }
     }
 

@@ -296,12 +296,12 @@ impl Gateway {
             }
             Some(Peer::Client(client)) => {
                 if let Some(client) = self.clients.get_mut(client) {
-                    client.is_behind = is_blocked;
+                    client.behind.set(is_blocked.then_some(0));
                 }
             }
             Some(Peer::Exchange(key)) => {
                 if let Some(exchange) = self.exchanges.get_mut(key) {
-                    exchange.is_behind = is_blocked;
+                    exchange.behind.set(is_blocked.then_some(0));
                 }
             }
             Some(Peer::Elsewhere(to)) => {

@@ -417,7 +417,7 @@ impl Gateway {
     pub(super) fn exchange_broke(&mut self, now: Now, key: ExchangeKey, out: &mut Effects) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         exchange.link = None;
-        exchange.is_behind = false;
+        exchange.behind.set(None);
         let (kind, client) = (exchange.kind, exchange.client);
         match kind {
             // For a modern client that is the cancellation; for HTTP+SSE the session's end.
