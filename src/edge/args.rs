@@ -101,6 +101,9 @@ pub struct Serve {
     /// Serves one client on stdin and stdout instead of the listeners; ends with it
     #[arg(long)]
     pub stdio: bool,
+    /// Reads the configuration again whenever one of its files has changed, as SIGHUP does
+    #[arg(long)]
+    pub watch: bool,
 }
 
 #[derive(Clone, Debug, Default, clap::Args)]

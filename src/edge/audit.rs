@@ -2,12 +2,13 @@
 //! waits for it: what does not fit into the queue is lost, and counted by the shard. A file is begun anew when
 //! it is full, and the last few are kept.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -24,10 +25,33 @@ const QUEUE_MAX: usize = 65_536;
 /// How long a writer that cannot write waits before it tries again; meanwhile the queue fills.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Settings that are remembered for records that were begun under them: a call lasts minutes at most.
+const GENERATIONS_MAX: usize = 64;
+
 /// The writer's thread.
 pub(super) struct Writer {
     thread: JoinHandle<()>,
     is_ending: Arc<AtomicBool>,
+    settings: Sender<Arc<Settings>>,
+}
+
+/// The settings that records may name things of, the latest last.
+struct Chronicle {
+    known: VecDeque<Arc<Settings>>,
+    news: Receiver<Arc<Settings>>,
+}
+
+impl Chronicle {
+    /// Those of this generation: they were told of before any record of them.
+    fn of(&mut self, generation: u32) -> Option<&Settings> {
+        let is_it = |settings: &Arc<Settings>| settings.generation == generation;
+        if !self.known.iter().any(is_it) {
+            self.known.extend(self.news.try_iter());
+            let over = self.known.len().saturating_sub(GENERATIONS_MAX);
+            self.known.drain(..over);
+        }
+        self.known.iter().find(|settings| is_it(settings)).map(|settings| &**settings)
+    }
 }
 
 impl Writer {
@@ -36,11 +60,19 @@ impl Writer {
         let (sender, records) = sync_channel::<Box<Record>>(QUEUE_MAX);
         let is_ending = Arc::new(AtomicBool::new(false));
         let mut log = Log { out: Out::open(audit)?, is_ending: Arc::clone(&is_ending) };
+        let (told, news) = channel();
+        let chronicle = Chronicle { known: [settings].into(), news };
         let thread = std::thread::Builder::new()
             .name("audit".to_owned())
-            .spawn(move || log.write_all(&records, &settings))?;
+            .spawn(move || log.write_all(&records, chronicle))?;
         let sink = AuditSink::new(move |record| sender.try_send(record).is_ok());
-        Ok((sink, Self { thread, is_ending }))
+        Ok((sink, Self { thread, is_ending, settings: told }))
+    }
+
+    /// Records of these settings will come.
+    pub(super) fn note(&self, settings: Arc<Settings>) {
+        // A writer that has ended wants nothing any more.
+        drop(self.settings.send(settings));
     }
 
     /// Waits until all is written; all sinks must be gone. What cannot be written is given up.
@@ -57,7 +89,9 @@ impl Writer {
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// Appends one record.
-fn line(text: &mut Vec<u8>, record: &Record, settings: &Settings) {
+fn line(text: &mut Vec<u8>, record: &Record, chronicle: &mut Chronicle) {
+    let nothing = Settings::default();
+    let settings = chronicle.of(record.generation).unwrap_or(&nothing);
     let policy = settings.policy.as_deref();
     let rule = policy.zip(record.decision).map(|(policy, it)| policy.text(it.reason));
     let is_allowed = record.decision.is_none_or(|decision| decision.is_allowed);
@@ -84,15 +118,15 @@ struct Log {
 }
 
 impl Log {
-    fn write_all(&mut self, records: &Receiver<Box<Record>>, settings: &Settings) {
+    fn write_all(&mut self, records: &Receiver<Box<Record>>, mut chronicle: Chronicle) {
         let mut text = Vec::new();
         while let Ok(record) = records.recv() {
-            line(&mut text, &record, settings);
+            line(&mut text, &record, &mut chronicle);
             // What waits goes out together.
             while text.len() < CHUNK_BYTES
                 && let Ok(record) = records.try_recv()
             {
-                line(&mut text, &record, settings);
+                line(&mut text, &record, &mut chronicle);
             }
             self.put(&mut text);
         }

@@ -11,6 +11,7 @@ pub mod connect;
 pub mod doctor;
 pub mod keys;
 pub mod log;
+mod reload;
 pub mod screen;
 pub mod serve;
 pub mod socket;
@@ -28,22 +29,25 @@ use self::config::Sources;
 pub fn main() -> ExitCode {
     let args = Args::parse();
     ExitCode::from(match args.command.unwrap_or(Command::Serve(args.serve)) {
-        Command::Serve(Serve { files, stdio }) => match load(files) {
-            Ok(config) => {
-                log::start(&config.log);
-                for warning in &config.warnings {
-                    tracing::warn!("{warning}");
+        Command::Serve(Serve { files, stdio, watch }) => {
+            let sources = sources(files);
+            match load(&sources) {
+                Ok(config) => {
+                    log::start(&config.log);
+                    for warning in &config.warnings {
+                        tracing::warn!("{warning}");
+                    }
+                    settled(serve::serve(config, sources, stdio, watch))
                 }
-                settled(serve::serve(&config, stdio))
+                Err(code) => code,
             }
-            Err(code) => code,
-        },
+        }
         Command::Connect { url } => settled(connect::connect(&url)),
         Command::Tools { url, json } => settled(client::tools(&url, json)),
         Command::Call { url, tool, arguments, json } => {
             settled(client::call(&url, &tool, arguments, json))
         }
-        Command::Check(files) => match load(files) {
+        Command::Check(files) => match load(&sources(files)) {
             Ok(config) => {
                 for warning in &config.warnings {
                     screen::err(&format!("warning: {warning}"));
@@ -72,14 +76,17 @@ fn settled(result: Result<(), String>) -> u8 {
     }
 }
 
-/// The configuration, or the exit code after all that is wrong with it was told.
-fn load(files: Files) -> Result<Config, u8> {
+fn sources(files: Files) -> Sources {
     let variables = std::env::vars_os()
         // What is not Unicode is neither a setting of ours nor a value that JSON could hold.
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let sources = Sources { config: files.config, mcp_json: files.mcp_json, variables };
-    Config::load(&sources).map_err(|faults| {
+    Sources { config: files.config, mcp_json: files.mcp_json, variables }
+}
+
+/// The configuration, or the exit code after all that is wrong with it was told.
+fn load(sources: &Sources) -> Result<Config, u8> {
+    Config::load(sources).map_err(|faults| {
         screen::err(&faults.to_string());
         exit::MISUSED
     })

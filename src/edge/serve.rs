@@ -1,29 +1,38 @@
 //! `ringgate serve`: from a configuration to a running gateway, and from a signal to its end. The one
 //! place where the process meets the shards.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::audit::Writer;
-use super::config::{Audit, AuditTo, Config, Count, Driver};
+use super::config::{Audit, AuditTo, Config, Count, Driver, Sources};
+use super::reload::Reloader;
 use crate::gateway::Gateway;
 use crate::gateway::builtin::Builtin;
-use crate::gateway::settings::Target;
+use crate::gateway::principal::Principals;
 use crate::shard::rt::DriverChoice;
 use crate::transport::{Listen, Server, ServerConfig, stdio};
 
 /// Runs the gateway until it is told to stop. With `is_stdio` its one client is on stdin and stdout, and
-/// it ends with that client.
-pub fn serve(config: &Config, is_stdio: bool) -> Result<(), String> {
+/// it ends with that client. With `is_watching` the configuration is read again from its `sources` whenever its
+/// files change.
+pub fn serve(
+    config: Config,
+    sources: Sources,
+    is_stdio: bool,
+    is_watching: bool,
+) -> Result<(), String> {
     raise_open_files();
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| error.to_string())?;
-    let mut plan = plan(config, is_stdio);
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| error.to_string())?;
+    let mut plan = plan(&config, is_stdio);
     let settings = config
         .settings(plan.shard_count())
         .map_err(|error| format!("no random numbers: {error}"))?;
+    plan.front = Arc::new(config.front(&Principals::default()).unwrap_or_default());
     let settings = Arc::new(settings);
     let writer = match &config.audit {
         Some(Audit { to: AuditTo::Stdout, .. }) if is_stdio => {
@@ -37,12 +46,9 @@ pub fn serve(config: &Config, is_stdio: bool) -> Result<(), String> {
         }
         None => None,
     };
-    let has_folder = config
-        .upstreams
-        .iter()
-        .any(|upstream| matches!(upstream.target, Target::Builtin { folder: Some(_) }));
+    let of_shards = Arc::clone(&settings);
     let server = Server::start(&plan, move |shard| {
-        Gateway::new(Arc::clone(&settings), shard, Builtin::new(has_folder))
+        Gateway::new(Arc::clone(&of_shards), shard, Builtin::new(of_shards.has_folder()))
     })
     .map_err(|error| error.to_string())?;
     for bound in server.bound() {
@@ -54,21 +60,16 @@ pub fn serve(config: &Config, is_stdio: bool) -> Result<(), String> {
     if let Some(driver) = server.drivers().first() {
         tracing::info!(shards = server.drivers().len(), ?driver, "serving");
     }
-    // The first signal drains, the second ends at once.
-    let ends = server.ends();
     let handle = signals.handle();
-    std::thread::Builder::new()
+    // A terminal that hangs up takes its programs with it.
+    let may_reload = !is_stdio && !std::io::stdin().is_terminal();
+    if is_watching {
+        super::reload::watch(config.files.clone()).map_err(|error| error.to_string())?;
+    }
+    let reloader = Reloader::new(sources, config, settings, server.ends());
+    let obeying = std::thread::Builder::new()
         .name("signals".to_owned())
-        .spawn(move || {
-            for (count, _signal) in signals.forever().enumerate() {
-                if count == 0 {
-                    tracing::info!("draining; a second signal ends at once");
-                    ends.drain();
-                } else {
-                    ends.stop();
-                }
-            }
-        })
+        .spawn(move || obey(signals, reloader, writer, may_reload || is_watching))
         .map_err(|error| error.to_string())?;
     if is_stdio && let Some(post) = server.posts().first() {
         let ends = server.ends();
@@ -76,12 +77,35 @@ pub fn serve(config: &Config, is_stdio: bool) -> Result<(), String> {
     }
     let ended = server.join().map_err(|error| error.to_string());
     drop(plan);
-    if let Some(writer) = writer {
+    handle.close();
+    if let Ok(Some(writer)) = obeying.join() {
         writer.end();
     }
-    handle.close();
     tracing::info!("ended");
     ended
+}
+
+/// The first signal that ends drains, the second ends at once; SIGHUP has the configuration read again.
+fn obey(
+    mut signals: Signals,
+    mut reloader: Reloader,
+    audit: Option<Writer>,
+    may_reload: bool,
+) -> Option<Writer> {
+    let mut is_draining = false;
+    for signal in signals.forever() {
+        match signal {
+            SIGHUP if is_draining => {}
+            SIGHUP if may_reload => reloader.reload(audit.as_ref()),
+            _ if is_draining => reloader.ends().stop(),
+            _ => {
+                is_draining = true;
+                tracing::info!("draining; a second signal ends at once");
+                reloader.ends().drain();
+            }
+        }
+    }
+    audit
 }
 
 /// What the server is told.
@@ -113,7 +137,6 @@ fn plan(config: &Config, is_stdio: bool) -> ServerConfig {
         ring_entries: config.shards.ring_entries,
         spin: Duration::from_micros(config.shards.spin_us.into()),
         limits: Arc::new(config.limits.clone()),
-        front: Arc::new(config.front().unwrap_or_default()),
         upstreams: config.upstreams.iter().cloned().collect(),
         ..ServerConfig::default()
     }

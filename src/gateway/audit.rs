@@ -20,6 +20,8 @@ const NAME_BYTES_MAX: usize = 256;
 pub struct Record {
     /// When it was decided, in milliseconds since 1970-01-01 UTC.
     pub unix_ms: u64,
+    /// Of the settings whose numbers these are.
+    pub generation: u32,
     begun: Moment,
     pub principal: Principal,
     pub agent: AgentId,
@@ -52,6 +54,7 @@ impl Gateway {
         let Some(client) = self.clients.get(asked.client) else { return };
         let record = Box::new(Record {
             unix_ms: now.unix_ms,
+            generation: self.settings.generation,
             begun: now.at,
             principal: client.who.principal,
             agent: client.who.agent,

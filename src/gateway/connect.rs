@@ -23,25 +23,27 @@ impl Gateway {
     /// Begins: every upstream is dialled by its home.
     pub(super) fn start(&mut self, now: Now, out: &mut Effects) {
         for index in 0..self.upstreams.len() {
-            let upstream = &mut self.upstreams[index];
-            if upstream.is_builtin {
-                upstream.identity = Some(Identity {
-                    version: Version::LATEST,
-                    capabilities: self.builtin.capabilities().into(),
-                    instructions: Some(
-                        crate::wire::text::quoted(self.builtin.instructions()).into(),
-                    ),
-                    server_info: None,
-                });
-            } else if upstream.home == self.shard {
-                self.dial_shared(now, index, out);
-            } else {
-                let lane = Lane::new(index, Role::Remote(upstream.home));
-                upstream.shared = Some(self.lanes.insert(lane));
-            }
-            if self.settings.upstreams[index].warm {
-                self.start_spare(now, index, out);
-            }
+            self.start_upstream(now, index, out);
+        }
+    }
+
+    pub(super) fn start_upstream(&mut self, now: Now, index: usize, out: &mut Effects) {
+        let upstream = &mut self.upstreams[index];
+        if upstream.is_builtin {
+            upstream.identity = Some(Identity {
+                version: Version::LATEST,
+                capabilities: self.builtin.capabilities().into(),
+                instructions: Some(crate::wire::text::quoted(self.builtin.instructions()).into()),
+                server_info: None,
+            });
+        } else if upstream.home == self.shard {
+            self.dial_shared(now, index, out);
+        } else {
+            let lane = Lane::new(index, Role::Remote(upstream.home));
+            upstream.shared = Some(self.lanes.insert(lane));
+        }
+        if self.settings.upstreams[index].warm {
+            self.start_spare(now, index, out);
         }
     }
 
@@ -490,7 +492,8 @@ impl Gateway {
 
     /// Time to try again.
     pub(super) fn redial(&mut self, now: Now, index: usize, out: &mut Effects) {
-        if self.upstreams[index].shared.is_none() && !self.drain.has_begun() {
+        let upstream = &self.upstreams[index];
+        if upstream.shared.is_none() && !upstream.is_retired && !self.drain.has_begun() {
             self.dial_shared(now, index, out);
         }
     }
@@ -626,6 +629,7 @@ impl Gateway {
                     governor.leased(now.at, budget, tokens, wait);
                 }
             }
+            Mail::Left { upstream } => self.has_left(from, upstream),
             Mail::Want { upstream, uris } => self.remote_want(from, upstream, uris, out),
         }
     }

@@ -2,6 +2,7 @@
 //! so that what can wake the gateway fits on a screen. No socket and no clock passes through it.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::http::{Carried, HeaderPairs, Request};
@@ -9,6 +10,7 @@ use super::lane::LaneKey;
 use super::principal::Principal;
 use super::rate::Budget;
 use super::report::Report;
+use super::settings::Settings;
 use crate::base::{LinkId, ShardId};
 
 /// How a client reached us; for reports and for what differs by transport.
@@ -100,6 +102,9 @@ pub enum Event<'a> {
     },
     /// Stop taking clients, let flights finish, then report [`Report::Drained`].
     Drain,
+    /// Go by these settings from now on. What is under way ends by those it began with. They keep every
+    /// upstream in its place, and what cannot change while the process runs (see `edge::reload`) as it was.
+    Settings(Arc<Settings>),
 }
 
 /// What is to be done, in this order. A frame lies in [`Effects::bytes`], its newline included.
@@ -235,6 +240,10 @@ pub enum Mail {
         budget: Budget,
         tokens: u32,
         wait: Duration,
+    },
+    /// The sender has nothing under way any more on an upstream that is used no more.
+    Left {
+        upstream: usize,
     },
     /// The receiver's sender wants these kinds of news from the shared lane (see `subscribe`).
     Want {

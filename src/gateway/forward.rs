@@ -421,8 +421,12 @@ impl Gateway {
             Method::Complete => parsed.reference?.get("name").is_none(),
             _ => false,
         };
-        let found = if is_uri { self.routes.by_uri(&called) } else { self.routes.by_name(&called) };
-        found.filter(|(owner, _)| *owner == index).map(|(_, own)| own.to_owned())
+        let own = if is_uri {
+            self.routes.own_uri(index, &called)
+        } else {
+            self.routes.own_name(index, &called)
+        };
+        own.map(str::to_owned)
     }
 
     /// Sends a call again, under a new id, with what its upstream asked for.

@@ -31,32 +31,39 @@ pub struct Gather {
 }
 
 /// What one upstream gave.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Part {
+    upstream: usize,
     /// Entries, with commas between.
     entries: String,
     pages: usize,
     failure: Option<String>,
 }
 
+impl Part {
+    const fn of(upstream: usize) -> Self {
+        Self { upstream, entries: String::new(), pages: 0, failure: None }
+    }
+}
+
 impl Gateway {
     /// A list request: passed on to an only upstream whose names are its own, merged from several.
     pub(super) fn list(&mut self, now: Now, asked: &Asked<'_>, out: &mut Effects) {
-        if let [only] = self.upstreams.as_slice()
-            && self.routes.name_prefix(0).is_empty()
-            && self.sees(asked.client, 0)
+        if let &[only] = &*self.order
+            && self.routes.name_prefix(only).is_empty()
+            && self.sees(asked.client, only)
         {
-            if only.is_builtin {
-                return self.call_builtin(now, asked, 0, "", out);
+            if self.upstreams[only].is_builtin {
+                return self.call_builtin(now, asked, only, "", out);
             }
-            self.launch(now, asked.asker(), 0, asked.method, asked.params, asked.parsed, out);
+            self.launch(now, asked.asker(), only, asked.method, asked.params, asked.parsed, out);
             return;
         }
         if asked.parsed.cursor.is_some() {
             let message = "params.cursor is not one of ours: the merged list has a single page";
             return self.refuse(asked, Code::InvalidParams.number(), message, None, out);
         }
-        let count = self.upstreams.len();
+        let order = self.order.clone();
         let gather = self.gathers.insert(Gather {
             client: asked.client,
             id: asked.id.into(),
@@ -64,13 +71,13 @@ impl Gateway {
             era: asked.version.era(),
             method: asked.method,
             params: asked.params.text().into(),
-            parts: (0..count).map(|_| Part::default()).collect(),
-            left: count + 1,
+            parts: order.iter().map(|&upstream| Part::of(upstream)).collect(),
+            left: order.len() + 1,
             bytes: 0,
         });
-        for part in 0..count {
-            let upstream = &self.upstreams[part];
-            if !self.sees(asked.client, part) {
+        for (part, index) in order.into_iter().enumerate() {
+            let upstream = &self.upstreams[index];
+            if !self.sees(asked.client, index) {
                 self.part_done(gather, out);
             } else if upstream.is_builtin {
                 self.gather_builtin(now, gather, part, asked, out);
@@ -78,7 +85,7 @@ impl Gateway {
                 self.part_done(gather, out);
             } else {
                 let asker = Asker::Gather { gather, part, client: asked.client };
-                self.launch(now, asker, part, asked.method, asked.params, asked.parsed, out);
+                self.launch(now, asker, index, asked.method, asked.params, asked.parsed, out);
             }
         }
         self.part_done(gather, out);
@@ -113,6 +120,7 @@ impl Gateway {
         if found.pages >= self.settings.limits.list_pages_max {
             return self.part_done(key, out);
         }
+        let upstream = found.upstream;
         let params = gather.params.clone();
         let Ok(json) = Json::parse(&params) else { return };
         let mut splice = Splice::of(json.text());
@@ -122,7 +130,7 @@ impl Gateway {
         let (method, client) = (gather.method, gather.client);
         let Ok(json) = Json::from_bytes(&next) else { return };
         let asker = Asker::Gather { gather: key, part, client };
-        self.launch(now, asker, part, method, json, &Params::read(json), out);
+        self.launch(now, asker, upstream, method, json, &Params::read(json), out);
     }
 
     /// Puts a page's entries to those that are there.
@@ -134,16 +142,21 @@ impl Gateway {
     ) -> Result<(), &'static str> {
         let Some(gather) = self.gathers.get(key) else { return Ok(()) };
         let (client, method) = (gather.client, gather.method);
+        let Some(upstream) = gather.parts.get(part).map(|part| part.upstream) else {
+            return Ok(());
+        };
         let member = method.list_member().unwrap_or_default();
         let entries: Vec<Json<'_>> = result
             .get(member)
             .into_iter()
             .flat_map(Json::elements)
-            .filter(|&entry| self.may_list(client, part, method, entry))
+            .filter(|&entry| self.may_list(client, upstream, method, entry))
             .collect();
         let Some(gather) = self.gathers.get_mut(key) else { return Ok(()) };
-        let prefixes =
-            Prefixes { name: self.routes.name_prefix(part), uri: self.routes.uri_prefix(part) };
+        let prefixes = Prefixes {
+            name: self.routes.name_prefix(upstream),
+            uri: self.routes.uri_prefix(upstream),
+        };
         let Some(found) = gather.parts.get_mut(part) else { return Ok(()) };
         let before = found.entries.len();
         for entry in entries {

@@ -42,7 +42,7 @@ impl Gateway {
         version: Version,
         out: &mut Effects,
     ) {
-        if self.upstreams.iter().all(|upstream| !upstream.is_starting()) {
+        if !self.is_starting() {
             self.write_greeting(client, id, exchange, version, out);
             return;
         }
@@ -57,9 +57,13 @@ impl Gateway {
         });
     }
 
+    fn is_starting(&self) -> bool {
+        self.used().any(|(_, upstream)| upstream.is_starting())
+    }
+
     /// An upstream has been heard or given up: greetings may be answered now.
     pub(super) fn settle_greets(&mut self, out: &mut Effects) {
-        if self.upstreams.iter().any(Upstream::is_starting) {
+        if self.is_starting() {
             return;
         }
         for key in self.greets.keys() {
@@ -132,8 +136,9 @@ impl Gateway {
 
     /// The upstreams that the client may know of.
     fn seen(&self, client: ClientKey) -> impl Iterator<Item = &Upstream> {
-        let all = self.upstreams.iter().enumerate();
-        all.filter(move |(index, _)| self.sees(client, *index)).map(|(_, upstream)| upstream)
+        self.used()
+            .filter(move |(index, _)| self.sees(client, *index))
+            .map(|(_, upstream)| upstream)
     }
 
     /// What all upstreams offer together. Those that have not said yet may offer anything.
@@ -143,9 +148,10 @@ impl Gateway {
 
     /// One upstream's own; of several, the gateway's.
     fn server_info(&self, client: ClientKey) -> &str {
-        match self.upstreams.as_slice() {
-            [only] if self.sees(client, 0) => {
-                only.identity.as_ref().and_then(|identity| identity.server_info.as_deref())
+        match *self.order {
+            [only] if self.sees(client, only) => {
+                let identity = self.upstreams[only].identity.as_ref();
+                identity.and_then(|identity| identity.server_info.as_deref())
             }
             _ => None,
         }
@@ -160,7 +166,7 @@ impl Gateway {
                 Some((&*upstream.name, &**upstream.identity.as_ref()?.instructions.as_ref()?))
             })
             .collect();
-        if let ([_], [(_, only)]) = (self.upstreams.as_slice(), said.as_slice()) {
+        if let ([_], [(_, only)]) = (&*self.order, said.as_slice()) {
             return Some((*only).to_owned());
         }
         let mut merged = String::new();

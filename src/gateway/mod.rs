@@ -37,6 +37,7 @@ pub mod rate;
 mod rest;
 pub mod reply;
 pub mod report;
+mod reload;
 pub mod request;
 pub mod route;
 pub mod ring;
@@ -99,6 +100,10 @@ pub struct Gateway {
     flights: Slab<Flight>,
     lanes: Slab<Lane>,
     upstreams: Vec<Upstream>,
+    /// Those of them that are used, in the order in which lists are merged.
+    order: Vec<usize>,
+    /// Those that are used no more, and have not ended yet.
+    retired: Vec<usize>,
     gathers: Slab<Gather>,
     exchanges: Exchanges,
     greets: Slab<Greet>,
@@ -179,6 +184,8 @@ impl Gateway {
             flights: Slab::default(),
             lanes: Slab::default(),
             upstreams,
+            order: settings.order(),
+            retired: Vec::new(),
             gathers: Slab::default(),
             exchanges: Exchanges::default(),
             greets: Slab::default(),
@@ -229,6 +236,7 @@ impl Gateway {
             Event::Mail { from, mail } => self.mail(now, from, mail, out),
             Event::TextRead { ticket, text } => self.text_read(now, ticket, text, out),
             Event::Drain => self.begin_drain(now, out),
+            Event::Settings(settings) => self.renew(now, settings, out),
         }
         self.end_audit(out);
         self.ring_alarms(now, out);
@@ -249,6 +257,11 @@ impl Gateway {
         let Some(Peer::Client(key)) = self.links.get(link) else { return false };
         self.clients.get(key).is_some_and(|client| !client.flights.is_empty())
             || self.is_greeting(key)
+    }
+
+    /// The upstreams that are used, with their places, in the order in which lists are merged.
+    fn used(&self) -> impl Iterator<Item = (usize, &Upstream)> {
+        self.order.iter().filter_map(|&index| Some((index, self.upstreams.get(index)?)))
     }
 
     /// How many requests are under way; what a drain waits for and the simulator counts.
@@ -283,6 +296,7 @@ impl Gateway {
                 Alarm::Session(client) => self.session_due(now, client, out),
                 Alarm::Parked(lane) => self.parked_due(lane, out),
                 Alarm::Drained => self.drain_overdue(),
+                Alarm::Retired => self.sweep_retired(now, out),
             }
         }
     }

@@ -200,6 +200,16 @@ fn write_news(
     }
 }
 
+/// Tells one client that a list has changed, whosever entries.
+pub(super) fn write_list_changed(
+    exchanges: &mut Exchanges,
+    client: &Client,
+    notice: Notice,
+    out: &mut Effects,
+) {
+    write_news(exchanges, client, 0, None, notice, Json::EMPTY_OBJECT, "", out);
+}
+
 /// One notification: its URI as the client calls it, its subscription the client's.
 fn write_one(
     out: &mut Vec<u8>,

@@ -131,7 +131,8 @@ impl Gateway {
     pub(super) fn start_spare(&mut self, now: Now, index: usize, out: &mut Effects) {
         let upstream = &mut self.upstreams[index];
         let has_room = upstream.own_lanes < self.settings.limits.lanes_max;
-        let is_worth_it = upstream.is_stdio && upstream.era() != Some(Era::Modern);
+        let may_serve_more = upstream.is_stdio && !upstream.is_retired;
+        let is_worth_it = may_serve_more && upstream.era() != Some(Era::Modern);
         if upstream.spare.is_some() || !is_worth_it || !has_room || self.drain.has_begun() {
             return;
         }

@@ -131,6 +131,12 @@ impl Governor {
         Self { rates, me, shards, buckets: BTreeMap::new(), leases: BTreeMap::new() }
     }
 
+    /// The same with other rates: what was used and leased still counts.
+    #[must_use]
+    pub fn at(self, rates: Rates) -> Self {
+        Self { rates, ..self }
+    }
+
     /// Uses one of a budget; an error is how long until it is worth asking again.
     pub fn take(&mut self, now: Moment, budget: Budget, out: &mut Effects) -> Result<(), Duration> {
         let per_second = budget.per_second(&self.rates);

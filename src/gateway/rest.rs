@@ -109,9 +109,9 @@ impl Gateway {
 
     /// Ready while it takes clients and each upstream has been heard of.
     fn ready(&self, link: LinkId, out: &mut Effects) {
-        let starting = self.upstreams.iter().filter(|upstream| upstream.is_starting()).count();
-        let down = |upstream: &&super::Upstream| matches!(upstream.status, Status::Down { .. });
-        let down = self.upstreams.iter().filter(down).count();
+        let starting = self.used().filter(|(_, upstream)| upstream.is_starting()).count();
+        let is_down = |upstream: &super::Upstream| matches!(upstream.status, Status::Down { .. });
+        let down = self.used().filter(|(_, upstream)| is_down(upstream)).count();
         let (status, word) = if self.drain.has_begun() {
             (503, "draining")
         } else if starting > 0 {
@@ -119,7 +119,7 @@ impl Gateway {
         } else {
             (200, "ready")
         };
-        let count = self.upstreams.len();
+        let count = self.order.len();
         let text =
             format!("{{\"status\":\"{word}\",\"upstreams\":{count},\"upstreamsDown\":{down}}}");
         say(out, link, status, &text);

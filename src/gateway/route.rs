@@ -15,7 +15,10 @@ struct Entry {
 /// See the module. Fixed for a configuration.
 #[derive(Debug)]
 pub struct Routes {
+    /// By place, also of those that are used no more: what is under way still has their names.
     entries: Vec<Entry>,
+    /// Where new requests may go.
+    order: Vec<usize>,
 }
 
 impl Routes {
@@ -34,7 +37,17 @@ impl Routes {
                 }
             })
             .collect();
-        Self { entries }
+        Self { entries, order: settings.order() }
+    }
+
+    /// The upstream's own name for a tool or prompt that clients call so.
+    pub fn own_name<'n>(&self, upstream: usize, name: &'n str) -> Option<&'n str> {
+        name.strip_prefix(self.name_prefix(upstream))
+    }
+
+    /// The upstream's own URI of a resource or template that clients call so.
+    pub fn own_uri<'n>(&self, upstream: usize, uri: &'n str) -> Option<&'n str> {
+        uri.strip_prefix(self.uri_prefix(upstream))
     }
 
     /// Whether names of this upstream differ from what clients call them.
@@ -68,14 +81,14 @@ impl Routes {
         name: &'n str,
         prefix: impl Fn(&Entry) -> &String,
     ) -> Option<(usize, &'n str)> {
-        if self.entries.len() == 1 {
-            return name.strip_prefix(prefix(&self.entries[0]).as_str()).map(|rest| (0, rest));
+        let of = |&index: &usize| {
+            let entry = self.entries.get(index)?;
+            Some((index, name.strip_prefix(prefix(entry).as_str())?))
+        };
+        if let [only] = &*self.order {
+            return of(only);
         }
-        self.entries
-            .iter()
-            .enumerate()
-            .filter_map(|(index, entry)| Some((index, name.strip_prefix(prefix(entry).as_str())?)))
-            .min_by_key(|(_, rest)| rest.len())
+        self.order.iter().filter_map(of).min_by_key(|(_, rest)| rest.len())
     }
 }
 
@@ -99,6 +112,10 @@ mod tests {
     use crate::gateway::settings::{EraPin, Share, Target, Upstream};
 
     fn routes(prefixes: &[&str]) -> Routes {
+        routes_of(prefixes, None)
+    }
+
+    fn routes_of(prefixes: &[&str], order: Option<Box<[usize]>>) -> Routes {
         let upstreams = prefixes
             .iter()
             .map(|prefix| Upstream {
@@ -110,7 +127,8 @@ mod tests {
                 warm: false,
             })
             .collect();
-        Routes::new(&Settings { upstreams, separator: "__".to_owned(), ..Settings::default() })
+        let separator = "__".to_owned();
+        Routes::new(&Settings { upstreams, order, separator, ..Settings::default() })
     }
 
     #[test]
@@ -118,6 +136,16 @@ mod tests {
         let routes = routes(&[""]);
         assert_eq!(routes.by_name("a__b"), Some((0, "a__b")));
         assert_eq!(routes.by_uri("file:///x"), Some((0, "file:///x")));
+    }
+
+    #[test]
+    fn what_is_used_no_more_keeps_its_names_and_is_not_found_by_them() {
+        let routes = routes_of(&["git", "time", "git"], Some([2, 1].into()));
+        assert_eq!(routes.by_name("git__log"), Some((2, "log")));
+        assert_eq!(routes.name_prefix(0), "git__");
+        assert_eq!(routes.own_name(0, "git__log"), Some("log"));
+        assert_eq!(routes.own_uri(1, "time+clock://now"), Some("clock://now"));
+        assert_eq!(routes_of(&["git", "time"], Some([1].into())).by_name("git__log"), None);
     }
 
     #[test]

@@ -14,8 +14,13 @@ use crate::base::limits::Limits;
 /// Everything one gateway needs to know. The same for every shard.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Settings {
-    /// In the order in which lists are merged.
+    /// How often they were replaced since the start.
+    pub generation: u32,
+    /// All that there are or were: an upstream keeps its place as long as the process runs, because flights,
+    /// mail and records name it by that.
     pub upstreams: Vec<Upstream>,
+    /// Those that are used, in the order in which lists are merged; `None` for all, as they stand.
+    pub order: Option<Box<[usize]>>,
     /// Between an upstream's prefix and a name: `<prefix><separator><name>`. Default `__`.
     pub separator: String,
     pub limits: Limits,
@@ -36,6 +41,24 @@ pub struct Settings {
     pub learns_tools: bool,
     /// How many shards there are; a shared stdio child lives on one of them.
     pub shards: u16,
+}
+
+impl Settings {
+    /// The places of the upstreams that are used, in the order in which lists are merged.
+    pub fn order(&self) -> Vec<usize> {
+        match &self.order {
+            Some(order) => order.to_vec(),
+            None => (0..self.upstreams.len()).collect(),
+        }
+    }
+
+    /// Whether a built-in upstream that is used has a folder to read from.
+    pub fn has_folder(&self) -> bool {
+        self.order()
+            .into_iter()
+            .filter_map(|index| self.upstreams.get(index))
+            .any(|upstream| matches!(upstream.target, Target::Builtin { folder: Some(_) }))
+    }
 }
 
 /// One MCP server behind us.

@@ -196,7 +196,7 @@ impl Gateway {
 
     /// One watcher more.
     pub(super) fn want(&mut self, watched: &Watched, out: &mut Effects) {
-        let Some((_, own_uri)) = self.routes.by_uri(&watched.uri) else { return };
+        let Some(own_uri) = self.routes.own_uri(watched.upstream, &watched.uri) else { return };
         let own_uri = own_uri.to_owned();
         if let Some(wants) = self.wants(watched) {
             *wants.entry(own_uri).or_insert(0) += 1;
@@ -207,7 +207,9 @@ impl Gateway {
     /// One watcher fewer, for each.
     pub(super) fn unwatch(&mut self, gone: &[Watched], out: &mut Effects) {
         for watched in gone {
-            let Some((_, own_uri)) = self.routes.by_uri(&watched.uri) else { continue };
+            let Some(own_uri) = self.routes.own_uri(watched.upstream, &watched.uri) else {
+                continue;
+            };
             let own_uri = own_uri.to_owned();
             let Some(wants) = self.wants(watched) else { continue };
             if let Some(count) = wants.get_mut(&own_uri) {

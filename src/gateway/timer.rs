@@ -28,6 +28,8 @@ pub enum Alarm {
     Parked(LaneKey),
     /// The drain ends, whatever is in flight.
     Drained,
+    /// Upstreams that are used no more may have nothing under way any more.
+    Retired,
 }
 
 pub type AlarmKey = TimerKey<Alarm>;

@@ -1,7 +1,7 @@
 //! Upstreams: what is known of each server behind us, however many connections it has. Owns verdict,
 //! identity, health and the flights that wait for a verdict; a single connection is a `lane`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::breaker::Breaker;
@@ -78,6 +78,10 @@ pub struct Upstream {
     pub wants: BTreeMap<String, u32>,
     /// What other shards want to be told of, when this is the home.
     pub remote_wants: BTreeMap<ShardId, Vec<String>>,
+    /// It was used and is not any more.
+    pub is_retired: bool,
+    /// Which other shards have nothing under way on it any more, when this is the home and it is used no more.
+    pub left: BTreeSet<ShardId>,
     /// Own lanes that clients left and others may take, the last left last.
     pub parked: Vec<LaneKey>,
     /// A lane that has been dialled for whoever comes next.
@@ -119,6 +123,8 @@ impl Upstream {
             own_lanes: 0,
             wants: BTreeMap::new(),
             remote_wants: BTreeMap::new(),
+            is_retired: false,
+            left: BTreeSet::new(),
             parked: Vec::new(),
             spare: None,
             mirrors: Mirrors::new(),

@@ -19,7 +19,7 @@ use super::mail::Mailbox;
 use super::meter::Meter;
 use super::pool::Pool;
 use super::port::Driver;
-use super::post::{Dialed, Post};
+use super::post::{Dialed, Post, Renewal};
 use super::spin::Spinner;
 use super::{Muster, Shard, rt};
 use crate::base::limits::Limits;
@@ -520,6 +520,17 @@ impl<D: Domain> Core<D> {
         } else {
             self.kill(id, Cow::Owned(why));
         }
+    }
+
+    /// The dialer first: the domain may dial what is new at once.
+    pub(super) fn renew(&mut self, renewal: Renewal) {
+        let Renewal { settings, limits, front } = renewal;
+        self.dialer.renew(&settings);
+        self.errands.bytes_max = limits.frame_bytes_max;
+        self.limits = limits;
+        self.handle(Event::Settings(settings));
+        // After it: a key may be a principal's that it did not know before.
+        self.front = front;
     }
 
     pub(super) fn drain(&mut self) {

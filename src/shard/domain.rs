@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::post::Post;
 use crate::base::{LinkId, Moment, Now};
 use crate::gateway::audit::Record;
+use crate::gateway::settings::Settings;
 use crate::gateway::{Effects, Event, Gateway};
 
 /// A machine without sockets and clock: an event in, effects out, at once.
@@ -66,6 +67,9 @@ pub trait Dialer: 'static {
     /// [`Post::dialed`] under the same ticket, exactly once, from any thread. Called on the shard's
     /// thread, with its runtime running: must not block.
     fn dial(&mut self, upstream: usize, ticket: u64, post: &Post);
+
+    /// What may be dialled, and how, has changed; places of upstreams stay.
+    fn renew(&mut self, _settings: &Settings) {}
 
     /// The link of this ticket is gone, or came too late: what was started for it may end.
     fn released(&mut self, _ticket: u64) {}

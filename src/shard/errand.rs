@@ -18,7 +18,8 @@ struct Errand {
 pub(super) struct Errands {
     shard: ShardId,
     post: Post,
-    bytes_max: usize,
+    /// As it was when the helper was started.
+    pub(super) bytes_max: usize,
     helper: Option<mpsc::Sender<Errand>>,
 }
 

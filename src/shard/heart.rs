@@ -140,6 +140,10 @@ impl<D: Domain> Core<D> {
                     super::acceptor::admit(&shard, self, socket, transport);
                 }
             }
+            Command::Renew(renewal, done) => {
+                self.renew(renewal);
+                drop(done);
+            }
             Command::Drain => self.drain(),
             Command::Stop => self.stop(),
         }

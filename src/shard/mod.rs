@@ -38,7 +38,7 @@ pub use clock::Origin;
 pub use domain::{AuditSink, Dialer, Domain, NoDialer};
 pub use meter::{Count, Meter};
 pub use port::{Driver, Port};
-pub use post::{Dialed, Post};
+pub use post::{Dialed, Post, Renewal};
 
 use self::core::{Core, Parts};
 use crate::base::ShardId;

@@ -10,8 +10,11 @@ use std::sync::mpsc;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
+use super::http::Front;
 use super::port::Driver;
+use crate::base::limits::Limits;
 use crate::gateway::Transport;
+use crate::gateway::settings::Settings;
 
 /// What other threads may ask of a shard.
 pub(super) enum Command {
@@ -40,8 +43,21 @@ pub(super) enum Command {
         socket: OwnedFd,
         transport: Transport,
     },
+    /// Other settings; the sender hears nothing but its end.
+    Renew(Renewal, mpsc::Sender<()>),
     Drain,
     Stop,
+}
+
+/// What a running shard may be told anew, all of it at once.
+#[derive(Clone)]
+pub struct Renewal {
+    /// For the domain, see [`crate::gateway::Event::Settings`].
+    pub settings: Arc<Settings>,
+    /// For links that are opened from now on, and waits that begin.
+    pub limits: Arc<Limits>,
+    /// For requests by HTTP that begin from now on.
+    pub front: Arc<Front>,
 }
 
 /// What a dial brought.
@@ -87,6 +103,11 @@ impl Post {
     /// Hands over a connected client.
     pub fn client(&self, socket: OwnedFd, transport: Transport) {
         self.send(Command::Client { socket, transport });
+    }
+
+    /// Has the shard go by other settings; `done` is dropped when it does, or has ended.
+    pub fn renew(&self, renewal: Renewal, done: mpsc::Sender<()>) {
+        self.send(Command::Renew(renewal, done));
     }
 
     /// Asks for a drain: no new clients, flights may finish, then the shard waits for the others.

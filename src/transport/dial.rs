@@ -10,7 +10,7 @@ use super::child::Spec;
 use super::nursery::Nurse;
 use super::websocket;
 use crate::base::ShardId;
-use crate::gateway::settings::{HttpTarget, Target, Upstream};
+use crate::gateway::settings::{HttpTarget, Settings, Target, Upstream};
 use crate::shard::rt::{self, Address};
 use crate::shard::{Dialed, Dialer, Driver, Post};
 
@@ -43,6 +43,12 @@ impl Upstreams {
 }
 
 impl Dialer for Upstreams {
+    fn renew(&mut self, settings: &Settings) {
+        self.upstreams = settings.upstreams.iter().cloned().collect();
+        self.connect = settings.limits.connect;
+        self.bytes_max = settings.limits.frame_bytes_max;
+    }
+
     fn dial(&mut self, upstream: usize, ticket: u64, post: &Post) {
         let Some(upstream) = self.upstreams.get(upstream) else {
             return post.dialed(ticket, Err("there is no such upstream".to_owned()));

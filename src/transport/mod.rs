@@ -11,4 +11,4 @@ pub mod tcp;
 pub mod unix;
 mod websocket;
 
-pub use server::{Bound, Listen, Server, ServerConfig};
+pub use server::{Bound, Ends, Listen, Server, ServerConfig};

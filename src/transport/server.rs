@@ -18,10 +18,10 @@ use super::{tcp, unix};
 use crate::base::ShardId;
 use crate::base::limits::Limits;
 use crate::gateway::Transport;
-use crate::gateway::settings::{Target, Upstream};
+use crate::gateway::settings::Upstream;
 use crate::shard::http::Front;
 use crate::shard::rt::{Driver, DriverChoice, RING_ENTRIES_DEFAULT};
-use crate::shard::{AuditSink, Domain, Meter, Plan, Post, cores, run, seeds};
+use crate::shard::{AuditSink, Domain, Meter, Plan, Post, Renewal, cores, run, seeds};
 
 /// Where clients come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,8 +124,7 @@ impl Server {
         let shards = config.shard_count();
         let (bound, files, mut listeners) = bind(&config.listens, usize::from(shards))?;
         let cores = cores::allowed();
-        let children = config.upstreams.iter().any(|u| matches!(u.target, Target::Stdio { .. }));
-        let nursery = children.then(|| Nursery::start(config.patience)).transpose()?;
+        let nursery = Nursery::start(config.patience)?;
         let domain = Arc::new(domain);
         let (started, reports) = mpsc::channel();
         let mut server = Self {
@@ -135,7 +134,7 @@ impl Server {
             posts: Vec::new(),
             threads: Vec::new(),
             files,
-            nursery,
+            nursery: Some(nursery),
         };
         for seed in seeds(shards)? {
             let id = seed.id();
@@ -266,6 +265,18 @@ impl Ends {
     /// See [`Server::stop`].
     pub fn stop(&self) {
         self.posts.iter().for_each(Post::stop);
+    }
+
+    /// Has all shards go by other settings; comes back when they do. A shard may hear of what is new from
+    /// another before it knows it itself: so what only grows (upstreams, principals) is told to all first.
+    pub fn renew(&self, renewal: &Renewal) {
+        let (done, all) = mpsc::channel();
+        for post in &self.posts {
+            post.renew(renewal.clone(), done.clone());
+        }
+        drop(done);
+        // Nothing is ever sent: it ends when the last sender is dropped.
+        let _ = all.recv();
     }
 }
 

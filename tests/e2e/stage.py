@@ -131,19 +131,19 @@ class Gateway:
 
     def __init__(self, binary: str, folder: pathlib.Path, upstreams: dict[str, dict], http: bool = False,
                  config: str = "", prepare: Callable[[], None] | None = None,
-                 environ: dict[str, str] | None = None) -> None:
-        """`prepare` runs in the process before the gateway does: what a host may forbid it."""
+                 environ: dict[str, str] | None = None, more: tuple[str, ...] = ()) -> None:
+        """`prepare` runs in the process before the gateway does: what a host may forbid it; `more` are arguments."""
         self.port = free_port()
         self.http_port = free_port() if http else None
         folder.mkdir(exist_ok=True)
-        mcp_json = folder / "mcp.json"
-        path = folder / "ringgate.toml"
+        self.mcp_json = mcp_json = folder / "mcp.json"
+        self.config = path = folder / "ringgate.toml"
         self.log = folder / "gateway.log"
         mcp_json.write_text(json.dumps({"mcpServers": upstreams}, indent=2))
         path.write_text(merged(config_text(self.port, self.http_port), config))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [binary, "serve", "--config", str(path), "--mcp-json", str(mcp_json)],
+                [binary, "serve", "--config", str(path), "--mcp-json", str(mcp_json), *more],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=prepare,
                 env={**os.environ, **(environ or {})},
             )

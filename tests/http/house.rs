@@ -66,6 +66,7 @@ impl Headers for Pairs {
 /// See the module.
 pub(crate) struct House {
     gateways: Vec<Gateway>,
+    settings: Arc<Settings>,
     pub(crate) now: Now,
     answers: BTreeMap<LinkId, Answer>,
     next: u32,
@@ -133,6 +134,7 @@ impl House {
             .collect();
         let mut house = Self {
             gateways,
+            settings,
             now: Now { at: Moment::from_micros(1_000_000), unix_ms: 1_780_000_000_000 },
             answers: BTreeMap::new(),
             next: 0,
@@ -146,6 +148,25 @@ impl House {
             house.event(shard, Event::Tick);
         }
         house
+    }
+
+    /// Has all shards go by other settings, as the edge does: first all learn what there is more.
+    pub(crate) fn renew(&mut self, change: impl FnOnce(&mut Settings)) {
+        let mut next = Settings::clone(&self.settings);
+        next.generation += 1;
+        change(&mut next);
+        let grown = Settings {
+            upstreams: next.upstreams.clone(),
+            order: Some(self.settings.order().into()),
+            principals: next.principals.clone(),
+            ..Settings::clone(&self.settings)
+        };
+        self.settings = Arc::new(next);
+        for settings in [Arc::new(grown), Arc::clone(&self.settings)] {
+            for shard in 0..self.gateways.len() {
+                self.event(shard, Event::Settings(Arc::clone(&settings)));
+            }
+        }
     }
 
     pub(crate) fn event(&mut self, shard: usize, event: Event<'_>) {

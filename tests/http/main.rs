@@ -8,6 +8,7 @@ mod ladder;
 mod modern;
 mod policy;
 mod principals;
+mod reload;
 mod rest;
 mod sessions;
 mod streams;

@@ -3,16 +3,16 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::path::PathBuf;
-use std::rc::Rc;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Place {
     /// A line of a file, counted from 1.
-    Line { file: Rc<str>, line: usize },
+    Line { file: Arc<str>, line: usize },
     /// An environment variable.
-    Variable { name: Rc<str> },
+    Variable { name: Arc<str> },
     /// Nowhere: a default, or something that is missing altogether.
     #[default]
     Default,
@@ -91,6 +91,7 @@ impl std::error::Error for Faults {}
 pub(super) struct Findings {
     faults: RefCell<Vec<Fault>>,
     warnings: RefCell<Vec<Fault>>,
+    files: RefCell<Vec<PathBuf>>,
 }
 
 impl Findings {
@@ -122,6 +123,16 @@ impl Findings {
             what: what.into(),
             remedy: remedy.into(),
         });
+    }
+
+    /// A file is read.
+    pub(super) fn reads(&self, path: &Path) {
+        self.files.borrow_mut().push(path.to_owned());
+    }
+
+    /// All that were.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.files.borrow().clone()
     }
 
     /// The warnings, or all the faults if there is one.

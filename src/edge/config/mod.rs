@@ -77,6 +77,8 @@ pub struct Config {
     pub log: Log,
     /// What is no error but worth a word. Not part of the wish.
     pub warnings: Vec<Fault>,
+    /// All files that were read. Not part of the wish.
+    pub files: Vec<PathBuf>,
 }
 
 /// The Unix socket listener.
@@ -178,6 +180,8 @@ impl Config {
     pub fn load(sources: &Sources) -> Result<Self, Faults> {
         let findings = Findings::default();
         let mut root = Node::table(Place::Default, Vec::new());
+        let files = [&sources.config, &sources.mcp_json];
+        files.into_iter().flatten().for_each(|path| findings.reads(path));
         if let Some((file, text)) = sources.config.as_deref().and_then(|path| text(path, &findings))
             && let Some(node) = parse(&file, &text, &findings)
         {
@@ -206,6 +210,7 @@ impl Config {
         }
         env::overlay(&mut root, &sources.variables, &SECTIONS, &findings);
         let mut config = Self::read(&root, &variables, &foreign, &findings);
+        config.files = findings.files();
         config.warnings = findings.settle()?;
         Ok(config)
     }
@@ -265,6 +270,7 @@ impl Config {
             rates,
             log,
             warnings: Vec::new(),
+            files: Vec::new(),
         }
     }
 
@@ -278,30 +284,50 @@ impl Config {
         }
         let mut nonce_seed = [0; 12];
         getrandom::fill(&mut nonce_seed)?;
-        Ok(Settings {
-            upstreams: self.upstreams.clone(),
+        let nothing = Settings { state_key, nonce_seed, shards, ..Settings::default() };
+        Ok(Settings { generation: 0, order: None, ..self.settings_after(&nothing) })
+    }
+
+    /// What the domain needs after it went by the settings `before`: each upstream and principal keeps its
+    /// place, others follow. An upstream that was changed is another.
+    pub fn settings_after(&self, before: &Settings) -> Settings {
+        let mut upstreams = before.upstreams.clone();
+        let mut free = before.order();
+        let order = self.upstreams.iter().map(|wanted| {
+            if let Some(at) = free.iter().position(|&place| upstreams.get(place) == Some(wanted)) {
+                return free.swap_remove(at);
+            }
+            upstreams.push(wanted.clone());
+            upstreams.len() - 1
+        });
+        let order = order.collect();
+        let policy = self.policy.as_ref().map(|rules| {
+            let names = upstreams.iter().map(|upstream| upstream.name.as_str());
+            Arc::new(Policy::compile(rules, names))
+        });
+        Settings {
+            generation: before.generation + 1,
+            upstreams,
+            order: Some(order),
             separator: self.separator.clone(),
             limits: self.limits.clone(),
-            policy: self.policy.as_ref().map(|rules| {
-                let names = self.upstreams.iter().map(|upstream| upstream.name.as_str());
-                Arc::new(Policy::compile(rules, names))
-            }),
-            principals: self.principals(),
-            entrances: self.entrances(),
+            policy,
+            principals: self.principals(&before.principals),
+            entrances: self.entrances(&before.principals),
             rates: self.rates,
             audits: self.audit.is_some(),
-            state_key,
-            nonce_seed,
+            state_key: before.state_key,
+            nonce_seed: before.nonce_seed,
             learns_tools: self.http.is_some(),
-            shards,
-        })
+            shards: before.shards,
+        }
     }
 }
 
-/// Who is who: the same each time it is asked.
+/// Who is who: the same each time it is asked after the same.
 impl Config {
-    fn principals(&self) -> Principals {
-        let mut principals = Principals::default();
+    fn principals(&self, before: &Principals) -> Principals {
+        let mut principals = before.clone();
         let agents = &self.agents;
         let of_listeners = [&agents.tcp, &agents.unix, &agents.stdio, &agents.http];
         let of_keys = self.keys.iter().flatten().map(|(agent, _)| agent);
@@ -311,8 +337,8 @@ impl Config {
         principals
     }
 
-    fn entrances(&self) -> Entrances {
-        let mut principals = self.principals();
+    fn entrances(&self, before: &Principals) -> Entrances {
+        let mut principals = self.principals(before);
         let mut of = |agent: &Option<String>| {
             agent.as_ref().map(|agent| principals.acting_as(agent)).unwrap_or_default()
         };
@@ -325,10 +351,11 @@ impl Config {
         }
     }
 
-    /// What the HTTP listener is told: its own section, and whose keys open it.
-    pub fn front(&self) -> Option<Front> {
+    /// What the HTTP listener is told: its own section, and whose keys open it. `before`: the principals that
+    /// are known already.
+    pub fn front(&self, before: &Principals) -> Option<Front> {
         let mut front = self.http.as_ref()?.front.clone();
-        let mut principals = self.principals();
+        let mut principals = self.principals(before);
         front.keys = self.keys.as_ref().map(|keys| {
             let entries = keys.iter().map(|(agent, key)| (*key, principals.acting_as(agent)));
             Arc::new(Keys::new(entries.collect()))

@@ -9,6 +9,7 @@ use super::{json, toml, yaml};
 
 /// What it says; `None` after why not was told.
 pub(super) fn read(path: &Path, field: &Field<'_>, findings: &Findings) -> Option<Node> {
+    findings.reads(path);
     let name = path.display().to_string();
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,

@@ -88,7 +88,7 @@ impl Node {
 /// Byte offsets to line numbers of one text.
 #[derive(Debug)]
 pub(super) struct Lines<'a> {
-    file: std::rc::Rc<str>,
+    file: std::sync::Arc<str>,
     text: &'a str,
     /// The offset at which each line starts.
     starts: Vec<usize>,

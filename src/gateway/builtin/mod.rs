@@ -97,6 +97,20 @@ impl Builtin {
         Ok(self)
     }
 
+    /// There is a folder now, or there is none any more; tools of others stay.
+    pub(super) fn set_folder(&mut self, has_folder: bool) {
+        if self.has_folder == has_folder {
+            return;
+        }
+        let embedded = tools::embedded(self.has_folder).len();
+        let others = self.tools.split_off(embedded.min(self.tools.len()));
+        *self = Self::new(has_folder);
+        for Entry { name, tool } in others {
+            let line = tool.descriptor().replace(['\n', '\r'], " ");
+            self.push(&name, &line, tool);
+        }
+    }
+
     fn push(&mut self, name: &str, descriptor: &str, tool: Box<dyn Tool>) {
         if self.tools.is_empty() {
             self.tools_list = format!(r#"{{"tools":[{descriptor}]}}"#);

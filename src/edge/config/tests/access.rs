@@ -143,7 +143,7 @@ fn keys_come_from_a_table_a_file_or_the_environment() {
     let config = Some(folder.write("c.toml", "[auth]\nkeys = \"keys.toml\"\n"));
     let config = Config::load(&Sources { config, ..Sources::default() }).unwrap();
     assert_eq!(config.keys, wanted);
-    let keys = config.front().unwrap().keys.expect("they are asked for");
+    let keys = config.front(&Principals::default()).unwrap().keys.expect("they are asked for");
     let principal = keys.find(key.as_bytes()).expect("it is known");
     assert_eq!(config.settings(1).unwrap().principals.agent(principal), Some("alice"));
 }

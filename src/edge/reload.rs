@@ -1,0 +1,284 @@
+//! A configuration that replaces the running one, all of it or nothing: on SIGHUP, and with `--watch` when one
+//! of its files has changed. What a running process cannot change (its listeners, its shards) is told, and then
+//! nothing changes. How requests that are under way fare is `gateway::reload`'s business.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use signal_hook::consts::SIGHUP;
+
+use super::audit::Writer;
+use super::config::{Config, Sources};
+use crate::gateway::settings::{Settings, Upstream};
+use crate::shard::Renewal;
+use crate::transport::Ends;
+
+/// How often files are looked at. Looking works with any file system, and with links that are turned to another
+/// folder, as Kubernetes does with its maps.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What runs, and where another comes from.
+pub(super) struct Reloader {
+    sources: Sources,
+    config: Config,
+    settings: Arc<Settings>,
+    ends: Ends,
+}
+
+/// Why nothing has changed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// It has errors: a line for each.
+    Faults(Vec<String>),
+    /// These keys cannot change while the process runs.
+    Fixed(Vec<&'static str>),
+}
+
+impl Reloader {
+    pub(super) fn new(
+        sources: Sources,
+        config: Config,
+        settings: Arc<Settings>,
+        ends: Ends,
+    ) -> Self {
+        Self { sources, config, settings, ends }
+    }
+
+    /// The server that it is told to.
+    pub(super) const fn ends(&self) -> &Ends {
+        &self.ends
+    }
+
+    /// Reads the configuration again and goes by it; the log says what came of it.
+    pub(super) fn reload(&mut self, audit: Option<&Writer>) {
+        match self.read() {
+            Err(Refused::Faults(faults)) => {
+                for fault in faults {
+                    tracing::error!("{fault}");
+                }
+                tracing::error!("the configuration has errors; the one before stays");
+            }
+            Err(Refused::Fixed(keys)) => {
+                for key in keys {
+                    tracing::error!("{key}: cannot change while the process runs; restart it");
+                }
+                tracing::error!("nothing of the new configuration is used; the one before stays");
+            }
+            Ok((_, changes)) if changes.is_empty() => {
+                tracing::info!("the configuration is the same");
+            }
+            Ok((config, changes)) => {
+                for warning in &config.warnings {
+                    tracing::warn!("{warning}");
+                }
+                self.renew(config, audit);
+                for change in changes {
+                    tracing::info!("{change}");
+                }
+                tracing::info!(generation = self.settings.generation, "the configuration is used");
+            }
+        }
+    }
+
+    /// The configuration as its sources have it now, and what is different.
+    fn read(&self) -> Result<(Config, Vec<String>), Refused> {
+        let config = Config::load(&self.sources).map_err(|faults| {
+            Refused::Faults(faults.0.iter().map(ToString::to_string).collect())
+        })?;
+        let fixed = fixed(&self.config, &config);
+        if !fixed.is_empty() {
+            return Err(Refused::Fixed(fixed));
+        }
+        let changes = changes(&self.config, &config);
+        Ok((config, changes))
+    }
+
+    fn renew(&mut self, config: Config, audit: Option<&Writer>) {
+        let before = &self.settings;
+        let next = Arc::new(config.settings_after(before));
+        if let Some(writer) = audit {
+            writer.note(Arc::clone(&next));
+        }
+        // Shards hear of it one after the other and talk to each other meanwhile: so first all learn what
+        // there is more, then each goes by it.
+        self.ends.renew(&Renewal {
+            settings: Arc::new(grown(before, &next)),
+            limits: Arc::new(self.config.limits.clone()),
+            front: Arc::new(self.config.front(&before.principals).unwrap_or_default()),
+        });
+        self.ends.renew(&Renewal {
+            settings: Arc::clone(&next),
+            limits: Arc::new(config.limits.clone()),
+            front: Arc::new(config.front(&before.principals).unwrap_or_default()),
+        });
+        self.settings = next;
+        self.config = config;
+    }
+}
+
+/// The settings before, which know of what comes.
+fn grown(before: &Settings, next: &Settings) -> Settings {
+    Settings {
+        upstreams: next.upstreams.clone(),
+        order: Some(before.order().into()),
+        principals: next.principals.clone(),
+        ..before.clone()
+    }
+}
+
+/// The keys that differ and cannot.
+fn fixed(before: &Config, next: &Config) -> Vec<&'static str> {
+    let http = |config: &Config| config.http.as_ref().map(|http| http.listen);
+    [
+        ("tcp.listen", before.tcp != next.tcp),
+        ("http.listen", http(before) != http(next)),
+        ("unix", before.unix != next.unix),
+        ("shards", before.shards != next.shards),
+        ("gateway.separator", before.separator != next.separator),
+        ("gateway.state_key", before.state_key != next.state_key),
+        ("audit", before.audit != next.audit),
+        ("log", before.log != next.log),
+    ]
+    .into_iter()
+    .filter_map(|(key, differs)| differs.then_some(key))
+    .collect()
+}
+
+/// What differs, a line each. Keys are secrets, or nearly, and rules are long: that they changed is all.
+fn changes(before: &Config, next: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
+    let find = |all: &[Upstream], name: &str| all.iter().find(|it| it.name == name).cloned();
+    for upstream in &before.upstreams {
+        match find(&next.upstreams, &upstream.name) {
+            None => lines.push(format!("upstreams.{}: removed", upstream.name)),
+            Some(other) if other != *upstream => {
+                lines.push(format!("upstreams.{}: changed", upstream.name));
+            }
+            Some(_) => {}
+        }
+    }
+    for upstream in &next.upstreams {
+        if find(&before.upstreams, &upstream.name).is_none() {
+            lines.push(format!("upstreams.{}: added", upstream.name));
+        }
+    }
+    let names = |config: &Config| -> Vec<String> {
+        config.upstreams.iter().map(|upstream| upstream.name.clone()).collect()
+    };
+    let is_reordered = lines.is_empty() && names(before) != names(next);
+    let others = [
+        ("upstreams: their order changed", is_reordered),
+        ("policy: changed", before.policy != next.policy),
+        ("auth.keys: changed", before.keys != next.keys),
+        ("agents of listeners: changed", before.agents != next.agents),
+        ("rates: changed", before.rates != next.rates),
+        ("limits: changed", before.limits != next.limits),
+        ("http: changed", before.http != next.http),
+    ];
+    lines.extend(others.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what.into()));
+    lines
+}
+
+/// Raises SIGHUP whenever one of the files has changed; for the life of the process.
+pub(super) fn watch(files: Vec<PathBuf>) -> std::io::Result<()> {
+    std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
+        let mut seen = looks(&files);
+        loop {
+            std::thread::park_timeout(LOOK);
+            let looks = looks(&files);
+            if looks != seen {
+                seen = looks;
+                if let Err(error) = signal_hook::low_level::raise(SIGHUP) {
+                    tracing::error!(%error, "the configuration is not read again");
+                }
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// What can be seen of a file without reading it; of one that is not there, nothing.
+type Look = Option<[i64; 3]>;
+
+fn looks(files: &[PathBuf]) -> Vec<Look> {
+    use std::os::unix::fs::MetadataExt;
+    let look = |path: &PathBuf| {
+        let data = std::fs::metadata(path).ok()?;
+        Some([data.mtime(), data.mtime_nsec(), data.ino().cast_signed()])
+    };
+    files.iter().map(look).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let name = format!("ringgate-reload-{}-{number}.toml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).expect("a file");
+        let read = Config::load(&Sources { config: Some(path.clone()), ..Sources::default() });
+        std::fs::remove_file(path).expect("it was made here");
+        read.expect("a right configuration")
+    }
+
+    const TWO: &str =
+        "[upstreams.a]\nurl = \"tcp://127.0.0.1:1\"\n[upstreams.b]\nurl = \"tcp://127.0.0.1:2\"\n";
+
+    #[test]
+    fn an_upstream_keeps_its_place_and_a_changed_one_is_another() {
+        let first = config(TWO).settings(1).expect("random numbers");
+        let next = config(
+            "[upstreams.c]\nurl = \"tcp://127.0.0.1:3\"\n[upstreams.b]\nurl = \"tcp://127.0.0.1:2\"\n\
+             [upstreams.a]\nurl = \"tcp://127.0.0.1:9\"\n",
+        );
+        let after = next.settings_after(&first);
+        let names: Vec<&str> = after.upstreams.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "c", "a"]);
+        assert_eq!(after.order(), [2, 1, 3]);
+        assert_eq!((after.generation, after.state_key), (1, first.state_key));
+        // What was gone and comes again is another still: of the first, something may be under way.
+        let again = config(TWO).settings_after(&after);
+        assert_eq!((again.order(), again.upstreams.len()), (vec![4, 1], 5));
+    }
+
+    #[test]
+    fn what_differs_is_told_and_what_cannot_change_is_named() {
+        let before = config(TWO);
+        assert_eq!(changes(&before, &config(TWO)), Vec::<String>::new());
+        let next = config(
+            "[upstreams.b]\nurl = \"tcp://127.0.0.1:3\"\n[upstreams.c]\nurl = \"tcp://127.0.0.1:4\"\n\
+             [limits]\nrequest = \"5s\"\n",
+        );
+        assert_eq!(
+            changes(&before, &next),
+            [
+                "upstreams.a: removed",
+                "upstreams.b: changed",
+                "upstreams.c: added",
+                "limits: changed"
+            ]
+        );
+        assert_eq!(fixed(&before, &next), Vec::<&str>::new());
+        let moved = config("[tcp]\nlisten = \"127.0.0.1:7\"\n[log]\nlevel = \"warn\"\n");
+        assert_eq!(fixed(&before, &moved), ["tcp.listen", "log"]);
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_looks_other_than_before() {
+        let name = format!("ringgate-look-{}", std::process::id());
+        let (path, draft) =
+            (std::env::temp_dir().join(&name), std::env::temp_dir().join(format!("{name}.new")));
+        let files = [path.clone()];
+        assert_eq!(looks(&files), [None]);
+        std::fs::write(&path, "one").expect("a file");
+        let before = looks(&files);
+        std::fs::write(&draft, "two").expect("a file");
+        std::fs::rename(&draft, &path).expect("a rename");
+        assert_ne!(looks(&files), before);
+        std::fs::remove_file(path).expect("it was made here");
+    }
+}

@@ -1,0 +1,244 @@
+//! Other settings while requests are under way. What has begun ends by the settings it began with; what comes
+//! from now on goes by the new ones. An upstream that is used no more keeps its place, is asked nothing new, and
+//! ends when its last flight has. Where settings come from, and what of them may change, is the edge's business.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::client::{ClientKey, Watched};
+use super::door::{Effect, Effects, Mail};
+use super::flight::Asker;
+use super::lane::{LaneKey, Role};
+use super::settings::Settings;
+use super::timer::Alarm;
+use super::upstream::{Status, Upstream};
+use super::{Gateway, agents, news, policy, rate, route};
+use crate::base::{Now, ShardId};
+use crate::mcp::Notice;
+
+/// How often it is looked whether upstreams that are used no more have ended: looking goes through all flights.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Where a client watches something.
+enum Place {
+    Session,
+    Listen(Box<str>),
+}
+
+impl Gateway {
+    /// Goes by other settings. Those before and these agree on what was said of [`super::Event::Settings`].
+    pub(super) fn renew(&mut self, now: Now, settings: Arc<Settings>, out: &mut Effects) {
+        let order = settings.order();
+        let gone: Vec<usize> =
+            self.order.iter().copied().filter(|index| !order.contains(index)).collect();
+        let is_other_list = self.order != order || self.settings.policy != settings.policy;
+        let homeless = self.take_watched(&gone, out);
+        let before = std::mem::replace(&mut self.settings, settings);
+        self.routes = route::Routes::new(&self.settings);
+        self.order = order;
+        self.renew_rules(&before);
+        self.builtin.set_folder(self.settings.has_folder());
+        for index in self.upstreams.len()..self.settings.upstreams.len() {
+            self.upstreams.push(Upstream::new(&self.settings, index, self.shard, now.at));
+            self.start_upstream(now, index, out);
+        }
+        if before.policy != self.settings.policy {
+            self.drop_denied(out);
+        }
+        for (client, place, uri) in homeless {
+            self.watch_again(client, &place, uri, out);
+        }
+        if !gone.is_empty() {
+            if self.retired.is_empty() {
+                self.wheel.set(now.at, Duration::ZERO, Alarm::Retired);
+            }
+            for &index in &gone {
+                self.upstreams[index].is_retired = true;
+            }
+            self.retired.extend(gone);
+            // Who was waiting for one of them to start waits for it no more.
+            self.settle_greets(out);
+        }
+        if is_other_list {
+            self.lists_are_others(out);
+        }
+    }
+
+    /// Who may what, and how much of it.
+    fn renew_rules(&mut self, before: &Settings) {
+        self.decisions = policy::Cache::default();
+        self.agents = agents(&self.settings);
+        self.held.resize(self.settings.principals.iter().count(), 0);
+        for key in self.clients.keys() {
+            if let Some(client) = self.clients.get_mut(key) {
+                let number = client.who.principal.number() as usize;
+                client.who.agent = self.agents.get(number).copied().unwrap_or_default();
+            }
+        }
+        if before.rates != self.settings.rates {
+            let shards = self.settings.shards;
+            self.governor = match (self.governor.take(), self.settings.rates) {
+                (Some(governor), Some(rates)) => Some(governor.at(rates)),
+                (None, Some(rates)) => Some(rate::Governor::new(rates, self.shard, shards)),
+                (_, None) => None,
+            };
+        }
+    }
+
+    /// What clients watch at these upstreams is watched there no more.
+    fn take_watched(
+        &mut self,
+        gone: &[usize],
+        out: &mut Effects,
+    ) -> Vec<(ClientKey, Place, String)> {
+        let is_gone = |watched: &mut Watched| gone.contains(&watched.upstream);
+        let taken = if gone.is_empty() { Vec::new() } else { self.extract_watched(is_gone) };
+        taken
+            .into_iter()
+            .map(|(client, place, watched)| {
+                self.unwatch(std::slice::from_ref(&watched), out);
+                (client, place, watched.uri)
+            })
+            .collect()
+    }
+
+    /// What clients watch and may read no more is watched no more.
+    fn drop_denied(&mut self, out: &mut Effects) {
+        let all = self.extract_watched(|_| true);
+        for (key, place, watched) in all {
+            let own = self.routes.own_uri(watched.upstream, &watched.uri).map(str::to_owned);
+            if own.is_some_and(|own| self.may_read(key, watched.upstream, &own)) {
+                self.put_watched(key, &place, watched);
+            } else {
+                self.unwatch(&[watched], out);
+            }
+        }
+    }
+
+    fn extract_watched(
+        &mut self,
+        mut which: impl FnMut(&mut Watched) -> bool,
+    ) -> Vec<(ClientKey, Place, Watched)> {
+        let mut taken = Vec::new();
+        for key in self.clients.keys() {
+            let Some(client) = self.clients.get_mut(key) else { continue };
+            if let Some(session) = &mut client.session {
+                let found = session.subscriptions.extract_if(.., &mut which);
+                taken.extend(found.map(|watched| (key, Place::Session, watched)));
+            }
+            for listen in &mut client.listens {
+                let found = listen.uris.extract_if(.., &mut which);
+                let id = &listen.id;
+                taken.extend(found.map(|watched| (key, Place::Listen(id.clone()), watched)));
+            }
+        }
+        taken
+    }
+
+    /// Whoever has the URI now is asked to tell of it, if the client may read it there.
+    fn watch_again(&mut self, key: ClientKey, place: &Place, uri: String, out: &mut Effects) {
+        let Some((upstream, own)) = self.routes.by_uri(&uri) else { return };
+        let own = own.to_owned();
+        if !self.may_read(key, upstream, &own) {
+            return;
+        }
+        let watched = Watched { uri, upstream, own: None };
+        self.want(&watched, out);
+        self.put_watched(key, place, watched);
+    }
+
+    fn put_watched(&mut self, key: ClientKey, place: &Place, watched: Watched) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        match place {
+            Place::Session => {
+                if let Some(session) = &mut client.session {
+                    session.subscriptions.push(watched);
+                }
+            }
+            Place::Listen(id) => {
+                if let Some(listen) = client.listens.iter_mut().find(|it| it.id == *id) {
+                    listen.uris.push(watched);
+                }
+            }
+        }
+    }
+
+    /// What clients were told there is may be something else now.
+    fn lists_are_others(&mut self, out: &mut Effects) {
+        for notice in [Notice::ToolsChanged, Notice::PromptsChanged, Notice::ResourcesChanged] {
+            for (_, client) in self.clients.iter() {
+                news::write_list_changed(&mut self.exchanges, client, notice, out);
+            }
+        }
+    }
+
+    /// Ends what nothing is under way on any more.
+    pub(super) fn sweep_retired(&mut self, now: Now, out: &mut Effects) {
+        for index in std::mem::take(&mut self.retired) {
+            if !self.end_retired(index, out) {
+                self.retired.push(index);
+            }
+        }
+        if !self.retired.is_empty() {
+            self.wheel.set(now.at, LOOK, Alarm::Retired);
+        }
+    }
+
+    /// Ends as much of an upstream as can be; true when all of it has.
+    fn end_retired(&mut self, index: usize, out: &mut Effects) -> bool {
+        let mut has_flights = false;
+        let mut busy: Vec<LaneKey> = Vec::new();
+        for (_, flight) in self.flights.iter() {
+            if flight.upstream == index && !matches!(flight.asker, Asker::Own(_)) {
+                has_flights = true;
+                busy.extend(flight.lane);
+            }
+        }
+        let idle: Vec<(LaneKey, Role)> = self
+            .lanes
+            .iter()
+            .filter(|(key, lane)| lane.upstream == index && !busy.contains(key))
+            .map(|(key, lane)| (key, lane.role))
+            .collect();
+        for (key, role) in idle {
+            match role {
+                Role::Spare | Role::Parked => self.parked_due(key, out),
+                // Of a call that waits for its lane, the lane knows the flight.
+                Role::Own(_) if self.lanes.get(key).is_some_and(|lane| !lane.queue.is_empty()) => {}
+                Role::Own(client) => {
+                    self.drop_lane(key, "its upstream is used no more", out);
+                    self.own_lane_lost(client, key, out);
+                }
+                Role::Shared | Role::Probe | Role::Remote(_) => {}
+            }
+        }
+        if has_flights {
+            return false;
+        }
+        let shared = self.upstreams[index].shared;
+        let role = shared.and_then(|key| self.lanes.get(key)).map(|lane| lane.role);
+        if let Some(Role::Remote(home)) = role {
+            out.push(Effect::Mail { to: home, mail: Mail::Left { upstream: index } });
+        } else if !self.is_left(index) {
+            // Calls of other shards are under way on the lane that lives here.
+            return false;
+        }
+        if let Some(key) = shared {
+            self.upstreams[index].shared = None;
+            self.drop_lane(key, "its upstream is used no more", out);
+        }
+        self.upstreams[index].status = Status::Down { why: "it is used no more".to_owned() };
+        true
+    }
+
+    fn is_left(&self, index: usize) -> bool {
+        self.other_shards(index).iter().all(|shard| self.upstreams[index].left.contains(shard))
+    }
+
+    /// Another shard has nothing under way on it any more.
+    pub(super) fn has_left(&mut self, from: ShardId, index: usize) {
+        if let Some(upstream) = self.upstreams.get_mut(index) {
+            upstream.left.insert(from);
+        }
+    }
+}
