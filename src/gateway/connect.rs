@@ -629,6 +629,7 @@ impl Gateway {
                     governor.leased(now.at, budget, tokens, wait);
                 }
             }
+            Mail::Met { upstream } => self.tell_of(from, upstream, out),
             Mail::Left { upstream } => self.has_left(from, upstream),
             Mail::Want { upstream, uris } => self.remote_want(from, upstream, uris, out),
         }

@@ -241,6 +241,11 @@ pub enum Mail {
         tokens: u32,
         wait: Duration,
     },
+    /// The sender has learnt of an upstream whose shared lane the receiver owns, and may have missed what was
+    /// told of it.
+    Met {
+        upstream: usize,
+    },
     /// The sender has nothing under way any more on an upstream that is used no more.
     Left {
         upstream: usize,

@@ -41,6 +41,10 @@ impl Gateway {
         for index in self.upstreams.len()..self.settings.upstreams.len() {
             self.upstreams.push(Upstream::new(&self.settings, index, self.shard, now.at));
             self.start_upstream(now, index, out);
+            let home = self.upstreams[index].home;
+            if home != self.shard {
+                out.push(Effect::Mail { to: home, mail: Mail::Met { upstream: index } });
+            }
         }
         if before.policy != self.settings.policy {
             self.drop_denied(out);
@@ -229,6 +233,22 @@ impl Gateway {
         }
         self.upstreams[index].status = Status::Down { why: "it is used no more".to_owned() };
         true
+    }
+
+    /// Tells another shard how it is with an upstream whose shared lane lives here. Until it is known, or if this
+    /// shard is the later to learn of it, that comes by itself.
+    pub(super) fn tell_of(&self, to: ShardId, index: usize, out: &mut Effects) {
+        let Some(upstream) = self.upstreams.get(index) else { return };
+        let mail = match (&upstream.status, &upstream.identity) {
+            (Status::Ready { .. }, Some(identity)) => {
+                Mail::UpstreamReady { upstream: index, identity: Box::new(identity.clone()) }
+            }
+            (Status::Down { why }, _) => {
+                Mail::UpstreamDown { upstream: index, why: why.clone(), retry_ms: 0 }
+            }
+            _ => return,
+        };
+        out.push(Effect::Mail { to, mail });
     }
 
     fn is_left(&self, index: usize) -> bool {

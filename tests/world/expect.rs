@@ -26,6 +26,10 @@ impl World {
         if !self.is_faultless || at < SETTLES || !self.servers[server].subscribe {
             return;
         }
+        // While it moves to the upstream that comes, nobody may be watching.
+        if self.renewals.iter().any(|&renewal| at + SETTLES > renewal && at < renewal + SETTLES) {
+            return;
+        }
         let watchers = (0..self.clients.len())
             .filter(|&client| self.clients[client].judge.watches_since(&uri, at - SETTLES))
             .collect();

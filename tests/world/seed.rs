@@ -94,15 +94,7 @@ pub fn settings(dice: &mut Dice, is_faultless: bool) -> Settings {
     let learns_tools = dice.percent(30);
     // Rules that allow everything, and audit: nothing that anybody sees may change by them.
     // Thrown aside, so that each seed is the world that it was without them.
-    let policy = dice.clone().percent(30).then(|| {
-        let star = || Pattern::parse("*").expect("a pattern");
-        let all = || vec![(star(), vec![star()])];
-        let allow = Side { servers: vec![star()], tools: all(), prompts: all(), resources: all() };
-        let agent = Agent { name: DEFAULT_AGENT.to_owned(), allow, deny: Side::default() };
-        let rules = Rules { deny_on_missing_agent: false, agents: vec![agent] };
-        let names = upstreams.iter().map(|upstream| upstream.name.as_str());
-        Arc::new(Policy::compile(&rules, names))
-    });
+    let policy = dice.clone().percent(30).then(|| open_policy(&upstreams));
     Settings {
         upstreams,
         separator: "__".to_owned(),
@@ -114,6 +106,56 @@ pub fn settings(dice: &mut Dice, is_faultless: bool) -> Settings {
         audits: policy.is_some(),
         policy,
         ..Settings::default()
+    }
+}
+
+/// Rules that allow everything.
+fn open_policy(upstreams: &[Upstream]) -> Arc<Policy> {
+    let star = || Pattern::parse("*").expect("a pattern");
+    let all = || vec![(star(), vec![star()])];
+    let allow = Side { servers: vec![star()], tools: all(), prompts: all(), resources: all() };
+    let agent = Agent { name: DEFAULT_AGENT.to_owned(), allow, deny: Side::default() };
+    let rules = Rules { deny_on_missing_agent: false, agents: vec![agent] };
+    let names = upstreams.iter().map(|upstream| upstream.name.as_str());
+    Arc::new(Policy::compile(&rules, names))
+}
+
+/// Some upstreams are replaced by others that lead to the same servers, which nobody may notice but by being
+/// told that lists have changed.
+pub fn renewals(dice: &mut Dice, world: &mut World) {
+    let mut before = Settings::clone(&world.settings);
+    let mut at = 0;
+    for _ in 0..dice.between(1, 4) {
+        let mut order = before.order();
+        let place = dice.index(order.len());
+        let old = &before.upstreams[order[place]];
+        if matches!(old.target, Target::Builtin { .. }) {
+            continue;
+        }
+        let mut next = before.clone();
+        next.upstreams.push(old.clone());
+        order[place] = before.upstreams.len();
+        next.order = Some(order.into());
+        next.generation += 1;
+        next.policy = before.policy.is_some().then(|| open_policy(&next.upstreams));
+        let grown = Settings {
+            upstreams: next.upstreams.clone(),
+            order: Some(before.order().into()),
+            ..before
+        };
+        // The servers are numbered as the upstreams were at first, and places are in that order still.
+        world.others.push(place);
+        at += dice.below(5_000_000);
+        world.renewals.push(at);
+        for settings in [Arc::new(grown), Arc::new(next.clone())] {
+            let late = dice.below(4_000);
+            for shard in 0..world.shards.len() {
+                let at = at + dice.below(late + 1);
+                world.plan(at, Happening::Renew { shard, settings: Arc::clone(&settings) });
+            }
+            at += late;
+        }
+        before = next;
     }
 }
 
@@ -210,6 +252,10 @@ pub fn live(seed: u64, trace: Trace) -> Outcome {
             let reset = dice.percent(50);
             world.plan(at, Happening::Leave { client: number, reset });
         }
+    }
+    let mut aside = dice.clone();
+    if aside.percent(25) {
+        renewals(&mut aside, &mut world);
     }
     if !is_faultless && dice.percent(20) {
         let at = dice.below(8_000_000);

@@ -82,6 +82,11 @@ pub enum Happening {
     Drain {
         shard: usize,
     },
+    /// A shard goes by other settings.
+    Renew {
+        shard: usize,
+        settings: Arc<Settings>,
+    },
     /// A client does its next thing.
     Act {
         client: usize,
@@ -170,6 +175,10 @@ pub struct World {
     links: BTreeMap<LinkId, usize>,
     pub clients: Vec<Client>,
     pub servers: Vec<Server>,
+    /// The servers that upstreams lead to which came in place of others, in their order behind the first.
+    pub others: Vec<usize>,
+    /// When settings change.
+    pub renewals: Vec<u64>,
     pub conns: Vec<Conn>,
     pub http: Http,
     /// Pipes whose actor says no more, but is owed answers.
@@ -216,6 +225,8 @@ impl World {
             links: BTreeMap::new(),
             clients: Vec::new(),
             servers: Vec::new(),
+            others: Vec::new(),
+            renewals: Vec::new(),
             conns: Vec::new(),
             http: Http::default(),
             half_closed: Vec::new(),
@@ -361,6 +372,11 @@ impl World {
                 self.shards[shard].drain_began.get_or_insert(self.now);
                 self.trace.note(self.now, format_args!("shard {shard} drains"), b"");
                 self.handle(shard, Event::Drain);
+            }
+            Happening::Renew { shard, settings } => {
+                let generation = settings.generation;
+                self.trace.note(self.now, format_args!("shard {shard} renews: {generation}"), b"");
+                self.handle(shard, Event::Settings(settings));
             }
             Happening::Act { client } => self.client_acts(client),
             Happening::Connect { client } => self.client_connects(client),
@@ -669,7 +685,14 @@ impl World {
         self.shards[shard].free.push((link.slot(), link.generation().wrapping_add(1)));
     }
 
+    /// The server that an upstream leads to.
+    fn server_of(&self, upstream: usize) -> usize {
+        let first = self.settings.upstreams.len();
+        upstream.checked_sub(first).map_or(upstream, |other| self.others[other])
+    }
+
     fn dial_ends(&mut self, shard: usize, lane: LaneKey, upstream: usize) {
+        let upstream = self.server_of(upstream);
         let is_child = matches!(self.settings.upstreams[upstream].target, Target::Stdio { .. });
         if !self.servers[upstream].takes(is_child) {
             self.trace.note(self.now, format_args!("server {upstream} refuses shard {shard}"), b"");
