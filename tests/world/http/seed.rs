@@ -99,6 +99,10 @@ pub fn live(seed: u64, trace: Trace) -> Outcome {
         let client = world.clients.len() - 1;
         world.plan(at, world::Happening::Connect { client });
     }
+    let mut aside = dice.clone();
+    if aside.percent(25) {
+        seed::renewals(&mut aside, &mut world);
+    }
     if !is_calm && dice.percent(20) {
         let at = dice.below(8_000_000);
         for shard in 0..shards {
