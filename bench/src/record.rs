@@ -107,11 +107,11 @@ impl Record {
     }
 }
 
-/// Writes `value` to `path` as indented JSON.
+/// Writes `value` to `path` as JSON, in one line: a record is kept, and read by programs.
 pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
     let name = path.display().to_string();
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|error| Failure::Io(name.clone(), error.into()))?;
+    let text =
+        serde_json::to_string(value).map_err(|error| Failure::Io(name.clone(), error.into()))?;
     fs::write(path, text + "\n").map_err(Failure::io(name))
 }
 

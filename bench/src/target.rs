@@ -171,7 +171,15 @@ impl fmt::Display for Target {
         match self {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
-            Self::Stdio(command) => write!(f, "stdio:{}", command.join(" ")),
+            Self::Stdio(command) => {
+                // Where the program lies is this machine's business, and reports are kept.
+                let (program, args) =
+                    command.split_first().map_or(("", &[][..]), |(program, args)| {
+                        (program.rsplit('/').next().unwrap_or(program), args)
+                    });
+                write!(f, "stdio:{program}")?;
+                args.iter().try_for_each(|arg| write!(f, " {arg}"))
+            }
             Self::Web(web) => {
                 write!(f, "{}://{}{}", web.protocol.scheme(), web.authority, web.path)
             }
