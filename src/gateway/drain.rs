@@ -3,11 +3,15 @@
 
 use super::client::Front;
 use super::door::{Effect, Effects};
+use super::exchange::Exchange;
 use super::report::Report;
 use super::timer::Alarm;
 use super::{Gateway, answer};
 use crate::base::Now;
 use crate::mcp::meta;
+
+/// When clients of streams that are closed come back: as soon as SDKs do by themselves.
+const RETRY: &[u8] = b"retry: 1000\n\n";
 
 #[derive(Debug, Default)]
 pub(super) struct Drain {
@@ -72,6 +76,13 @@ impl Gateway {
         }
         self.drain.done = true;
         for (key, link) in self.exchanges.open() {
+            if self.exchanges.get(key).is_some_and(Exchange::can_be_resumed) {
+                // Before a stream is closed early its client is told when to come back (2025-11-25
+                // "Sending Messages to the Server").
+                let at = out.bytes.len();
+                out.bytes.extend_from_slice(RETRY);
+                out.sent(link, at);
+            }
             out.push(Effect::Close { link, why: "the gateway is draining" });
             // At once: flights that go on and hearts that beat have nobody to tell any more, and that a
             // link of another shard is closed nobody says here.

@@ -113,6 +113,13 @@ impl Exchange {
         self.is_streaming
     }
 
+    /// A stream that its client may go on with on another connection, and knows how.
+    pub fn can_be_resumed(&self) -> bool {
+        self.is_streaming
+            && matches!(self.kind, Kind::Legacy | Kind::Session)
+            && self.version >= Version::V2025_11_25
+    }
+
     /// All was said: what it owed has left, or its end has.
     pub const fn is_over(&self) -> bool {
         self.is_over

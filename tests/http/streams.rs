@@ -296,6 +296,7 @@ fn a_drained_shard_says_nothing_more_on_streams_of_others() {
     let stream = house.get(1, &session, None);
     house.event(0, Event::Drain);
     assert!(house.answer(stream).is_closed);
+    assert!(house.answer(stream).body.ends_with("retry: 1000\n\n"), "{:?}", house.answer(stream));
     house.leave(stream);
     // A heart that went on beating would be heard here.
     house.beat();
@@ -327,6 +328,7 @@ fn what_comes_after_a_drain_has_nobody_to_be_told_to() {
     house.event(0, Event::Drain);
     house.wait(Duration::from_secs(3));
     assert!(house.answer(link).is_closed, "the drain has taken too long");
+    assert!(house.answer(link).body.ends_with("retry: 1000\n\n"), "it says when to come back");
     progress(&mut house, lane, &id, 2);
     assert_eq!(house.closed.iter().filter(|&&closed| closed == link).count(), 1);
 }

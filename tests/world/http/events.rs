@@ -22,7 +22,8 @@ impl Events {
         while let Some(end) = self.buffer.windows(2).position(|two| two == b"\n\n") {
             let block: Vec<u8> = self.buffer.drain(..end + 2).collect();
             let block = String::from_utf8(block).map_err(|error| error.to_string())?;
-            if block.starts_with(':') {
+            let retry = block.trim_end().strip_prefix("retry: ");
+            if block.starts_with(':') || retry.is_some_and(|ms| ms.parse::<u32>().is_ok()) {
                 continue;
             }
             let mut event = Event { id: None, data: String::new() };
