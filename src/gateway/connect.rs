@@ -180,6 +180,7 @@ impl Gateway {
             place: 0,
             rounds: 0,
             audit: None,
+            execution: None,
         });
         let id = super::flight::wire_id(self.shard, key);
         self.frame_for(lane, out, |out| {

@@ -11,12 +11,14 @@
 //!   any of them ─▶ closed: answered, failed, cancelled or timed out; exactly one answer leaves
 //! ```
 
+use std::time::Duration;
+
 use super::client::ClientKey;
 use super::exchange::ExchangeKey;
 use super::gather::GatherKey;
 use super::lane::LaneKey;
 use super::timer::AlarmKey;
-use crate::base::{Key, ShardId};
+use crate::base::{Key, Moment, ShardId};
 use crate::mcp::{Era, LogLevel, Method};
 
 pub type FlightKey = Key<Flight>;
@@ -46,6 +48,8 @@ pub struct Flight {
     pub rounds: u32,
     /// What is written down of it at its end.
     pub audit: Option<Box<super::audit::Record>>,
+    /// It was asked for by `execute_tool`: its `params` have the upstream's own name.
+    pub execution: Option<Box<super::tools::Execution>>,
 }
 
 /// Who waits for the answer.
@@ -158,6 +162,18 @@ impl Flight {
             Asker::Client { exchange, .. } => *exchange,
             _ => None,
         }
+    }
+
+    /// It has its time from now on: how long that is. `request` is what others have.
+    pub fn begin(&mut self, now: Moment, request: Duration) -> Duration {
+        let Some(execution) = &mut self.execution else { return request };
+        execution.begin(now);
+        execution.timeout.unwrap_or(request)
+    }
+
+    /// Whether its caller said how long it may take; then that is all, progress or not.
+    pub fn has_deadline(&self) -> bool {
+        self.execution.as_ref().is_some_and(|execution| execution.timeout.is_some())
     }
 
     pub const fn is_sent(&self) -> bool {

@@ -10,6 +10,7 @@ use super::lane::{Hello, LaneKey};
 use super::report::Report;
 use super::settings::Share;
 use super::timer::Alarm;
+use super::tools::Execution;
 use super::upstream::Status;
 use super::{Gateway, request};
 use crate::base::Now;
@@ -85,7 +86,13 @@ impl Gateway {
             _ => None,
         };
         let audit = self.audit.take();
-        let (wheel, wait) = (&mut self.wheel, self.settings.limits.request);
+        let mut execution = self.execution.take();
+        let mut wait = self.settings.limits.request;
+        if let Some(execution) = &mut execution {
+            execution.begin(now.at);
+            wait = execution.timeout.unwrap_or(wait);
+        }
+        let wheel = &mut self.wheel;
         let place = self.clients.get(client).map_or(0, |client| client.flights.len());
         let key = self.flights.insert_with(|key| Flight {
             asker,
@@ -102,6 +109,7 @@ impl Gateway {
             place,
             rounds: 0,
             audit,
+            execution,
         });
         if let Some(client) = self.clients.get_mut(client) {
             client.flights.push(key);
@@ -373,6 +381,7 @@ impl Gateway {
         let retry = flight.retry.take();
         let (method, index, level, target) =
             (flight.method, flight.upstream, flight.level, to.era());
+        let is_named_as_there = flight.execution.is_some();
         let is_own = to.client().is_some();
         let from = if parsed.meta.is_modern() { Era::Modern } else { Era::Legacy };
         let client = flight.client();
@@ -386,7 +395,7 @@ impl Gateway {
         {
             self.set_lane_level(lane, level, out);
         }
-        let renamed = self.own_name(method, index, parsed);
+        let renamed = if is_named_as_there { None } else { self.own_name(method, index, parsed) };
         // A retry of a call that we held ourselves never comes this way; any other state is the upstream's.
         let session = client.and_then(|client| self.clients.get(client)?.session.as_deref());
         let translation = request::Translation {
@@ -454,7 +463,8 @@ impl Gateway {
             self.wheel.cancel(alarm);
         }
         let (client, place) = (flight.client(), flight.place);
-        let (wheel, wait) = (&mut self.wheel, self.settings.limits.request);
+        let wait = flight.begin(now.at, self.settings.limits.request);
+        let wheel = &mut self.wheel;
         let new = self.flights.insert_with(|key| Flight {
             alarm: Some(wheel.set(now.at, wait, Alarm::Flight(key))),
             ..flight
@@ -567,15 +577,16 @@ impl Gateway {
         self.withdraw_questions(key, out);
         let Some(flight) = self.close(key, out) else { return };
         match flight.asker {
-            Asker::Client { client, id, exchange, era: _ } => {
+            Asker::Client { client, id, exchange, era } => {
                 // A held call has been answered; its retry will find nothing and be told so.
                 if !matches!(&flight.stage, Stage::Held(held) if held.is_told) {
-                    let data = self.fault_data(code, flight.upstream);
+                    let execution = flight.execution.as_deref();
+                    let data = self.fault_data(code, client, flight.upstream, execution);
                     self.reply_error(
                         client,
                         &id,
                         exchange,
-                        code.number(),
+                        code.number_in(era),
                         message,
                         data.as_deref(),
                         out,
@@ -599,20 +610,34 @@ impl Gateway {
         self.fail(key, Code::ServerUnavailable, &message, out);
     }
 
-    fn fault_data(&self, code: Code, upstream: usize) -> Option<String> {
+    fn fault_data(
+        &self,
+        code: Code,
+        client: ClientKey,
+        upstream: usize,
+        execution: Option<&Execution>,
+    ) -> Option<String> {
         let name = text::quoted(&self.upstreams.get(upstream)?.name);
+        let more = execution.map_or_else(String::new, |execution| {
+            format!(",{}", self.execution_data(Some(client), upstream, &execution.tool))
+        });
         match code {
             Code::ServerUnavailable => {
                 let wait = self.upstreams.get(upstream)?.breaker.retry_after(self.exchanges.now);
                 let wait = wait.map_or_else(String::new, |wait| {
                     format!(",\"retryAfterMs\":{}", wait.as_millis())
                 });
-                Some(format!("{{\"upstream\":{name},\"code\":\"SERVER_UNAVAILABLE\"{wait}}}"))
+                Some(format!("{{\"upstream\":{name},\"code\":\"SERVER_UNAVAILABLE\"{wait}{more}}}"))
             }
-            Code::Timeout => Some(format!(
-                "{{\"upstream\":{name},\"code\":\"TIMEOUT\",\"timeoutMs\":{}}}",
-                self.settings.limits.request.as_millis()
-            )),
+            Code::Timeout => {
+                let own = execution.and_then(|execution| execution.timeout);
+                let ms = own.unwrap_or(self.settings.limits.request).as_millis();
+                let more =
+                    execution.map_or_else(String::new, |_| format!("{more},\"timeout_ms\":{ms}"));
+                Some(format!(
+                    "{{\"upstream\":{name},\"code\":\"TIMEOUT\",\"timeoutMs\":{ms}{more}}}"
+                ))
+            }
             _ => None,
         }
     }
@@ -643,7 +668,18 @@ impl Gateway {
         flight.alarm = None;
         let limits = &self.settings.limits;
         match &flight.stage {
-            Stage::Stepping { .. } => self.step(now, key, None, out),
+            Stage::Stepping { .. } => match flight.execution.as_deref() {
+                Some(Execution { deadline: Some(deadline), timeout: Some(timeout), .. })
+                    if *deadline <= now.at =>
+                {
+                    let message = format!(
+                        "the tool did not end within {} ms: timeout_ms",
+                        timeout.as_millis()
+                    );
+                    self.fail(key, Code::Timeout, &message, out);
+                }
+                _ => self.step(now, key, None, out),
+            },
             Stage::Held(held) if !held.is_told => self.say_input_required(now, key, out),
             Stage::Held(_) => {
                 self.cancel_upstream(
@@ -666,12 +702,15 @@ impl Gateway {
                 self.fail(key, Code::Timeout, &message, out);
             }
             Stage::Waiting | Stage::Sent => {
+                let own = flight.execution.as_deref().and_then(|execution| execution.timeout);
                 let message = format!(
-                    "upstream {} did not answer within {} ms: limit request",
+                    "upstream {} did not answer within {} ms: {}",
                     self.upstreams[flight.upstream].name,
-                    limits.request.as_millis()
+                    own.unwrap_or(limits.request).as_millis(),
+                    own.map_or("limit request", |_| "timeout_ms"),
                 );
-                if flight.is_sent() {
+                // What one caller will not wait for says nothing of the upstream to others.
+                if flight.is_sent() && own.is_none() {
                     let upstream = flight.upstream;
                     self.call_failed(now, upstream, out);
                 }

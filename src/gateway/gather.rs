@@ -7,10 +7,11 @@ use super::exchange::ExchangeKey;
 use super::flight::Asker;
 use super::inbound::Asked;
 use super::lane::LaneKey;
+use super::tools::{DESCRIPTORS, Expose, Offer, write_found};
 use super::{Gateway, answer};
 use crate::base::{Key, Now};
 use crate::mcp::{Code, Era, Features, Method, Params};
-use crate::wire::{Json, Splice};
+use crate::wire::{Json, Splice, text};
 
 pub type GatherKey = Key<Gather>;
 
@@ -28,6 +29,16 @@ pub struct Gather {
     /// Parts still to come; one more while they are being asked for.
     left: usize,
     bytes: usize,
+    purpose: Purpose,
+}
+
+/// What becomes of what upstreams give.
+#[derive(Debug)]
+pub enum Purpose {
+    /// It is merged into one list.
+    List,
+    /// `get_server_tools`: one upstream's tools, under their own names.
+    Offer(Box<Offer>),
 }
 
 /// What one upstream gave.
@@ -49,7 +60,12 @@ impl Part {
 impl Gateway {
     /// A list request: passed on to an only upstream whose names are its own, merged from several.
     pub(super) fn list(&mut self, now: Now, asked: &Asked<'_>, out: &mut Effects) {
+        let has_own = asked.method == Method::ToolsList && self.settings.expose.has_tools();
+        if has_own && !self.settings.expose.has_names() {
+            return self.list_gateway_tools(asked, out);
+        }
         if let &[only] = &*self.order
+            && !has_own
             && self.routes.name_prefix(only).is_empty()
             && self.sees(asked.client, only)
         {
@@ -63,7 +79,21 @@ impl Gateway {
             let message = "params.cursor is not one of ours: the merged list has a single page";
             return self.refuse(asked, Code::InvalidParams.number(), message, None, out);
         }
-        let order = self.order.clone();
+        self.gather(now, asked, Purpose::List, out);
+    }
+
+    /// Asks all upstreams that the purpose is about.
+    pub(super) fn gather(
+        &mut self,
+        now: Now,
+        asked: &Asked<'_>,
+        purpose: Purpose,
+        out: &mut Effects,
+    ) {
+        let order = match &purpose {
+            Purpose::List => self.order.clone(),
+            Purpose::Offer(offer) => vec![offer.upstream],
+        };
         let gather = self.gathers.insert(Gather {
             client: asked.client,
             id: asked.id.into(),
@@ -74,6 +104,7 @@ impl Gateway {
             parts: order.iter().map(|&upstream| Part::of(upstream)).collect(),
             left: order.len() + 1,
             bytes: 0,
+            purpose,
         });
         for (part, index) in order.into_iter().enumerate() {
             let upstream = &self.upstreams[index];
@@ -153,6 +184,11 @@ impl Gateway {
             .filter(|&entry| self.may_list(client, upstream, method, entry))
             .collect();
         let Some(gather) = self.gathers.get_mut(key) else { return Ok(()) };
+        if let Purpose::Offer(offer) = &mut gather.purpose {
+            entries.into_iter().for_each(|entry| offer.take(entry));
+            gather.bytes += result.text().len();
+            return Self::is_short(gather.bytes, self.settings.limits.list_bytes_max);
+        }
         let prefixes = Prefixes {
             name: self.routes.name_prefix(upstream),
             uri: self.routes.uri_prefix(upstream),
@@ -160,13 +196,20 @@ impl Gateway {
         let Some(found) = gather.parts.get_mut(part) else { return Ok(()) };
         let before = found.entries.len();
         for entry in entries {
+            if self.settings.expose.hides(method, prefixes.name, entry) {
+                continue;
+            }
             if !found.entries.is_empty() {
                 found.entries.push(',');
             }
             write_entry(&mut found.entries, entry, method, &prefixes);
         }
         gather.bytes += found.entries.len() - before;
-        if gather.bytes > self.settings.limits.list_bytes_max {
+        Self::is_short(gather.bytes, self.settings.limits.list_bytes_max)
+    }
+
+    const fn is_short(bytes: usize, bytes_max: usize) -> Result<(), &'static str> {
+        if bytes > bytes_max {
             return Err("the merged list is longer than the limit list_bytes_max");
         }
         Ok(())
@@ -222,6 +265,9 @@ impl Gateway {
             return;
         }
         let Some(gather) = self.gathers.remove(key) else { return };
+        if let Purpose::Offer(offer) = &gather.purpose {
+            return self.offer_done(&gather, offer, out);
+        }
         let failures: Vec<&str> =
             gather.parts.iter().filter_map(|part| part.failure.as_deref()).collect();
         if failures.len() == gather.parts.len()
@@ -239,6 +285,7 @@ impl Gateway {
                 out,
             );
         }
+        let expose = self.settings.expose;
         self.exchanges.reply(&self.clients, gather.client, gather.exchange, out, |out| {
             answer::open(out, &gather.id);
             out.push(b'{');
@@ -252,6 +299,10 @@ impl Gateway {
                 format!("\"{}\":[", gather.method.list_member().unwrap_or_default()).as_bytes(),
             );
             let mut first = true;
+            if gather.method == Method::ToolsList && expose == Expose::Both {
+                out.extend_from_slice(DESCRIPTORS.as_bytes());
+                first = false;
+            }
             for part in gather.parts.iter().filter(|part| !part.entries.is_empty()) {
                 if !std::mem::take(&mut first) {
                     out.push(b',');
@@ -261,6 +312,24 @@ impl Gateway {
                 super::request::one_line(out, from);
             }
             out.extend_from_slice(b"]}}");
+        });
+    }
+
+    /// All that can be said of one upstream's tools is there.
+    fn offer_done(&mut self, gather: &Gather, offer: &Offer, out: &mut Effects) {
+        let server = self.upstreams.get(offer.upstream).map_or("", |upstream| &*upstream.name);
+        let (client, exchange) = (gather.client, gather.exchange);
+        if let Some(why) = gather.parts.iter().find_map(|part| part.failure.as_deref()) {
+            let message = format!("{server} did not give its tools: {why}");
+            let data =
+                format!("{{\"code\":\"SERVER_UNAVAILABLE\",\"server\":{}}}", text::quoted(server));
+            let code = Code::ServerUnavailable.number_in(gather.era);
+            let data = Some(&*data);
+            return self.reply_error(client, &gather.id, exchange, code, &message, data, out);
+        }
+        let json = offer.json(server);
+        self.exchanges.reply(&self.clients, client, exchange, out, |out| {
+            write_found(out, &gather.id, offer.version, &json);
         });
     }
 

@@ -143,7 +143,8 @@ impl Gateway {
 
     /// What all upstreams offer together. Those that have not said yet may offer anything.
     fn features(&self, client: ClientKey) -> Features {
-        self.seen(client).fold(Features::default(), |all, upstream| all.or(upstream.features()))
+        let own = Features { tools: self.settings.expose.has_tools(), ..Features::default() };
+        self.seen(client).fold(own, |all, upstream| all.or(upstream.features()))
     }
 
     /// One upstream's own; of several, the gateway's.

@@ -269,7 +269,7 @@ impl Gateway {
             "{{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"{}\",\"params\":{}}}",
             asked.id,
             asked.method.as_str(),
-            asked.params.text()
+            asked.outer.unwrap_or(asked.params).text()
         );
         self.carry(to, Caller { link, principal }, Aim::Retry, body.as_bytes(), out);
     }
@@ -278,6 +278,7 @@ impl Gateway {
     fn resume(&mut self, now: Now, asked: &Asked<'_>, key: FlightKey, out: &mut Effects) {
         let request = self.settings.limits.request;
         let Some(flight) = self.flights.get_mut(key) else { return };
+        let wait = flight.begin(now.at, request);
         flight.asker = asked.asker();
         flight.token = asked.parsed.meta.progress_token.map(|token| token.text().into());
         let Some(lane) = flight.lane else { return };
@@ -321,7 +322,7 @@ impl Gateway {
         if let Some(alarm) = flight.alarm.take() {
             self.wheel.cancel(alarm);
         }
-        flight.alarm = Some(self.wheel.set(now.at, request, Alarm::Flight(key)));
+        flight.alarm = Some(self.wheel.set(now.at, wait, Alarm::Flight(key)));
         if is_unsent {
             self.send(now, key, lane, asked.params, asked.parsed, out);
         }

@@ -24,6 +24,8 @@ pub(super) struct Asked<'a> {
     pub method: Method,
     pub params: Json<'a>,
     pub parsed: &'a Params<'a>,
+    /// What the client itself wrote for `params`, where it wrapped the request into another.
+    pub outer: Option<Json<'a>>,
 }
 
 impl Asked<'_> {
@@ -274,7 +276,8 @@ impl Gateway {
         }
         match self.judge(client, method, parsed) {
             Ok((method, version)) => {
-                let asked = Asked { client, id, exchange, version, method, params, parsed };
+                let outer = None;
+                let asked = Asked { client, id, exchange, version, method, params, parsed, outer };
                 self.dispatch(now, &asked, out);
             }
             Err(refusal) => self.refuse_request(client, id, exchange, &refusal, out),
@@ -488,10 +491,26 @@ impl Gateway {
             }
             _ => false,
         };
+        if let Some(tool) = self.gateway_tool(asked.method, &name) {
+            return self.call_gateway_tool(now, asked, tool, out);
+        }
+        let is_hidden = asked.method == Method::ToolsCall && !self.settings.expose.has_names();
         let found = if is_uri { self.routes.by_uri(&name) } else { self.routes.by_name(&name) };
-        let Some((upstream, own)) = found else {
+        let Some((upstream, own)) = found.filter(|_| !is_hidden) else {
             return self.refuse_unknown(asked, &name, out);
         };
+        self.pass_on(now, asked, upstream, own, out);
+    }
+
+    /// Sends a request to the upstream that it is for, if its client may; `own` is what that calls the thing.
+    pub(super) fn pass_on(
+        &mut self,
+        now: Now,
+        asked: &Asked<'_>,
+        upstream: usize,
+        own: &str,
+        out: &mut Effects,
+    ) {
         if self.is_denied(now, asked, upstream, own, out) {
             return;
         }

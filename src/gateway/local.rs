@@ -159,7 +159,7 @@ impl Gateway {
             } else {
                 let renamed = self.rename(asked.method, upstream, own, asked.params, asked.parsed);
                 let params = renamed.as_deref().unwrap_or(asked.params.text());
-                let key = self.open_local(asked, upstream, params, out);
+                let key = self.open_local(now, asked, upstream, params, out);
                 self.go_on(now, key, 0, era, outcome, &text, out);
             }
         }
@@ -190,12 +190,17 @@ impl Gateway {
     /// A flight for a call that does not end at once. Its time is its own; the built-in tools bound it.
     fn open_local(
         &mut self,
+        now: Now,
         asked: &Asked<'_>,
         upstream: usize,
         params: &str,
         out: &mut Effects,
     ) -> FlightKey {
         let place = self.clients.get(asked.client).map_or(0, |client| client.flights.len());
+        let mut execution = self.execution.take();
+        if let Some(execution) = &mut execution {
+            execution.begin(now.at);
+        }
         let key = self.flights.insert(Flight {
             asker: asked.asker(),
             upstream,
@@ -211,6 +216,7 @@ impl Gateway {
             place,
             rounds: 0,
             audit: self.audit.take(),
+            execution,
         });
         if let Some(client) = self.clients.get_mut(asked.client) {
             client.flights.push(key);
@@ -239,6 +245,16 @@ impl Gateway {
                 });
             }
             Outcome::Fault { code, message, data } => {
+                if *code == Code::InvalidParams.number()
+                    && data.as_ref().is_some_and(|data| data.contains("\"tool\""))
+                    && let Some(execution) = self.execution.take()
+                {
+                    let (code, message, data) =
+                        self.tool_not_found(to.client, to.upstream, &execution.tool);
+                    let (code, data) = (code.number_in(to.era), Some(&*data));
+                    self.reply_error(to.client, to.id, to.exchange, code, &message, data, out);
+                    return true;
+                }
                 let missing = to.method == Method::ResourcesRead
                     && data.as_ref().is_some_and(|data| data.contains("\"uri\""));
                 let code = if missing { era::resource_not_found(to.era) } else { *code };
@@ -302,6 +318,8 @@ impl Gateway {
     ) {
         match outcome {
             Outcome::Wait { after, progress } => {
+                let deadline = self.flights.get(key).and_then(|it| it.execution.as_ref()?.deadline);
+                let after = deadline.map_or(after, |end| after.min(end.since(now.at)));
                 let alarm = self.wheel.set(now.at, after, Alarm::Flight(key));
                 if let Some(flight) = self.flights.get_mut(key) {
                     flight.alarm = Some(alarm);

@@ -135,6 +135,7 @@ impl Gateway {
         let Some((upstream, own)) = parsed
             .name
             .and_then(Json::as_str)
+            .filter(|name| self.gateway_tool(Method::ToolsCall, name).is_none())
             .and_then(|name| self.routes.by_name(&name).map(|(at, own)| (at, own.to_owned())))
         else {
             return Ok(());

@@ -46,6 +46,7 @@ mod session;
 pub mod settings;
 pub mod subscribe;
 pub mod timer;
+pub mod tools;
 pub mod upstream;
 
 use std::collections::BTreeMap;
@@ -90,6 +91,8 @@ pub struct Gateway {
     governor: Option<rate::Governor>,
     /// Of the request that is being handled, until a flight takes it.
     audit: Option<Box<audit::Record>>,
+    /// What `execute_tool` is about, while its call is being handled and until a flight takes it.
+    execution: Option<Box<tools::Execution>>,
     sealer: Sealer,
     links: Links,
     /// Exchanges whose links are other shards'.
@@ -175,6 +178,7 @@ impl Gateway {
                 .rates
                 .map(|rates| rate::Governor::new(rates, shard, settings.shards)),
             audit: None,
+            execution: None,
             sealer: Sealer::new(&settings, shard),
             shard,
             links: Links::default(),

@@ -163,6 +163,9 @@ impl Gateway {
                 if !flight.is_sent() {
                     return;
                 }
+                if flight.has_deadline() {
+                    return self.tell_progress(key, params, out);
+                }
                 if let Some(alarm) = flight.alarm.take() {
                     self.wheel.cancel(alarm);
                 }

@@ -55,7 +55,23 @@ impl Gateway {
         }
         match decision {
             Some(Decision { is_allowed: false, reason }) => {
-                self.deny(asked, upstream, own, reason, out);
+                self.deny(asked, upstream, Some(own), reason, out);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Refuses a request about an upstream of which its client may use nothing. True if so.
+    pub(super) fn is_server_denied(
+        &mut self,
+        asked: &Asked<'_>,
+        upstream: usize,
+        out: &mut Effects,
+    ) -> bool {
+        match self.judge_use(asked.client, upstream, None, "") {
+            Some(Decision { is_allowed: false, reason }) => {
+                self.deny(asked, upstream, None, reason, out);
                 true
             }
             _ => false,
@@ -169,7 +185,7 @@ impl Gateway {
         &mut self,
         asked: &Asked<'_>,
         upstream: usize,
-        own: &str,
+        own: Option<&str>,
         reason: Reason,
         out: &mut Effects,
     ) {
@@ -186,21 +202,26 @@ impl Gateway {
             };
             let data =
                 format!("{{\"code\":\"INVALID_AGENT_ID\",\"agent\":{named},\"rule\":{rule}}}");
-            let code = Code::InvalidAgent.number();
+            let code = Code::InvalidAgent.number_in(asked.version.era());
             return self.refuse(asked, code, &message, Some(&data), out);
         }
         let server = self.settings.upstreams.get(upstream).map_or("", |upstream| &*upstream.name);
         let noun = kind_of(asked).map_or("task", Kind::noun);
-        let message = format!(
-            "agent {} may not use the {noun} {own} of {server}",
-            agent.unwrap_or(super::policy::DEFAULT_AGENT)
-        );
+        let (thing, member) = match own {
+            Some(own) => (
+                format!("the {noun} {own} of {server}"),
+                format!("\"{noun}\":{},", text::quoted(own)),
+            ),
+            None => (format!("the server {server}"), String::new()),
+        };
+        let message =
+            format!("agent {} may not use {thing}", agent.unwrap_or(super::policy::DEFAULT_AGENT));
         let data = format!(
-            "{{\"code\":\"DENIED_BY_POLICY\",\"agent\":{named},\"server\":{},\"{noun}\":{},\"rule\":{rule}}}",
+            "{{\"code\":\"DENIED_BY_POLICY\",\"agent\":{named},\"server\":{},{member}\"rule\":{rule}}}",
             text::quoted(server),
-            text::quoted(own),
         );
-        self.refuse(asked, Code::DeniedByPolicy.number(), &message, Some(&data), out);
+        let code = Code::DeniedByPolicy.number_in(asked.version.era());
+        self.refuse(asked, code, &message, Some(&data), out);
     }
 }
 

@@ -7,6 +7,7 @@ use super::local::Given;
 use super::timer::Alarm;
 use super::{Gateway, answer};
 use crate::base::Now;
+use crate::mcp::error::is_unknown_tool;
 use crate::mcp::{Code, Era};
 use crate::wire::Json;
 
@@ -79,6 +80,14 @@ impl Gateway {
         self.withdraw_questions(key, out);
         let Some(flight) = self.close(key, out) else { return };
         let Asker::Client { client, id, era, exchange } = flight.asker else { return };
+        if let (Err(error), Some(execution)) = (answer, flight.execution)
+            && is_unknown_tool(error)
+        {
+            let (code, message, data) =
+                self.tool_not_found(client, flight.upstream, &execution.tool);
+            let (code, data) = (code.number_in(era), Some(&*data));
+            return self.reply_error(client, &id, exchange, code, &message, data, out);
+        }
         let translation = answer::Translation {
             method: flight.method,
             from,

@@ -2,13 +2,12 @@
 //! (`post`, `session`).
 
 use super::Gateway;
-use std::borrow::Cow;
-
 use super::door::{Effect, Effects};
 use super::http::{self, Caller, Facts, HeaderPairs, Request, Verb};
 use super::post::{Wrong, refuse, refuse_with, respond};
 use super::upstream::Status;
 use crate::base::{LinkId, Now};
+use crate::mcp::error::is_unknown_tool;
 use crate::mcp::{Code, Method, Params};
 use crate::wire::{Json, text};
 
@@ -144,17 +143,13 @@ pub(super) fn unwrap(out: &mut Vec<u8>, start: usize) -> u16 {
     out.extend_from_slice(error.text().as_bytes());
     out.push(b'}');
     let code = error.get("code").and_then(Json::as_i64).unwrap_or_default();
-    // There is no code for it alone: servers say it with -32602, and in these ways.
-    let says = |message: Cow<'_, str>| message.starts_with("Unknown tool");
-    let names_tool = error.get("data").and_then(|data| data.get("tool")).is_some();
-    let is_unknown = names_tool || error.get("message").and_then(Json::as_str).is_some_and(says);
     match code {
         code if code == i64::from(Code::DeniedByPolicy.number())
             || code == i64::from(Code::InvalidAgent.number()) =>
         {
             403
         }
-        _ if is_unknown => 404,
+        _ if is_unknown_tool(error) => 404,
         -32_602 => 400,
         code if code == i64::from(Code::ServerUnavailable.number()) => 502,
         code if code == i64::from(Code::Timeout.number()) => 504,

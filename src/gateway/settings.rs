@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::policy::Policy;
 use super::principal::{Entrances, Principals};
 use super::rate::Rates;
+use super::tools::Expose;
 use crate::base::limits::Limits;
 
 /// Everything one gateway needs to know. The same for every shard.
@@ -23,6 +24,8 @@ pub struct Settings {
     pub order: Option<Box<[usize]>>,
     /// Between an upstream's prefix and a name: `<prefix><separator><name>`. Default `__`.
     pub separator: String,
+    /// What clients see of the upstreams' tools.
+    pub expose: Expose,
     pub limits: Limits,
     /// Who may what; `None` where everybody may everything.
     pub policy: Option<Arc<Policy>>,

@@ -1,6 +1,7 @@
 //! JSON-RPC errors: the codes that MCP and this gateway use, and the text of an error answer.
 
-use crate::wire::text;
+use super::version::Era;
+use crate::wire::{Json, text};
 
 /// An error code with a name. Others pass through as the upstream wrote them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub enum Code {
     InvalidAgent,
     /// The upstream is not there (gateway error, data: `upstream`, `retryAfterMs`).
     ServerUnavailable,
+    /// `execute_tool` names a tool that its server does not know (gateway error, data: `server`, `tool`).
+    ToolNotFound,
     /// A rate limit is used up (gateway error, data: `limit`, `retryAfterMs`).
     RateLimited,
     /// The upstream took too long (gateway error, data: `upstream`, `timeoutMs`).
@@ -41,6 +44,7 @@ impl Code {
             Self::DeniedByPolicy => -32000,
             Self::InvalidAgent => -32003,
             Self::ServerUnavailable => -32001,
+            Self::ToolNotFound => -32002,
             Self::Timeout => -32004,
             Self::RateLimited => -32005,
             Self::HeaderMismatch => -32020,
@@ -48,6 +52,26 @@ impl Code {
             Self::UnsupportedVersion => -32022,
         }
     }
+
+    /// The number in answers to clients of an era. In 2026-07-28 -32002 must not be said (basic "Error codes"):
+    /// what is named in parameters and not there is an invalid parameter.
+    pub const fn number_in(self, era: Era) -> i32 {
+        match (self, era) {
+            (Self::ToolNotFound, Era::Modern) => Self::InvalidParams.number(),
+            _ => self.number(),
+        }
+    }
+}
+
+/// Whether an upstream's error says that it has no tool of this name. There is no code for it alone: servers say
+/// it with -32602, and in these ways.
+pub fn is_unknown_tool(error: Json<'_>) -> bool {
+    if error.get("code").and_then(Json::as_i64) != Some(Code::InvalidParams.number().into()) {
+        return false;
+    }
+    let names_tool = error.get("data").and_then(|data| data.get("tool")).is_some();
+    let message = error.get("message").and_then(Json::as_str).unwrap_or_default();
+    names_tool || message.get(..12).is_some_and(|head| head.eq_ignore_ascii_case("unknown tool"))
 }
 
 /// Appends an error answer. `id` is the request's id as JSON text, `null` where it is unknown;
@@ -69,6 +93,16 @@ pub fn write(out: &mut Vec<u8>, id: &str, code: i32, message: &str, data: Option
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_tool_is_known_by_what_servers_say_of_it() {
+        let says = |text: &str| is_unknown_tool(Json::parse(text).unwrap());
+        assert!(says(r#"{"code":-32602,"message":"Unknown tool: x"}"#));
+        assert!(says(r#"{"code":-32602,"message":"unknown tool x"}"#));
+        assert!(says(r#"{"code":-32602,"message":"no","data":{"tool":"x"}}"#));
+        assert!(!says(r#"{"code":-32602,"message":"Unknown ärgument"}"#));
+        assert!(!says(r#"{"code":-32603,"message":"Unknown tool: x"}"#) && !says("{}"));
+    }
 
     #[test]
     fn an_error_answer_is_json_whatever_the_message_holds() {

@@ -12,3 +12,4 @@ mod reload;
 mod rest;
 mod sessions;
 mod streams;
+mod tools;

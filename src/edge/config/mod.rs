@@ -43,6 +43,7 @@ use crate::gateway::policy::{Policy, Rules};
 use crate::gateway::principal::{Entrances, Principals};
 use crate::gateway::rate::Rates;
 use crate::gateway::settings::{EraPin, Settings, Share, Target, Upstream};
+use crate::gateway::tools::Expose;
 use crate::shard::http::Front;
 use fault::Findings;
 use read::Reader;
@@ -60,6 +61,8 @@ pub struct Config {
     pub shards: Shards,
     /// Between an upstream's prefix and a name.
     pub separator: String,
+    /// What clients see of the upstreams' tools.
+    pub expose: Expose,
     /// Seals request states; `None` for a random one.
     pub state_key: Option<[u8; 32]>,
     pub limits: Limits,
@@ -260,6 +263,7 @@ impl Config {
             unix,
             shards,
             separator: gateway.separator,
+            expose: gateway.expose,
             state_key: gateway.state_key,
             limits,
             upstreams,
@@ -310,6 +314,7 @@ impl Config {
             upstreams,
             order: Some(order),
             separator: self.separator.clone(),
+            expose: self.expose,
             limits: self.limits.clone(),
             policy,
             principals: self.principals(&before.principals),

@@ -7,6 +7,7 @@ use super::read::{Field, Reader};
 use super::{Count, Driver, Format, Log, Shards, UnixListener};
 use crate::base::ShardId;
 use crate::edge::address::split_host;
+use crate::gateway::tools::Expose;
 
 pub(super) const TCP_DEFAULT: SocketAddr =
     SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 7420));
@@ -149,13 +150,18 @@ pub(super) fn shards(mut reader: Reader<'_>) -> Shards {
 pub(super) struct Gateway {
     pub(super) separator: String,
     pub(super) state_key: Option<[u8; 32]>,
+    pub(super) expose: Expose,
 }
 
 pub(super) fn gateway(mut reader: Reader<'_>) -> Gateway {
     let separator = reader.field("separator").and_then(|field| separator(&field));
     let state_key = reader.field("state_key").and_then(|field| state_key(&field));
+    let words =
+        [("names", Expose::Names), ("gateway-tools", Expose::GatewayTools), ("both", Expose::Both)];
+    let expose = reader.field("expose").and_then(|field| field.choice(&words));
     reader.finish();
-    Gateway { separator: separator.unwrap_or_else(|| "__".to_owned()), state_key }
+    let separator = separator.unwrap_or_else(|| "__".to_owned());
+    Gateway { separator, state_key, expose: expose.unwrap_or_default() }
 }
 
 fn separator(field: &Field<'_>) -> Option<String> {

@@ -75,6 +75,21 @@ fn refused(text: &str, wanted: &str) {
 }
 
 #[test]
+fn what_of_the_tools_is_exposed_is_one_of_three_words() {
+    let expose = |text: &str| toml(text).map(|config| config.expose);
+    assert_eq!(expose(""), Ok(Expose::Names));
+    for (word, wanted) in
+        [("names", Expose::Names), ("gateway-tools", Expose::GatewayTools), ("both", Expose::Both)]
+    {
+        assert_eq!(expose(&format!("[gateway]\nexpose = \"{word}\"\n")), Ok(wanted));
+    }
+    refused(
+        "[gateway]\nexpose = \"gateway_tools\"\n",
+        "c.toml:2: gateway.expose: expected \"names\" or \"gateway-tools\" or \"both\", found the text \"gateway_tools\"; did you mean \"gateway-tools\"?",
+    );
+}
+
+#[test]
 fn with_nothing_said_the_defaults_hold() {
     let (config, warnings) = load(&[], &[]).unwrap();
     assert_eq!(warnings, "");
