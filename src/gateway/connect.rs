@@ -426,7 +426,7 @@ impl Gateway {
             Role::Own(client) => {
                 let upstream = &mut self.upstreams[index];
                 upstream.own_lanes = upstream.own_lanes.saturating_sub(1);
-                self.fail_lane(now, key, index, why, out);
+                self.fail_lane(now, key, index, out);
                 self.own_lane_lost(client, key, out);
                 self.serve_line(now, index, out);
             }
@@ -447,7 +447,7 @@ impl Gateway {
                 upstream.shared = None;
                 let retry_ms = u64::try_from(retry.as_millis()).unwrap_or(u64::MAX);
                 let is_news = !matches!(self.upstreams[index].status, Status::Down { .. });
-                self.fail_lane(now, key, index, why, out);
+                self.fail_lane(now, key, index, out);
                 self.upstream_down(index, why, out);
                 if is_news {
                     out.report(Report::UpstreamDown {
@@ -509,7 +509,7 @@ impl Gateway {
     }
 
     /// Every flight on a lane that is gone gets its one error; questions of it are taken back.
-    fn fail_lane(&mut self, now: Now, key: LaneKey, index: usize, why: &str, out: &mut Effects) {
+    fn fail_lane(&mut self, now: Now, key: LaneKey, index: usize, out: &mut Effects) {
         // One failure, however many calls were under way.
         let had_calls = self.flights.iter().any(|(_, flight)| {
             flight.lane == Some(key) && flight.is_sent() && !matches!(flight.asker, Asker::Own(_))
@@ -529,7 +529,10 @@ impl Gateway {
             self.fail(
                 flight,
                 Code::ServerUnavailable,
-                &format!("upstream {} is gone: {why}", self.upstreams[index].name),
+                &format!(
+                    "upstream {} has gone; the gateway's log says why",
+                    self.upstreams[index].name
+                ),
                 out,
             );
         }
@@ -586,7 +589,7 @@ impl Gateway {
                 if let Some(lane) = self.lanes.get_mut(key) {
                     lane.phase = Phase::Dialing;
                 }
-                self.fail_lane(now, key, upstream, &why, out);
+                self.fail_lane(now, key, upstream, out);
                 self.upstream_down(upstream, &why, out);
             }
             Mail::Send { link, bytes } => {

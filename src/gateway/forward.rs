@@ -185,7 +185,7 @@ impl Gateway {
         let upstream = &self.upstreams[index];
         let Some(era) = upstream.era() else {
             return match &upstream.status {
-                Status::Down { why } => Choice::Unavailable(unavailable(&upstream.name, why)),
+                Status::Down { .. } => Choice::Unavailable(unavailable(&upstream.name)),
                 _ => Choice::Wait,
             };
         };
@@ -193,7 +193,7 @@ impl Gateway {
             return self.own_lane(now, client, index, own, out);
         }
         match (&upstream.status, upstream.shared) {
-            (Status::Down { why }, _) => Choice::Unavailable(unavailable(&upstream.name, why)),
+            (Status::Down { .. }, _) => Choice::Unavailable(unavailable(&upstream.name)),
             (Status::Ready { .. }, Some(lane))
                 if self.lanes.get(lane).is_some_and(|lane| lane.blocked) =>
             {
@@ -602,11 +602,7 @@ impl Gateway {
     pub(super) fn fail_unavailable(&mut self, key: FlightKey, out: &mut Effects) {
         let Some(flight) = self.flights.get(key) else { return };
         let upstream = &self.upstreams[flight.upstream];
-        let why = match &upstream.status {
-            Status::Down { why } => why.as_str(),
-            _ => "it is being connected",
-        };
-        let message = unavailable(&upstream.name, why);
+        let message = unavailable(&upstream.name);
         self.fail(key, Code::ServerUnavailable, &message, out);
     }
 
@@ -618,24 +614,23 @@ impl Gateway {
         execution: Option<&Execution>,
     ) -> Option<String> {
         let name = text::quoted(&self.upstreams.get(upstream)?.name);
-        let more = execution.map_or_else(String::new, |execution| {
-            format!(",{}", self.execution_data(Some(client), upstream, &execution.tool))
-        });
+        let tool = execution.map(|execution| &*execution.tool);
+        let more = self.fault_members(Some(client), upstream, tool);
         match code {
             Code::ServerUnavailable => {
                 let wait = self.upstreams.get(upstream)?.breaker.retry_after(self.exchanges.now);
                 let wait = wait.map_or_else(String::new, |wait| {
                     format!(",\"retryAfterMs\":{}", wait.as_millis())
                 });
-                Some(format!("{{\"upstream\":{name},\"code\":\"SERVER_UNAVAILABLE\"{wait}{more}}}"))
+                Some(format!(
+                    "{{\"upstream\":{name},\"code\":\"SERVER_UNAVAILABLE\"{wait},{more}}}"
+                ))
             }
             Code::Timeout => {
                 let own = execution.and_then(|execution| execution.timeout);
                 let ms = own.unwrap_or(self.settings.limits.request).as_millis();
-                let more =
-                    execution.map_or_else(String::new, |_| format!("{more},\"timeout_ms\":{ms}"));
                 Some(format!(
-                    "{{\"upstream\":{name},\"code\":\"TIMEOUT\",\"timeoutMs\":{ms}{more}}}"
+                    "{{\"upstream\":{name},\"code\":\"TIMEOUT\",\"timeoutMs\":{ms},\"timeout_ms\":{ms},{more}}}"
                 ))
             }
             _ => None,
@@ -768,6 +763,7 @@ impl Gateway {
     }
 }
 
-fn unavailable(name: &str, why: &str) -> String {
-    format!("upstream {name} is not available: {why}")
+/// Why is the operator's to know, from the log: it names commands and addresses.
+fn unavailable(name: &str) -> String {
+    format!("upstream {name} is not available; the gateway's log says why")
 }

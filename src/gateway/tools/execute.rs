@@ -66,22 +66,20 @@ impl Gateway {
         self.execution = None;
     }
 
-    /// What the error of a call that `execute_tool` made tells beside its code: members, JSON text.
-    pub(in crate::gateway) fn execution_data(
+    /// What errors tell beside their codes: members, JSON text. Which tool it was is known of calls that
+    /// `execute_tool` made.
+    pub(in crate::gateway) fn fault_members(
         &self,
         client: Option<ClientKey>,
         upstream: usize,
-        tool: &str,
+        tool: Option<&str>,
     ) -> String {
         let principal = client.and_then(|client| Some(self.clients.get(client)?.who.principal));
         let agent = principal.and_then(|principal| self.settings.principals.agent(principal));
         let server = self.upstreams.get(upstream).map_or("", |upstream| &*upstream.name);
-        format!(
-            "\"agent\":{},\"server\":{},\"tool\":{}",
-            agent_text(agent),
-            text::quoted(server),
-            text::quoted(tool)
-        )
+        let tool =
+            tool.map_or_else(String::new, |tool| format!(",\"tool\":{}", text::quoted(tool)));
+        format!("\"agent\":{},\"server\":{}{tool}", agent_text(agent), text::quoted(server))
     }
 
     /// An upstream does not know a tool: the error's code, message and data.
@@ -96,7 +94,7 @@ impl Gateway {
             "{server} has no tool called {}; get_server_tools tells which there are",
             super::shown(tool)
         );
-        let members = self.execution_data(Some(client), upstream, super::shown(tool));
+        let members = self.fault_members(Some(client), upstream, Some(super::shown(tool)));
         (Code::ToolNotFound, message, format!("{{\"code\":\"TOOL_NOT_FOUND\",{members}}}"))
     }
 }
