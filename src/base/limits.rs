@@ -37,6 +37,12 @@ pub struct Limits {
     pub list_pages_max: usize,
     /// Bytes of one merged list.
     pub list_bytes_max: usize,
+    /// Bytes of upstreams' lists that a shard keeps: some hundred servers with hundreds of tools each.
+    pub lists_bytes_max: usize,
+    /// How long a list is kept of which its upstream does not say how long it is good: short enough that nobody
+    /// waits long for what an old server does not tell of, long enough that a fleet of agents asks once. 0: no list
+    /// is kept.
+    pub list_ttl: Duration,
     /// Times one call may ask back before it is given up: a server that only ever asks.
     pub ask_rounds_max: u32,
     /// How long an upstream may take to be connected, probed and initialized.
@@ -101,6 +107,8 @@ impl Limits {
         session_bytes_max: 16 << 10,
         list_pages_max: 100,
         list_bytes_max: 16 << 20,
+        lists_bytes_max: 64 << 20,
+        list_ttl: Duration::from_secs(60),
         ask_rounds_max: 32,
         connect: Duration::from_secs(20),
         probe: Duration::from_secs(10),
@@ -140,6 +148,8 @@ const _: () = {
     assert!(limits.flights_per_link_max <= limits.flights_max);
     assert!(limits.flights_max <= super::slab::Key::<()>::SLOTS_MAX as usize / 2);
     assert!(limits.list_bytes_max <= limits.outbox_bytes_hard_max);
+    // The longest list can be kept; it is there twice, as it came and as it goes.
+    assert!(limits.list_bytes_max < limits.lists_bytes_max / 2);
     // A silent peer is asked before it is given up.
     assert!(limits.ws_ping.as_millis() < limits.ws_idle.as_millis());
     // A probe that fails must leave time for the initialize that follows.

@@ -339,6 +339,7 @@ impl Gateway {
     /// An upstream answers, over this shard's lane or another's.
     fn upstream_ready(&mut self, now: Now, index: usize, identity: Identity, out: &mut Effects) {
         let features = identity.features();
+        self.forget_lists(index, None);
         let upstream = &mut self.upstreams[index];
         let is_back = matches!(upstream.status, Status::Down { .. });
         upstream.status = Status::Ready { since: now.at };
@@ -482,6 +483,7 @@ impl Gateway {
 
     /// An upstream is not there, as far as the shared lane can tell.
     fn upstream_down(&mut self, index: usize, why: &str, out: &mut Effects) {
+        self.forget_lists(index, None);
         let upstream = &mut self.upstreams[index];
         upstream.status = Status::Down { why: why.to_owned() };
         let waiting = std::mem::take(&mut upstream.waiting);

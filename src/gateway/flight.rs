@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::client::ClientKey;
 use super::exchange::ExchangeKey;
+use super::fetch::FetchKey;
 use super::gather::GatherKey;
 use super::lane::LaneKey;
 use super::timer::AlarmKey;
@@ -67,6 +68,8 @@ pub enum Asker {
         part: usize,
         client: ClientKey,
     },
+    /// All who wait for a list.
+    Fetch(FetchKey),
     /// The gateway itself.
     Own(Errand),
 }
@@ -152,7 +155,7 @@ impl Flight {
     pub const fn client(&self) -> Option<ClientKey> {
         match &self.asker {
             Asker::Client { client, .. } | Asker::Gather { client, .. } => Some(*client),
-            Asker::Own(_) => None,
+            Asker::Own(_) | Asker::Fetch(_) => None,
         }
     }
 

@@ -50,7 +50,7 @@ impl Gateway {
     ) -> Option<FlightKey> {
         let client = match &asker {
             Asker::Client { client, .. } | Asker::Gather { client, .. } => *client,
-            Asker::Own(_) => return None,
+            Asker::Own(_) | Asker::Fetch(_) => return None,
         };
         if let Some(why) = self.too_many(client) {
             let key = self.open(now, asker, client, upstream, method, parsed);
@@ -68,11 +68,11 @@ impl Gateway {
             self.fail(key, Code::ServerUnavailable, &message, out);
             return None;
         }
-        self.place(now, key, client, params, parsed, out);
+        self.place(now, key, Some(client), params, parsed, out);
         Some(key)
     }
 
-    fn open(
+    pub(super) fn open(
         &mut self,
         now: Now,
         asker: Asker,
@@ -117,12 +117,12 @@ impl Gateway {
         key
     }
 
-    /// Finds a lane for an open flight, and sends, queues or fails it.
-    fn place(
+    /// Finds a lane for an open flight, and sends, queues or fails it. Without a client it goes over the shared one.
+    pub(super) fn place(
         &mut self,
         now: Now,
         key: FlightKey,
-        client: ClientKey,
+        client: Option<ClientKey>,
         params: Json<'_>,
         parsed: &Params<'_>,
         out: &mut Effects,
@@ -155,10 +155,13 @@ impl Gateway {
     /// A flight that waited: its lane may be known now.
     pub(super) fn relaunch(&mut self, now: Now, key: FlightKey, out: &mut Effects) {
         let Some(flight) = self.flights.get_mut(key) else { return };
-        let Some(client) = flight.client() else { return };
+        let client = flight.client();
         let Some(params) = flight.params.take() else { return };
         let Ok(json) = Json::parse(&params) else { return };
-        self.place(now, key, client, json, &Params::read(json), out);
+        let parsed = Params::read(json);
+        if !self.join_list(now, key, &parsed, out) {
+            self.place(now, key, client, json, &parsed, out);
+        }
     }
 
     /// A lane has become ready: what waited for it goes out.
@@ -176,7 +179,7 @@ impl Gateway {
     fn choose(
         &mut self,
         now: Now,
-        client: ClientKey,
+        client: Option<ClientKey>,
         index: usize,
         method: Method,
         parsed: &Params<'_>,
@@ -189,7 +192,9 @@ impl Gateway {
                 _ => Choice::Wait,
             };
         };
-        if let Some(own) = self.needs_own(client, index, era, method, parsed) {
+        if let Some(client) = client
+            && let Some(own) = self.needs_own(client, index, era, method, parsed)
+        {
             return self.own_lane(now, client, index, own, out);
         }
         match (&upstream.status, upstream.shared) {
@@ -594,6 +599,7 @@ impl Gateway {
                 }
             }
             Asker::Gather { gather, part, .. } => self.gather_failed(gather, part, message, out),
+            Asker::Fetch(fetch) => self.fetch_failed(fetch, code, message, out),
             Asker::Own(_) => {}
         }
     }

@@ -1,6 +1,9 @@
 //! Lists that are merged from several upstreams: every page of each, in the order of the
 //! configuration, names prefixed. One dead upstream never hides the others.
 
+use std::sync::Arc;
+
+use super::catalog::{Hint, Kept, Rendered};
 use super::client::ClientKey;
 use super::door::Effects;
 use super::exchange::ExchangeKey;
@@ -29,6 +32,8 @@ pub struct Gather {
     /// Parts still to come; one more while they are being asked for.
     left: usize,
     bytes: usize,
+    /// For how long and for whom the whole is good.
+    hint: Hint,
     purpose: Purpose,
 }
 
@@ -47,13 +52,20 @@ struct Part {
     upstream: usize,
     /// Entries, with commas between.
     entries: String,
+    /// All of the upstream's, where nothing had to be taken out.
+    kept: Option<Arc<Kept>>,
     pages: usize,
     failure: Option<String>,
 }
 
 impl Part {
     const fn of(upstream: usize) -> Self {
-        Self { upstream, entries: String::new(), pages: 0, failure: None }
+        Self { upstream, entries: String::new(), kept: None, pages: 0, failure: None }
+    }
+
+    fn text(&self) -> &str {
+        let rendered = self.kept.as_ref().and_then(|kept| kept.rendered.get());
+        rendered.map_or(&*self.entries, |rendered| &*rendered.text)
     }
 }
 
@@ -72,8 +84,7 @@ impl Gateway {
             if self.upstreams[only].is_builtin {
                 return self.call_builtin(now, asked, only, "", out);
             }
-            self.launch(now, asked.asker(), only, asked.method, asked.params, asked.parsed, out);
-            return;
+            return self.launch_list(now, asked.asker(), only, asked, out);
         }
         if asked.parsed.cursor.is_some() {
             let message = "params.cursor is not one of ours: the merged list has a single page";
@@ -104,6 +115,7 @@ impl Gateway {
             parts: order.iter().map(|&upstream| Part::of(upstream)).collect(),
             left: order.len() + 1,
             bytes: 0,
+            hint: Hint::default(),
             purpose,
         });
         for (part, index) in order.into_iter().enumerate() {
@@ -116,7 +128,7 @@ impl Gateway {
                 self.part_done(gather, out);
             } else {
                 let asker = Asker::Gather { gather, part, client: asked.client };
-                self.launch(now, asker, index, asked.method, asked.params, asked.parsed, out);
+                self.launch_list(now, asker, index, asked, out);
             }
         }
         self.part_done(gather, out);
@@ -142,6 +154,9 @@ impl Gateway {
         if let Err(message) = self.take_page(key, part, result) {
             return self.gather_failed(key, part, message, out);
         }
+        let hint = Hint::read(result);
+        let (ttl_ms, is_public) = (hint.ttl_ms.or(Some(0)), hint.is_public.or(Some(false)));
+        self.hint(key, Hint { ttl_ms, is_public });
         let cursor = result.get("nextCursor").filter(|cursor| cursor.as_str().is_some());
         let Some(gather) = self.gathers.get_mut(key) else { return };
         let (Some(cursor), Some(found)) = (cursor, gather.parts.get_mut(part)) else {
@@ -162,6 +177,90 @@ impl Gateway {
         let Ok(json) = Json::from_bytes(&next) else { return };
         let asker = Asker::Gather { gather: key, part, client };
         self.launch(now, asker, upstream, method, json, &Params::read(json), out);
+    }
+
+    fn hint(&mut self, key: GatherKey, hint: Hint) {
+        if let Some(gather) = self.gathers.get_mut(key) {
+            gather.hint = gather.hint.and(hint);
+        }
+    }
+
+    /// The whole list of an upstream is there.
+    pub(super) fn gather_kept(
+        &mut self,
+        now: Now,
+        key: GatherKey,
+        part: usize,
+        kept: &Arc<Kept>,
+        out: &mut Effects,
+    ) {
+        let (ttl_ms, is_public) = (Some(kept.ttl_ms(now.at)), Some(kept.is_public));
+        self.hint(key, Hint { ttl_ms, is_public });
+        let Some(gather) = self.gathers.get(key) else { return };
+        if matches!(gather.purpose, Purpose::Offer(_)) {
+            for page in &kept.pages {
+                if let Err(message) = self.take_page(key, part, Json::known(page)) {
+                    return self.gather_failed(key, part, message, out);
+                }
+            }
+            return self.part_done(key, out);
+        }
+        let (client, method) = (gather.client, gather.method);
+        let Some(upstream) = gather.parts.get(part).map(|part| part.upstream) else { return };
+        let rendered = kept.rendered.get_or_init(|| self.render(upstream, method, &kept.pages));
+        let less = self.settings.policy.is_some().then(|| {
+            let mut less = String::new();
+            for (name, range) in &rendered.entries {
+                if self.may_list_named(client, upstream, method, name.as_deref()) {
+                    if !less.is_empty() {
+                        less.push(',');
+                    }
+                    less.push_str(rendered.text.get(range.clone()).unwrap_or_default());
+                }
+            }
+            less
+        });
+        let Some(gather) = self.gathers.get_mut(key) else { return };
+        if let Some(found) = gather.parts.get_mut(part) {
+            match less {
+                Some(less) => found.entries = less,
+                None => found.kept = Some(Arc::clone(kept)),
+            }
+            gather.bytes += found.text().len();
+        }
+        match Self::is_short(gather.bytes, self.settings.limits.list_bytes_max) {
+            Ok(()) => self.part_done(key, out),
+            Err(message) => self.gather_failed(key, part, message, out),
+        }
+    }
+
+    /// An upstream's entries, called as clients call them here.
+    fn render(&self, upstream: usize, method: Method, pages: &[Box<str>]) -> Rendered {
+        let prefixes = Prefixes {
+            name: self.routes.name_prefix(upstream),
+            uri: self.routes.uri_prefix(upstream),
+        };
+        let (member, (_, key)) =
+            (method.list_member().unwrap_or_default(), super::permit::named_by(method));
+        let mut rendered = Rendered::default();
+        let pages = pages.iter().filter_map(|page| Json::known(page).get(member));
+        for entry in pages.flat_map(Json::elements) {
+            if self.settings.expose.hides(method, prefixes.name, entry) {
+                continue;
+            }
+            if !rendered.text.is_empty() {
+                rendered.text.push(',');
+            }
+            let start = rendered.text.len();
+            write_entry(&mut rendered.text, entry, method, &prefixes);
+            let mut names = entry.members().filter(|member| member.is(key));
+            let name = match (names.next(), names.next()) {
+                (Some(only), None) => only.value.as_str().map(|name| (&*name).into()),
+                _ => None,
+            };
+            rendered.entries.push((name, start..rendered.text.len()));
+        }
+        rendered
     }
 
     /// Puts a page's entries to those that are there.
@@ -255,6 +354,8 @@ impl Gateway {
         {
             part.failure = Some(message.to_owned());
         }
+        // It may be back at any time.
+        self.hint(key, Hint { ttl_ms: Some(0), is_public: None });
         self.part_done(key, out);
     }
 
@@ -286,14 +387,20 @@ impl Gateway {
             );
         }
         let expose = self.settings.expose;
+        // The built-in upstream says nothing, and never changes.
+        let unsaid = u64::try_from(self.settings.limits.list_ttl.as_millis()).unwrap_or(u64::MAX);
+        let ttl = gather.hint.ttl_ms.unwrap_or(unsaid);
+        // One agent's list must not be kept for another.
+        let is_public = gather.hint.is_public != Some(false) && self.settings.policy.is_none();
+        let scope = if is_public { "public" } else { "private" };
         self.exchanges.reply(&self.clients, gather.client, gather.exchange, out, |out| {
             answer::open(out, &gather.id);
             out.push(b'{');
             if gather.era == Era::Modern {
-                out.extend_from_slice(
-                    answer::modern_members(Json::EMPTY_OBJECT, gather.method).as_bytes(),
+                let members = format!(
+                    "\"resultType\":\"complete\",\"ttlMs\":{ttl},\"cacheScope\":\"{scope}\","
                 );
-                out.push(b',');
+                out.extend_from_slice(members.as_bytes());
             }
             out.extend_from_slice(
                 format!("\"{}\":[", gather.method.list_member().unwrap_or_default()).as_bytes(),
@@ -303,12 +410,12 @@ impl Gateway {
                 out.extend_from_slice(DESCRIPTORS.as_bytes());
                 first = false;
             }
-            for part in gather.parts.iter().filter(|part| !part.entries.is_empty()) {
+            for part in gather.parts.iter().map(Part::text).filter(|text| !text.is_empty()) {
                 if !std::mem::take(&mut first) {
                     out.push(b',');
                 }
                 let from = out.len();
-                out.extend_from_slice(part.entries.as_bytes());
+                out.extend_from_slice(part.as_bytes());
                 super::request::one_line(out, from);
             }
             out.extend_from_slice(b"]}}");

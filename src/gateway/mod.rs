@@ -10,11 +10,13 @@ pub mod ask;
 pub mod audit;
 pub mod breaker;
 pub mod builtin;
+pub mod catalog;
 pub mod client;
 pub mod connect;
 pub mod door;
 pub mod exchange;
 pub mod drain;
+pub mod fetch;
 pub mod flight;
 pub mod forward;
 pub mod gather;
@@ -63,8 +65,10 @@ pub fn one_line(frame: &mut [u8]) {
 
 use ask::Ask;
 use builtin::Builtin;
+use catalog::{Catalog, Place};
 use client::{Client, ClientKey};
 use exchange::{ExchangeKey, Exchanges};
+use fetch::{Fetch, FetchKey};
 use flight::Flight;
 use gather::Gather;
 use greet::Greet;
@@ -108,6 +112,10 @@ pub struct Gateway {
     /// Those that are used no more, and have not ended yet.
     retired: Vec<usize>,
     gathers: Slab<Gather>,
+    catalog: Catalog,
+    fetches: Slab<Fetch>,
+    /// Those that others may wait for as well.
+    fetching: BTreeMap<Place, FetchKey>,
     exchanges: Exchanges,
     greets: Slab<Greet>,
     asks: Slab<Ask>,
@@ -191,6 +199,9 @@ impl Gateway {
             order: settings.order(),
             retired: Vec::new(),
             gathers: Slab::default(),
+            catalog: Catalog::default(),
+            fetches: Slab::default(),
+            fetching: BTreeMap::new(),
             exchanges: Exchanges::default(),
             greets: Slab::default(),
             asks: Slab::default(),
@@ -273,11 +284,17 @@ impl Gateway {
         self.flights.len()
     }
 
+    /// How many bytes of upstreams' lists are kept.
+    pub const fn lists_bytes(&self) -> usize {
+        self.catalog.bytes()
+    }
+
     /// How many entries all tables hold: nothing may be left when everybody has gone.
     pub const fn footprint(&self) -> usize {
         self.clients.len()
             + self.flights.len()
             + self.gathers.len()
+            + self.fetches.len()
             + self.exchanges.len()
             + self.greets.len()
             + self.asks.len()

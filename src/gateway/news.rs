@@ -30,6 +30,7 @@ impl Gateway {
                     self.tell_client(client, upstream, Some(key), notice, params, out);
                 }
                 Role::Shared | Role::Remote(_) => {
+                    self.lists_stale(upstream, notice);
                     self.tell_all(upstream, notice, params, out);
                     self.tell_shards(key, frame, out);
                     if notice == Notice::ToolsChanged {

@@ -130,6 +130,11 @@ impl Gateway {
                 self.close(key, out);
                 self.gather_answered(now, gather, part, lane, answer, out);
             }
+            Asker::Fetch(fetch) => {
+                let fetch = *fetch;
+                self.close(key, out);
+                self.fetch_answered(now, fetch, lane, answer, out);
+            }
             Asker::Client { .. } => self.deliver(now, lane, key, answer, out),
         }
     }

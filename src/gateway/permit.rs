@@ -166,18 +166,24 @@ impl Gateway {
         if self.settings.policy.is_none() {
             return true;
         }
-        let (kind, key) = match method {
-            Method::PromptsList => (Kind::Prompt, "name"),
-            Method::ResourcesList => (Kind::Resource, "uri"),
-            Method::TemplatesList => (Kind::Resource, "uriTemplate"),
-            _ => (Kind::Tool, "name"),
-        };
+        let (kind, key) = named_by(method);
         // Which of two names counts, the client decides: both must be allowed.
         let names: Vec<_> = entry.members().filter(|member| member.is(key)).collect();
         !names.is_empty()
             && names.iter().all(|name| {
                 name.value.as_str().is_some_and(|name| self.may_use(client, upstream, kind, &name))
             })
+    }
+
+    /// The same, of an entry whose name is known; one without is shown to nobody.
+    pub(super) fn may_list_named(
+        &mut self,
+        client: ClientKey,
+        upstream: usize,
+        method: Method,
+        name: Option<&str>,
+    ) -> bool {
+        name.is_some_and(|name| self.may_use(client, upstream, named_by(method).0, name))
     }
 
     #[cold]
@@ -222,6 +228,16 @@ impl Gateway {
         );
         let code = Code::DeniedByPolicy.number_in(asked.version.era());
         self.refuse(asked, code, &message, Some(&data), out);
+    }
+}
+
+/// What the entries of a list are, and the member that names them.
+pub(super) const fn named_by(method: Method) -> (Kind, &'static str) {
+    match method {
+        Method::PromptsList => (Kind::Prompt, "name"),
+        Method::ResourcesList => (Kind::Resource, "uri"),
+        Method::TemplatesList => (Kind::Resource, "uriTemplate"),
+        _ => (Kind::Tool, "name"),
     }
 }
 

@@ -31,11 +31,17 @@ impl Gateway {
         let order = settings.order();
         let gone: Vec<usize> =
             self.order.iter().copied().filter(|index| !order.contains(index)).collect();
-        let is_other_list = self.order != order || self.settings.policy != settings.policy;
+        let is_other_list = self.order != order
+            || self.settings.policy != settings.policy
+            || self.settings.expose != settings.expose;
         let homeless = self.take_watched(&gone, out);
         let before = std::mem::replace(&mut self.settings, settings);
         self.routes = route::Routes::new(&self.settings);
         self.order = order;
+        // Names in them have the prefixes that were.
+        for index in 0..self.upstreams.len() {
+            self.forget_lists(index, None);
+        }
         self.renew_rules(&before);
         self.builtin.set_folder(self.settings.has_folder());
         for index in self.upstreams.len()..self.settings.upstreams.len() {

@@ -12,6 +12,8 @@ use crate::base::slab::Key;
 /// Below, no handshake fits; above, it bounds nothing.
 const SIZES: RangeInclusive<u64> = 1 << 10..=4 << 30;
 const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(7 * 24);
+/// Where none means that it is off.
+const NO_TIME_EITHER: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
 const SLOTS: u64 = Key::<()>::SLOTS_MAX as u64 / 2;
 
 /// Reads one section. What is wrong is reported and keeps its default.
@@ -32,6 +34,10 @@ pub(super) fn read(mut reader: Reader<'_>) -> Limits {
     size(r, "session_bytes_max", &mut l.session_bytes_max);
     count(r, "list_pages_max", 100_000, &mut l.list_pages_max);
     let list = size(r, "list_bytes_max", &mut l.list_bytes_max);
+    size(r, "lists_bytes_max", &mut l.lists_bytes_max);
+    if let Some(ttl) = r.field("list_ttl").and_then(|field| field.duration(NO_TIME_EITHER)) {
+        l.list_ttl = ttl;
+    }
     small(r, "ask_rounds_max", &mut l.ask_rounds_max);
     let connect = time(r, "connect", &mut l.connect);
     let probe = time(r, "probe", &mut l.probe);

@@ -333,6 +333,11 @@ fn a_value_out_of_range_says_the_range() {
         "[limits]\nrequest = 0\n",
         "c.toml:2: limits.request: expected a time from 1ms to 604800s, found the number 0",
     );
+    assert_eq!(toml("[limits]\nlist_ttl = 0\n").unwrap().limits.list_ttl, Duration::ZERO);
+    refused(
+        "[limits]\nlist_ttl = 172800000\n",
+        "c.toml:2: limits.list_ttl: expected a time from 0ns to 86400s, found the number 172800000",
+    );
     refused(
         "[shards]\ncount = 0\n",
         "c.toml:2: shards.count: expected a whole number from 1 to 1024, found the number 0",
@@ -385,7 +390,7 @@ fn all_errors_are_told_at_once_in_the_order_of_the_sections() {
          c.toml:5: limits.what: unknown key; known here: frame_bytes_max, outbox_bytes_max, \
          outbox_bytes_hard_max, upstream_outbox_bytes_max, flights_per_link_max, flights_max, \
          clients_max, lanes_max, batch_messages_max, subscriptions_max, uri_bytes_max, \
-         session_bytes_max, list_pages_max, list_bytes_max, ask_rounds_max, connect, probe, \
+         session_bytes_max, list_pages_max, list_bytes_max, lists_bytes_max, list_ttl, ask_rounds_max, connect, probe, \
          request, form, ask_gather, verdict, \
          breaker_failures, breaker_open, breaker_successes, blocked, drain, \
          lane_idle, session_idle, sse_beat, head, body, keep_alive, \
