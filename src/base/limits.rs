@@ -108,7 +108,7 @@ impl Limits {
         list_pages_max: 100,
         list_bytes_max: 16 << 20,
         lists_bytes_max: 64 << 20,
-        list_ttl: Duration::from_secs(60),
+        list_ttl: Duration::from_mins(1),
         ask_rounds_max: 32,
         connect: Duration::from_secs(20),
         probe: Duration::from_secs(10),

@@ -94,7 +94,6 @@ fn line(text: &mut Vec<u8>, record: &Record, chronicle: &mut Chronicle) {
     let settings = chronicle.of(record.generation).unwrap_or(&nothing);
     let policy = settings.policy.as_deref();
     let rule = policy.zip(record.decision).map(|(policy, it)| policy.text(it.reason));
-    let is_allowed = record.decision.is_none_or(|decision| decision.is_allowed);
     let mut object = json!({
         "time": calendar::iso(record.unix_ms),
         "principal": settings.principals.agent(record.principal),
@@ -105,7 +104,10 @@ fn line(text: &mut Vec<u8>, record: &Record, chronicle: &mut Chronicle) {
     });
     object[record.kind.map_or("task", |kind| kind.noun())] = record.name.as_ref().into();
     object["rule"] = rule.into();
-    object["verdict"] = if is_allowed { "allow" } else { "deny" }.into();
+    object["verdict"] = if record.is_allowed() { "allow" } else { "deny" }.into();
+    if let Some(found) = &record.found {
+        object["guard"] = json!({"pattern": found.pattern, "argument": found.path});
+    }
     object["duration_us"] = u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX).into();
     text.extend_from_slice(object.to_string().as_bytes());
     text.push(b'\n');

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Gateway;
 use super::door::{Effect, Effects, Transport};
+use super::guard::Finding;
 use super::inbound::Asked;
 use super::policy::{AgentId, Decision, Kind};
 use super::principal::Principal;
@@ -35,8 +36,18 @@ pub struct Record {
     pub name: Box<str>,
     /// `None` where there is no policy.
     pub decision: Option<Decision>,
+    /// What the guard has found in the arguments of a tool.
+    pub found: Option<Box<Finding>>,
     /// From the request to its end, whichever it was; nothing for what was denied.
     pub took: Duration,
+}
+
+impl Record {
+    /// Neither policy nor guard stood in the way.
+    pub fn is_allowed(&self) -> bool {
+        self.decision.is_none_or(|decision| decision.is_allowed)
+            && self.found.as_ref().is_none_or(|found| !found.is_denied)
+    }
 }
 
 impl Gateway {
@@ -48,7 +59,7 @@ impl Gateway {
         asked: &Asked<'_>,
         upstream: usize,
         (kind, name): (Option<Kind>, &str),
-        decision: Option<Decision>,
+        (decision, found): (Option<Decision>, Option<Box<Finding>>),
         out: &mut Effects,
     ) {
         let Some(client) = self.clients.get(asked.client) else { return };
@@ -64,9 +75,10 @@ impl Gateway {
             kind,
             name: cut(name),
             decision,
+            found,
             took: Duration::ZERO,
         });
-        if decision.is_none_or(|decision| decision.is_allowed) {
+        if record.is_allowed() {
             self.audit = Some(record);
         } else {
             out.push(Effect::Audit(record));

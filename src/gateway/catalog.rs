@@ -276,7 +276,7 @@ mod tests {
         let short = hint(r#"{"ttlMs":1e3,"cacheScope":"private"}"#);
         assert_eq!(long.and(short), Hint { ttl_ms: Some(1_000), is_public: Some(false) });
         assert_eq!(hint("{}").and(long), long);
-        assert_eq!(hint("{}").ttl(Duration::from_secs(60)), Duration::from_secs(60));
+        assert_eq!(hint("{}").ttl(Duration::from_mins(1)), Duration::from_mins(1));
         assert_eq!(hint(r#"{"ttlMs":1e300}"#).ttl(Duration::ZERO), TTL_MAX);
         for odd in [r#"{"ttlMs":-1}"#, r#"{"ttlMs":"5"}"#, r#"{"ttlMs":null}"#] {
             assert_eq!(hint(odd), Hint::default(), "{odd}");

@@ -284,7 +284,9 @@ impl Gateway {
             .collect();
         let Some(gather) = self.gathers.get_mut(key) else { return Ok(()) };
         if let Purpose::Offer(offer) = &mut gather.purpose {
-            entries.into_iter().for_each(|entry| offer.take(entry));
+            for entry in entries {
+                offer.take(entry);
+            }
             gather.bytes += result.text().len();
             return Self::is_short(gather.bytes, self.settings.limits.list_bytes_max);
         }

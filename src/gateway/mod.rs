@@ -21,6 +21,7 @@ pub mod flight;
 pub mod forward;
 pub mod gather;
 pub mod greet;
+pub mod guard;
 pub mod hold;
 pub mod http;
 pub mod inbound;

@@ -4,6 +4,7 @@
 use super::Gateway;
 use super::client::{Client, ClientKey};
 use super::door::Effects;
+use super::guard::Finding;
 use super::inbound::Asked;
 use super::policy::{AgentId, Decision, Kind, Policy, Reason};
 use crate::base::Now;
@@ -21,7 +22,8 @@ impl Gateway {
         own: &str,
         out: &mut Effects,
     ) -> bool {
-        let is_judged = self.settings.policy.is_some() || self.settings.audits;
+        let is_judged =
+            self.settings.policy.is_some() || self.settings.audits || self.settings.guard.is_some();
         is_judged && self.judge_and_tell(now, asked, upstream, own, out)
     }
 
@@ -50,16 +52,64 @@ impl Gateway {
             return true;
         }
         let decision = self.judge_use(asked.client, upstream, kind, own);
+        let is_allowed = decision.is_none_or(|decision| decision.is_allowed);
+        let found = if kind == Some(Kind::Tool) && is_allowed {
+            self.inspect(asked, upstream, own)
+        } else {
+            None
+        };
+        let refused = found.as_deref().filter(|found| found.is_denied).cloned();
         if self.settings.audits {
-            self.begin_audit(now, asked, upstream, (kind, own), decision, out);
+            self.begin_audit(now, asked, upstream, (kind, own), (decision, found), out);
         }
-        match decision {
-            Some(Decision { is_allowed: false, reason }) => {
+        match (decision, refused) {
+            (Some(Decision { is_allowed: false, reason }), _) => {
                 self.deny(asked, upstream, Some(own), reason, out);
+                true
+            }
+            (_, Some(found)) => {
+                self.refuse_found(asked, upstream, own, &found, out);
                 true
             }
             _ => false,
         }
+    }
+
+    /// What the guard finds in the arguments of a call.
+    fn inspect(&self, asked: &Asked<'_>, upstream: usize, own: &str) -> Option<Box<Finding>> {
+        let guard = self.settings.guard.as_deref()?;
+        let server = &self.settings.upstreams.get(upstream)?.name;
+        guard.inspect(server, own, asked.parsed.arguments?).map(Box::new)
+    }
+
+    #[cold]
+    fn refuse_found(
+        &mut self,
+        asked: &Asked<'_>,
+        upstream: usize,
+        own: &str,
+        found: &Finding,
+        out: &mut Effects,
+    ) {
+        let who = self.clients.get(asked.client).map(|client| client.who);
+        let agent =
+            self.settings.principals.agent(who.map(|who| who.principal).unwrap_or_default());
+        let server = self.settings.upstreams.get(upstream).map_or("", |upstream| &*upstream.name);
+        let Finding { pattern, path, .. } = found;
+        let message = format!(
+            "the tool {own} of {server} is not called with what its arguments hold at \"{path}\": it looks like {pattern}"
+        );
+        let data = format!(
+            "{{\"code\":\"DENIED_BY_POLICY\",\"agent\":{},\"server\":{},\"tool\":{},\"rule\":{},\"pattern\":{},\"argument\":{}}}",
+            agent.map_or_else(|| "null".to_owned(), text::quoted),
+            text::quoted(server),
+            text::quoted(own),
+            text::quoted(&format!("guard: {pattern}")),
+            text::quoted(pattern),
+            text::quoted(path),
+        );
+        let code = Code::DeniedByPolicy.number_in(asked.version.era());
+        self.refuse(asked, code, &message, Some(&data), out);
     }
 
     /// Refuses a request about an upstream of which its client may use nothing. True if so.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::guard::Guard;
 use super::policy::Policy;
 use super::principal::{Entrances, Principals};
 use super::rate::Rates;
@@ -30,6 +31,8 @@ pub struct Settings {
     /// Who may what; `None` where everybody may everything.
     pub policy: Option<Arc<Policy>>,
     pub principals: Principals,
+    /// What is looked for in the arguments of tools; `None` where nothing is.
+    pub guard: Option<Arc<Guard>>,
     /// How much may come in a second; `None` where nothing is limited.
     pub rates: Option<Rates>,
     /// Each use of a thing is written down.

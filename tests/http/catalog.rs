@@ -90,7 +90,7 @@ fn a_list_is_asked_for_once_and_good_for_a_minute_where_nothing_is_said() {
             assert_eq!(names(&body(&house, link)["result"]).len(), count);
         }
         assert_eq!(house.footprint(), before);
-        house.wait(Duration::from_millis(59_000));
+        house.wait(Duration::from_secs(59));
         let link = list(&mut house);
         let result = body(&house, link)["result"].clone();
         assert_eq!((&result["ttlMs"], &result["cacheScope"]), (&json!(1_000), &json!("private")));
@@ -98,7 +98,7 @@ fn a_list_is_asked_for_once_and_good_for_a_minute_where_nothing_is_said() {
         let link = house.in_session(0, &session, LIST);
         assert!(body(&house, link)["result"].get("ttlMs").is_none());
         assert!(lanes.iter().all(|&lane| asked(&house, lane) == 2));
-        house.wait(Duration::from_millis(1_000));
+        house.wait(Duration::from_secs(1));
         list(&mut house);
         assert!(lanes.iter().all(|&lane| asked(&house, lane) == 3));
     }
@@ -112,10 +112,10 @@ fn an_upstreams_own_word_counts_and_the_shortest_of_several() {
     give(&mut house, lane, &["a"], PUBLIC);
     let result = body(&house, link)["result"].clone();
     assert_eq!((&result["ttlMs"], &result["cacheScope"]), (&json!(5_000), &json!("public")));
-    house.wait(Duration::from_millis(4_000));
+    house.wait(Duration::from_secs(4));
     let link = list(&mut house);
     assert_eq!(body(&house, link)["result"]["ttlMs"], 1_000);
-    house.wait(Duration::from_millis(1_000));
+    house.wait(Duration::from_secs(1));
     list(&mut house);
     assert_eq!(asked(&house, lane), 3);
     // What is stale at once is not kept.
@@ -184,7 +184,9 @@ fn a_private_list_is_its_principals_and_a_filtered_one_is_private() {
         // One that may go to anybody is kept once, and what each may see of it is its own.
         house.wait(Duration::from_secs(6));
         ask(&mut house, first);
-        lanes.iter().for_each(|&lane| give(&mut house, lane, &["x", "y"], PUBLIC));
+        for &lane in &lanes {
+            give(&mut house, lane, &["x", "y"], PUBLIC);
+        }
         let link = ask(&mut house, second);
         let result = body(&house, link)["result"].clone();
         assert_eq!((names(&result).len(), &result["cacheScope"]), (2 * count, &json!("private")));
@@ -234,7 +236,9 @@ fn an_upstream_that_has_gone_takes_its_lists_along_and_is_shown_again_when_it_is
     let mut house = House::with(1, settings(&[EraPin::Legacy, EraPin::Legacy]));
     let lanes = [greet(&mut house, false), greet(&mut house, false)];
     list(&mut house);
-    lanes.iter().for_each(|&lane| give(&mut house, lane, &["a"], ""));
+    for &lane in &lanes {
+        give(&mut house, lane, &["a"], "");
+    }
     house.event(0, Event::Closed { link: lanes[0], why: "gone" });
     let link = list(&mut house);
     let result = body(&house, link)["result"].clone();
@@ -258,7 +262,7 @@ fn who_gives_up_leaves_the_others_waiting_and_who_fails_fails_for_all() {
     give(&mut house, lane, &["a"], "");
     assert_eq!(names(&body(&house, stays)["result"]), ["a"]);
     assert_eq!(house.footprint(), before);
-    house.wait(Duration::from_secs(60));
+    house.wait(Duration::from_mins(1));
     // An error is each one's, and nobody's later.
     let links = [list(&mut house), list(&mut house)];
     let (id, _) = house.heard(lane, "tools/list").unwrap();
@@ -376,7 +380,9 @@ fn an_offer_of_a_servers_tools_comes_from_what_is_kept() {
         House::with(1, Settings { expose, ..settings(&[EraPin::Legacy, EraPin::Legacy]) });
     let lanes = [greet(&mut house, false), greet(&mut house, false)];
     list(&mut house);
-    lanes.iter().for_each(|&lane| give(&mut house, lane, &["a", "b"], ""));
+    for &lane in &lanes {
+        give(&mut house, lane, &["a", "b"], "");
+    }
     let offer = r#"{"name":"get_server_tools","arguments":{"server":"up1","names":["b"]}}"#;
     let link = house.modern(0, 1, "tools/call", offer, "{}");
     let found = body(&house, link)["result"]["structuredContent"].clone();

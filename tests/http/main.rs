@@ -13,5 +13,6 @@ mod principals;
 mod reload;
 mod rest;
 mod sessions;
+mod strangers;
 mod streams;
 mod tools;

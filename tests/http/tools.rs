@@ -73,6 +73,7 @@ fn modern(house: &mut House, shard: usize, tool: &str, arguments: Value) -> Link
     modern_able(house, shard, tool, arguments, "{}")
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "made for the one call")]
 fn modern_able(
     house: &mut House,
     shard: usize,
@@ -85,6 +86,7 @@ fn modern_able(
     house.modern(shard, 7, "tools/call", &params, caps)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "made for the one call")]
 fn legacy(house: &mut House, session: &str, tool: &str, arguments: Value) -> LinkId {
     let params = params(tool, &arguments);
     let call = format!(r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{params}}}"#);

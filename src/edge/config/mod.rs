@@ -8,6 +8,7 @@ mod auth;
 mod env;
 mod expand;
 mod fault;
+mod guard;
 mod http;
 pub use audit::{Audit, AuditTo};
 pub use auth::ListenerAgents;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 pub use fault::{Fault, Faults, Place};
 
 use crate::base::limits::Limits;
+use crate::gateway::guard::Guard;
 use crate::gateway::keys::{Digest, Keys};
 use crate::gateway::policy::{Policy, Rules};
 use crate::gateway::principal::{Entrances, Principals};
@@ -75,6 +77,8 @@ pub struct Config {
     /// Who acts where none are.
     pub agents: ListenerAgents,
     pub audit: Option<Audit>,
+    /// What is looked for in the arguments of tools; `None` where nothing is.
+    pub guard: Option<Arc<Guard>>,
     /// How much may come in a second; `None` where nothing is limited.
     pub rates: Option<Rates>,
     pub log: Log,
@@ -162,7 +166,7 @@ pub struct Sources {
     pub variables: Vec<(String, String)>,
 }
 
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "tcp",
     "http",
     "unix",
@@ -173,6 +177,7 @@ const SECTIONS: [&str; 13] = [
     "policy",
     "auth",
     "audit",
+    "guard",
     "rates",
     "stdio",
     "log",
@@ -241,6 +246,7 @@ impl Config {
         let section = reader.section("upstreams");
         let policy = reader.section("policy");
         let auth = reader.section("auth");
+        let guard = reader.section("guard");
         let audit = audit::read(reader.section("audit"));
         let addresses = [tcp, http.as_ref().map(|http| http.listen)];
         let is_seen = addresses.into_iter().flatten().any(|address| !address.ip().is_loopback());
@@ -256,6 +262,7 @@ impl Config {
             upstreams.push(builtin());
         }
         let policy = policy::read(policy, &upstreams, findings);
+        let guard = guard::read(guard, &upstreams, audit.is_some());
         let keys = auth::read(auth, policy.as_ref(), findings);
         Self {
             tcp,
@@ -271,6 +278,7 @@ impl Config {
             keys,
             agents,
             audit,
+            guard,
             rates,
             log,
             warnings: Vec::new(),
@@ -318,6 +326,7 @@ impl Config {
             limits: self.limits.clone(),
             policy,
             principals: self.principals(&before.principals),
+            guard: self.guard.clone(),
             entrances: self.entrances(&before.principals),
             rates: self.rates,
             audits: self.audit.is_some(),

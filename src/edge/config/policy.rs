@@ -90,7 +90,7 @@ fn side(field: &Field<'_>, upstreams: &[Upstream], allows: bool) -> Side {
 }
 
 /// `allowed`: the servers that lists can open anything of.
-fn lists(
+pub(super) fn lists(
     field: &Field<'_>,
     kind: Kind,
     upstreams: &[Upstream],

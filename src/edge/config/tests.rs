@@ -2,6 +2,7 @@
 //! and YAML mean the same.
 
 mod access;
+mod guard;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -396,7 +397,7 @@ fn all_errors_are_told_at_once_in_the_order_of_the_sections() {
          lane_idle, session_idle, sse_beat, head, body, keep_alive, \
          ws_ping, ws_idle, ws_fragments\n\
          c.toml:6: nonsense: unknown section; known here: tcp, http, unix, stdio, shards, gateway, limits, \
-         upstreams, policy, auth, audit, rates, log",
+         upstreams, policy, auth, guard, audit, rates, log",
     );
 }
 

@@ -1,6 +1,8 @@
 //! The arguments of gateway tools: each known by its name, and each once. What is unknown is refused, because a
 //! model that wrote `arguments` for `args` would else call its tool with none.
 
+use std::borrow::Cow;
+
 use super::shown;
 use crate::wire::Json;
 
@@ -63,7 +65,7 @@ pub(super) fn texts(value: Option<Json<'_>>, name: &str) -> Result<Option<Vec<St
         Some(one) => one.split(',').map(|text| text.trim().to_owned()).collect(),
         None if json.kind() == crate::wire::json::Kind::Array => json
             .elements()
-            .map(|element| element.as_str().map(|text| text.into_owned()).ok_or_else(wrong))
+            .map(|element| element.as_str().map(Cow::into_owned).ok_or_else(wrong))
             .collect::<Result<_, _>>()?,
         None => return Err(wrong()),
     };
@@ -75,6 +77,7 @@ pub(super) fn texts(value: Option<Json<'_>>, name: &str) -> Result<Option<Vec<St
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "an argument may be missing")]
     fn json(text: &str) -> Option<Json<'_>> {
         Some(Json::parse(text).unwrap())
     }

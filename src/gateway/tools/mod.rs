@@ -54,17 +54,17 @@ impl Expose {
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tool {
-    ListServers,
-    GetServerTools,
-    ExecuteTool,
+    Servers,
+    Offer,
+    Execute,
 }
 
 impl Tool {
     pub(super) fn named(name: &str) -> Option<Self> {
         match name {
-            "list_servers" => Some(Self::ListServers),
-            "get_server_tools" => Some(Self::GetServerTools),
-            "execute_tool" => Some(Self::ExecuteTool),
+            "list_servers" => Some(Self::Servers),
+            "get_server_tools" => Some(Self::Offer),
+            "execute_tool" => Some(Self::Execute),
             _ => None,
         }
     }
@@ -114,9 +114,9 @@ impl Gateway {
         out: &mut Effects,
     ) {
         match tool {
-            Tool::ListServers => self.list_servers(asked, out),
-            Tool::GetServerTools => self.get_server_tools(now, asked, out),
-            Tool::ExecuteTool => self.execute_tool(now, asked, out),
+            Tool::Servers => self.list_servers(asked, out),
+            Tool::Offer => self.get_server_tools(now, asked, out),
+            Tool::Execute => self.execute_tool(now, asked, out),
         }
     }
 
