@@ -71,6 +71,7 @@ fn main() {
     ] {
         proxied(name, from, to);
     }
+    catalog();
     // The last: callgrind counts the calls of a set-up with those of the scene that makes the same call next,
     // and this one makes ten thousand.
     policy();
@@ -143,6 +144,14 @@ fn builtin() {
         scene(name, 1, || house.frame(CLIENT, black_box(frame)));
         house.check();
     }
+}
+
+fn catalog() {
+    let mut house = House::with_catalog();
+    scene("handle: tools/list, kept, 4 upstreams of 50 tools", 1, || {
+        house.frame(CLIENT, black_box(LIST));
+    });
+    house.check();
 }
 
 fn proxied(name: &str, from: Era, to: Era) {

@@ -29,6 +29,14 @@ fn benches(criterion: &mut Criterion) {
             });
         });
     }
+    let mut house = House::with_catalog();
+    group.bench_function("tools/list, kept, 4 upstreams of 50 tools", |bencher| {
+        bencher.iter(|| {
+            house.frame(CLIENT, black_box(LIST));
+            black_box(house.out.bytes.len())
+        });
+    });
+    house.check();
     for (name, from, to) in [
         ("legacy to legacy and back", Era::Legacy, Era::Legacy),
         ("modern to modern and back", Era::Modern, Era::Modern),

@@ -72,6 +72,50 @@ impl House {
         house
     }
 
+    /// Four upstreams behind us with fifty tools each, whose lists have been asked for by the client in front.
+    pub(crate) fn with_catalog() -> Self {
+        let upstream = |number: u16| Upstream {
+            name: format!("up{number}"),
+            prefix: format!("up{number}"),
+            target: Target::Tcp { address: ([127, 0, 0, 1], number).into() },
+            era: EraPin::Legacy,
+            share: Share::Always,
+            warm: false,
+        };
+        let mut house = Self::behind((0..4).map(upstream).collect());
+        let lanes: Vec<_> = house
+            .out
+            .list
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Dial { lane, .. } => Some(*lane),
+                _ => None,
+            })
+            .collect();
+        let link =
+            |number: usize| LinkId::new(ShardId(0), u32::try_from(number).unwrap_or(0) + 1, 0);
+        for (number, lane) in lanes.into_iter().enumerate() {
+            house.event(Event::Dialed { lane, link: link(number) });
+            let hello = r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"}}"#;
+            let answer =
+                format!(r#"{{"jsonrpc":"2.0","id":{},"result":{hello}}}"#, id_of(&house.out));
+            house.frame(link(number), answer.as_bytes());
+        }
+        let mut house = house.with_client(Era::Legacy);
+        house.frame(CLIENT, LIST);
+        let asked: Vec<String> = house.said().lines().map(|line| id_in(line).to_owned()).collect();
+        assert_eq!(asked.len(), 4, "{}", house.said());
+        for (number, id) in asked.into_iter().enumerate() {
+            let answer = format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"result":{{"tools":[{}]}}}}"#,
+                fifty_tools()
+            );
+            house.frame(link(number), answer.as_bytes());
+        }
+        house.check();
+        house
+    }
+
     fn new(target: Target, era: EraPin) -> Self {
         let upstream = Upstream {
             name: "up".to_owned(),
@@ -81,12 +125,12 @@ impl House {
             share: Share::Auto,
             warm: false,
         };
-        let settings = Settings {
-            upstreams: vec![upstream],
-            separator: "__".to_owned(),
-            shards: 1,
-            ..Settings::default()
-        };
+        Self::behind(vec![upstream])
+    }
+
+    fn behind(upstreams: Vec<Upstream>) -> Self {
+        let settings =
+            Settings { upstreams, separator: "__".to_owned(), shards: 1, ..Settings::default() };
         let gateway = Gateway::new(Arc::new(settings), ShardId(0), Builtin::new(false));
         let mut house = Self { gateway, out: Effects::default(), answer: Vec::new() };
         house.event(Event::Tick);
@@ -152,7 +196,23 @@ impl House {
 
 /// The id of the request that the gateway has written.
 fn id_of(out: &Effects) -> &str {
-    let line = std::str::from_utf8(&out.bytes).unwrap_or_default();
+    id_in(std::str::from_utf8(&out.bytes).unwrap_or_default())
+}
+
+fn id_in(line: &str) -> &str {
     let rest = line.split_once("\"id\":").map_or("", |(_, rest)| rest);
     rest.split_once(',').map_or("", |(id, _)| id)
+}
+
+/// As servers describe them: some 400 bytes each.
+fn fifty_tools() -> String {
+    let tool = |number: u32| {
+        let about =
+            "Looks up what the caller wants to know of a record and gives it back as text. "
+                .repeat(2);
+        format!(
+            r#"{{"name":"tool_{number}","description":"{about}","inputSchema":{{"type":"object","properties":{{"id":{{"type":"string","description":"Which record"}},"limit":{{"type":"integer","minimum":1}}}},"required":["id"]}}}}"#
+        )
+    };
+    (0..50).map(tool).collect::<Vec<_>>().join(",")
 }
