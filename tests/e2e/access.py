@@ -39,7 +39,7 @@ class Keyed(Door):
 class House:
     """A gateway with keys and rules in front of two servers."""
 
-    def __init__(self, binary: str, stage: Stage, rates: str = "", **more: dict) -> None:
+    def __init__(self, binary: str, stage: Stage, rates: str = "", extra: str = "", **more: dict) -> None:
         folder = stage.dir / "access"
         folder.mkdir(exist_ok=True)
         self.keys, lines = {}, []
@@ -55,15 +55,15 @@ class House:
         upstreams = {name: {"command": sys.executable, "args": [QUICK]} for name in ("one", "two")}
         self.gateway = Gateway(binary, folder, {**upstreams, **more}, http=True, config=(
             '[tcp]\nagent = "reader"\n[auth]\nkeys = "keys.toml"\n[policy]\nfile = "rules.json"\n'
-            '[audit]\nto = "audit.log"\n' + (f"[rates]\n{rates}\n" if rates else "")))
+            '[audit]\nto = "audit.log"\n' + (f"[rates]\n{rates}\n" if rates else "") + extra))
 
     def door(self, agent: str | None, number: int = 0) -> Keyed:
         return Keyed(self.gateway.http_port, self.keys[agent][number] if agent else None)
 
 
 @contextlib.contextmanager
-def house(binary: str, stage: Stage, rates: str = "", **more: dict) -> Iterator[House]:
-    one = House(binary, stage, rates, **more)
+def house(binary: str, stage: Stage, rates: str = "", extra: str = "", **more: dict) -> Iterator[House]:
+    one = House(binary, stage, rates, extra, **more)
     try:
         one.gateway.wait_ready()
         yield one

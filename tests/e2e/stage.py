@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -55,7 +56,7 @@ def config_text(port: int, http_port: int | None) -> str:
 
 def merged(config: str, more: str) -> str:
     """Two configurations as one: a section that both have takes the keys of both."""
-    for section in filter(None, more.split("[")):
+    for section in filter(None, re.split(r"(?m)^\[", more)):
         name, _, keys = section.partition("]\n")
         head = f"[{name}]\n"
         config = config.replace(head, head + keys, 1) if head in config else f"{config}\n{head}{keys}"
