@@ -612,37 +612,6 @@ impl Gateway {
         self.fail(key, Code::ServerUnavailable, &message, out);
     }
 
-    fn fault_data(
-        &self,
-        code: Code,
-        client: ClientKey,
-        upstream: usize,
-        execution: Option<&Execution>,
-    ) -> Option<String> {
-        let name = text::quoted(&self.upstreams.get(upstream)?.name);
-        let tool = execution.map(|execution| &*execution.tool);
-        let more = self.fault_members(Some(client), upstream, tool);
-        match code {
-            Code::ServerUnavailable => {
-                let wait = self.upstreams.get(upstream)?.breaker.retry_after(self.exchanges.now);
-                let wait = wait.map_or_else(String::new, |wait| {
-                    format!(",\"retryAfterMs\":{}", wait.as_millis())
-                });
-                Some(format!(
-                    "{{\"upstream\":{name},\"code\":\"SERVER_UNAVAILABLE\"{wait},{more}}}"
-                ))
-            }
-            Code::Timeout => {
-                let own = execution.and_then(|execution| execution.timeout);
-                let ms = own.unwrap_or(self.settings.limits.request).as_millis();
-                Some(format!(
-                    "{{\"upstream\":{name},\"code\":\"TIMEOUT\",\"timeoutMs\":{ms},\"timeout_ms\":{ms},{more}}}"
-                ))
-            }
-            _ => None,
-        }
-    }
-
     #[expect(
         clippy::too_many_arguments,
         reason = "the parts of one answer; a struct would be built to be taken apart"

@@ -16,6 +16,7 @@ pub mod connect;
 pub mod door;
 pub mod exchange;
 pub mod drain;
+mod fault;
 pub mod fetch;
 pub mod flight;
 pub mod forward;

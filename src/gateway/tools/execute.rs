@@ -4,13 +4,12 @@
 
 use std::time::Duration;
 
-use super::{agent_text, arguments};
+use super::arguments;
 use crate::base::{Moment, Now};
 use crate::gateway::Gateway;
-use crate::gateway::client::ClientKey;
 use crate::gateway::door::Effects;
 use crate::gateway::inbound::Asked;
-use crate::mcp::{Code, Params};
+use crate::mcp::Params;
 use crate::wire::{Json, text};
 
 /// What a flight is that `execute_tool` opened.
@@ -64,38 +63,6 @@ impl Gateway {
         self.pass_on(now, &inner, upstream, &tool, out);
         // Refused, or answered at once.
         self.execution = None;
-    }
-
-    /// What errors tell beside their codes: members, JSON text. Which tool it was is known of calls that
-    /// `execute_tool` made.
-    pub(in crate::gateway) fn fault_members(
-        &self,
-        client: Option<ClientKey>,
-        upstream: usize,
-        tool: Option<&str>,
-    ) -> String {
-        let principal = client.and_then(|client| Some(self.clients.get(client)?.who.principal));
-        let agent = principal.and_then(|principal| self.settings.principals.agent(principal));
-        let server = self.upstreams.get(upstream).map_or("", |upstream| &*upstream.name);
-        let tool =
-            tool.map_or_else(String::new, |tool| format!(",\"tool\":{}", text::quoted(tool)));
-        format!("\"agent\":{},\"server\":{}{tool}", agent_text(agent), text::quoted(server))
-    }
-
-    /// An upstream does not know a tool: the error's code, message and data.
-    pub(in crate::gateway) fn tool_not_found(
-        &self,
-        client: ClientKey,
-        upstream: usize,
-        tool: &str,
-    ) -> (Code, String, String) {
-        let server = self.upstreams.get(upstream).map_or("", |upstream| &*upstream.name);
-        let message = format!(
-            "{server} has no tool called {}; get_server_tools tells which there are",
-            super::shown(tool)
-        );
-        let members = self.fault_members(Some(client), upstream, Some(super::shown(tool)));
-        (Code::ToolNotFound, message, format!("{{\"code\":\"TOOL_NOT_FOUND\",{members}}}"))
     }
 }
 

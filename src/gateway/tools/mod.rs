@@ -95,7 +95,7 @@ pub(super) const DESCRIPTORS: &str = concat!(
 /// A name of a stranger's is not repeated whole in a message.
 const SHOWN_BYTES_MAX: usize = 128;
 
-fn shown(name: &str) -> &str {
+pub(super) fn shown(name: &str) -> &str {
     name.get(..name.floor_char_boundary(SHOWN_BYTES_MAX)).unwrap_or_default()
 }
 
@@ -229,11 +229,6 @@ pub(super) fn write_found(out: &mut Vec<u8>, id: &str, version: Version, json: &
         reply::text(out, json);
     }
     answer::close_in(out, at, era);
-}
-
-/// Whom errors name as the agent: JSON text.
-pub(super) fn agent_text(agent: Option<&str>) -> String {
-    agent.map_or_else(|| "null".to_owned(), text::quoted)
 }
 
 #[cfg(test)]
