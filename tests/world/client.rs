@@ -334,10 +334,7 @@ impl World {
                     }),
                 )
             }
-            _ => {
-                let name = self.called(upstream, "work", false);
-                of("tools/call", json!({"name": name, "arguments": {"token": mark, "do": script}}))
-            }
+            _ => self.call_of(upstream, "work", &mark, json!({"token": mark, "do": script})),
         }
     }
 
@@ -356,8 +353,20 @@ impl World {
             }
             _ => ("echo", json!({"message": mark})),
         };
-        let name = self.called(upstream, name, false);
-        ("tools/call".to_owned(), json!({"name": name, "arguments": arguments}))
+        self.call_of(upstream, name, mark, arguments)
+    }
+
+    /// A call by its name, or through `execute_tool` where there is one; which of the two its mark decides.
+    fn call_of(&self, upstream: usize, own: &str, mark: &str, arguments: Value) -> (String, Value) {
+        let is_odd = mark.bytes().fold(0, u8::wrapping_add) % 2 == 1;
+        let params = if is_odd && self.settings.expose.has_tools() {
+            let server = &self.settings.upstreams[upstream].name;
+            let inside = json!({"server": server, "tool": own, "args": arguments});
+            json!({"name": "execute_tool", "arguments": inside})
+        } else {
+            json!({"name": self.called(upstream, own, false), "arguments": arguments})
+        };
+        ("tools/call".to_owned(), params)
     }
 
     fn watchable(&mut self, upstream: usize) -> String {

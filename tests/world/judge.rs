@@ -63,10 +63,12 @@ impl Open {
         let text = head.params.map_or("", |params| params.get());
         let progress =
             (!meta["progressToken"].is_null()).then(|| meta["progressToken"].to_string());
-        let about = ["name", "uri"].iter().find_map(|key| params[key].as_str());
+        let inside = params["arguments"]["tool"].as_str();
+        let about = inside.or_else(|| ["name", "uri"].iter().find_map(|key| params[key].as_str()));
         let about =
             about.or_else(|| ["name", "uri"].iter().find_map(|key| params["ref"][key].as_str()));
-        let script = format!("{} {}", params["arguments"]["do"], params["uri"]);
+        let arguments = &params["arguments"];
+        let script = format!("{} {} {}", arguments["do"], arguments["args"]["do"], params["uri"]);
         let mark = marks::tokens(text).next().map(|(_, mark)| mark.to_owned());
         Self {
             id: head.id_text().to_owned(),
@@ -457,6 +459,10 @@ impl World {
         for (list, key) in lists {
             for entry in result[list].as_array().into_iter().flatten() {
                 let name = entry[key].as_str().unwrap_or_default();
+                let own = ["list_servers", "get_server_tools", "execute_tool"];
+                if self.settings.expose.has_tools() && own.contains(&name) {
+                    continue;
+                }
                 let owners = (0..self.settings.upstreams.len())
                     .filter(|&upstream| {
                         let prefix = self.called(upstream, "", key != "name");

@@ -9,6 +9,7 @@ use ringgate::base::limits::Limits;
 use ringgate::gateway::Settings;
 use ringgate::gateway::policy::{Agent, DEFAULT_AGENT, Pattern, Policy, Rules, Side};
 use ringgate::gateway::settings::{EraPin, Share, Target, Upstream};
+use ringgate::gateway::tools::Expose;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Manner};
@@ -94,10 +95,14 @@ pub fn settings(dice: &mut Dice, is_faultless: bool) -> Settings {
     let learns_tools = dice.percent(30);
     // Rules that allow everything, and audit: nothing that anybody sees may change by them.
     // Thrown aside, so that each seed is the world that it was without them.
-    let policy = dice.clone().percent(30).then(|| open_policy(&upstreams));
+    let mut aside = dice.clone();
+    let policy = aside.percent(30).then(|| open_policy(&upstreams));
+    // And the gateway's own tools, through which some of the calls go then.
+    let expose = if aside.percent(40) { Expose::Both } else { Expose::Names };
     Settings {
         upstreams,
         separator: "__".to_owned(),
+        expose,
         limits,
         state_key: [7; 32],
         nonce_seed: [9; 12],
