@@ -94,6 +94,7 @@ impl Gateway {
     }
 
     /// Asks all upstreams that the purpose is about.
+    #[inline(never)]
     pub(super) fn gather(
         &mut self,
         now: Now,

@@ -503,6 +503,7 @@ impl Gateway {
     }
 
     /// Sends a request to the upstream that it is for, if its client may; `own` is what that calls the thing.
+    #[inline]
     pub(super) fn pass_on(
         &mut self,
         now: Now,

@@ -390,3 +390,33 @@ fn an_offer_of_a_servers_tools_comes_from_what_is_kept() {
     assert_eq!(found["total_available"], 2);
     assert!(lanes.iter().all(|&lane| asked(&house, lane) == 2));
 }
+
+#[test]
+fn other_settings_end_what_is_kept_and_hold_at_once() {
+    let mut house = House::with(1, settings(&[EraPin::Legacy, EraPin::Legacy]));
+    let lanes = [greet(&mut house, false), greet(&mut house, false)];
+    list(&mut house);
+    for &lane in &lanes {
+        give(&mut house, lane, &["a"], "");
+    }
+    house.renew(|settings| settings.separator = "-".to_owned());
+    let link = list(&mut house);
+    for &lane in &lanes {
+        assert_eq!(asked(&house, lane), 3, "names in what was kept had another separator");
+        give(&mut house, lane, &["a"], "");
+    }
+    assert_eq!(names(&body(&house, link)["result"]), ["up0-a", "up1-a"]);
+    house.renew(|settings| settings.expose = Expose::GatewayTools);
+    let link = list(&mut house);
+    let tools = body(&house, link)["result"].clone();
+    assert_eq!(names(&tools), ["list_servers", "get_server_tools", "execute_tool"]);
+    // A server that is used no more is not there for these either.
+    house.renew(|settings| settings.order = Some([1].into()));
+    let servers = r#"{"name":"list_servers","arguments":{}}"#;
+    let link = house.modern(0, 1, "tools/call", servers, "{}");
+    let servers = body(&house, link)["result"]["structuredContent"]["servers"].clone();
+    assert_eq!(servers, json!([{"name": "up1", "transport": "tcp", "status": "ready"}]));
+    let gone = r#"{"name":"execute_tool","arguments":{"server":"up0","tool":"a"}}"#;
+    let link = house.modern(0, 1, "tools/call", gone, "{}");
+    assert_eq!(body(&house, link)["error"]["data"]["reason"], "unknown");
+}

@@ -101,11 +101,13 @@ pub(super) fn shown(name: &str) -> &str {
 
 impl Gateway {
     /// The gateway tool that a call is for, if it is for one.
+    #[inline]
     pub(super) fn gateway_tool(&self, method: Method, name: &str) -> Option<Tool> {
         let is_call = method == Method::ToolsCall && self.settings.expose.has_tools();
         if is_call { Tool::named(name) } else { None }
     }
 
+    #[cold]
     pub(super) fn call_gateway_tool(
         &mut self,
         now: Now,
@@ -121,6 +123,7 @@ impl Gateway {
     }
 
     /// `tools/list` where nothing else is shown. The same for everybody, as long as the process lives.
+    #[cold]
     pub(super) fn list_gateway_tools(&mut self, asked: &Asked<'_>, out: &mut Effects) {
         if asked.parsed.cursor.is_some() {
             let message = "params.cursor is not one of ours: the list has a single page";
