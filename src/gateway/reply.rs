@@ -80,7 +80,8 @@ impl Gateway {
         self.withdraw_questions(key, out);
         let Some(flight) = self.close(key, out) else { return };
         let Asker::Client { client, id, era, exchange } = flight.asker else { return };
-        if let (Err(error), Some(execution)) = (answer, flight.execution)
+        if let Err(error) = answer
+            && let Some(execution) = &flight.execution
             && is_unknown_tool(error)
         {
             let (code, message, data) =
