@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ringgate::base::{LinkId, Moment, Now, ShardId};
 use ringgate::gateway::builtin::Builtin;
 use ringgate::gateway::principal::Principal;
-use ringgate::gateway::settings::{EraPin, Share, Target, Upstream};
+use ringgate::gateway::settings::{EraPin, Share, Spread, Target, Upstream};
 use ringgate::gateway::{Effect, Effects, Event, Gateway, Settings, Transport};
 use ringgate::mcp::Era;
 
@@ -80,6 +80,7 @@ impl House {
             era,
             share: Share::Auto,
             warm: false,
+            spread: Spread::default(),
         };
         let settings = Settings {
             upstreams: vec![upstream],

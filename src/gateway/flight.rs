@@ -16,7 +16,7 @@ use super::exchange::ExchangeKey;
 use super::gather::GatherKey;
 use super::lane::LaneKey;
 use super::timer::AlarmKey;
-use crate::base::{Key, ShardId};
+use crate::base::{Key, Moment, ShardId};
 use crate::mcp::{Era, LogLevel, Method};
 
 pub type FlightKey = Key<Flight>;
@@ -46,6 +46,22 @@ pub struct Flight {
     pub rounds: u32,
     /// What is written down of it at its end.
     pub audit: Option<Box<super::audit::Record>>,
+    pub trip: Trip,
+}
+
+/// How a flight has travelled, where there is a choice of ways.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trip {
+    /// The lane and endpoint it is counted at, and when it left.
+    pub on: Option<(LaneKey, usize, Moment)>,
+    /// The endpoint that it goes on at, if that can be used.
+    pub stays: Option<usize>,
+    /// The endpoint where it was lost.
+    pub left: Option<usize>,
+    /// How often it was lost, and made again elsewhere.
+    pub tries: u32,
+    /// It is known that its upstream has not seen it, or made twice it does no more than once.
+    pub is_safe: bool,
 }
 
 /// Who waits for the answer.
@@ -79,6 +95,8 @@ pub enum Errand {
     Listen,
     /// A page of its tools.
     Tools,
+    /// Whether it is there.
+    Health,
 }
 
 /// Where a flight stands; see the module's drawing.

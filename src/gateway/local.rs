@@ -5,7 +5,7 @@ use super::builtin::{Context, Outcome};
 use super::client::ClientKey;
 use super::door::{Effect, Effects};
 use super::exchange::ExchangeKey;
-use super::flight::{Asker, Asking, Flight, FlightKey, Stage};
+use super::flight::{Asker, Asking, Flight, FlightKey, Stage, Trip};
 use super::inbound::Asked;
 use super::settings::Target;
 use super::timer::Alarm;
@@ -211,6 +211,7 @@ impl Gateway {
             place,
             rounds: 0,
             audit: self.audit.take(),
+            trip: Trip::default(),
         });
         if let Some(client) = self.clients.get_mut(asked.client) {
             client.flights.push(key);

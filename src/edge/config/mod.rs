@@ -21,6 +21,7 @@ mod rates;
 mod read;
 mod sections;
 mod side_file;
+mod spread;
 mod toml;
 mod tree;
 mod units;
@@ -42,7 +43,7 @@ use crate::gateway::keys::{Digest, Keys};
 use crate::gateway::policy::{Policy, Rules};
 use crate::gateway::principal::{Entrances, Principals};
 use crate::gateway::rate::Rates;
-use crate::gateway::settings::{EraPin, Settings, Share, Target, Upstream};
+use crate::gateway::settings::{EraPin, Settings, Share, Spread, Target, Upstream};
 use crate::shard::http::Front;
 use fault::Findings;
 use read::Reader;
@@ -373,6 +374,7 @@ fn builtin() -> Upstream {
         era: EraPin::Auto,
         share: Share::Auto,
         warm: false,
+        spread: Spread::default(),
     }
 }
 
