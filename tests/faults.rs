@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ringgate::base::{LinkId, Now, ShardId};
 use ringgate::gateway::builtin::Builtin;
 use ringgate::gateway::principal::Principal;
-use ringgate::gateway::settings::{EraPin, Share, Target, Upstream};
+use ringgate::gateway::settings::{EraPin, Share, Spread, Target, Upstream};
 use ringgate::gateway::{Effects, Event, Gateway, Settings, Transport};
 use serde_json::Value;
 
@@ -28,6 +28,7 @@ impl House {
             era: EraPin::Auto,
             share: Share::Auto,
             warm: false,
+            spread: Spread::default(),
         };
         let settings = Settings { upstreams: vec![upstream], shards: 1, ..Settings::default() };
         let gateway = Gateway::new(Arc::new(settings), ShardId(0), Builtin::new(false));

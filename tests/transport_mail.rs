@@ -5,6 +5,7 @@
 mod transport;
 
 use ringgate::base::{LinkId, Moment, Now, ShardId};
+use ringgate::gateway::endpoint::Seat;
 use ringgate::gateway::{Effect, Effects, Event, Mail, Report};
 use ringgate::shard::Domain;
 use ringgate::transport::Server;
@@ -27,7 +28,7 @@ const ANSWERS: u8 = b'!';
 impl Postman {
     fn letter(&self, n: usize, kind: u8, out: &mut Effects) {
         let to = ShardId(1 - self.me.0);
-        let mail = Mail::ToUpstream { upstream: n, frame: Box::from([kind]) };
+        let mail = Mail::ToUpstream { seat: Seat::first(n), frame: Box::from([kind]) };
         out.push(Effect::Mail { to, mail });
     }
 }
@@ -47,7 +48,10 @@ impl Domain for Postman {
                     self.letter(n, ASKS, out);
                 }
             }
-            Event::Mail { mail: Mail::ToUpstream { upstream: n, frame }, .. } => {
+            Event::Mail {
+                mail: Mail::ToUpstream { seat: Seat { endpoint: n, .. }, frame },
+                ..
+            } => {
                 if frame[0] == ASKS {
                     return self.letter(n, ANSWERS, out);
                 }

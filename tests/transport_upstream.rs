@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ringgate::base::{LinkId, Moment, Now};
 use ringgate::gateway::lane::LaneKey;
-use ringgate::gateway::settings::{EraPin, Share, Target, Upstream};
+use ringgate::gateway::settings::{EraPin, Share, Spread, Target, Upstream};
 use ringgate::gateway::{Effect, Effects, Event, Report};
 use ringgate::shard::Domain;
 use ringgate::shard::rt::DriverChoice;
@@ -47,7 +47,7 @@ impl Domain for Relay {
             }
             Event::Frame { frame: b"dial", .. } => {
                 let lane = LaneKey::from_bits(7);
-                out.push(Effect::Dial { lane, upstream: 0 });
+                out.push(Effect::Dial { lane, endpoint: 0 });
             }
             Event::Frame { frame: b"hang up", .. } => {
                 let link = self.upstream.expect("it was dialled");
@@ -84,6 +84,7 @@ fn to(driver: DriverChoice, target: Target) -> ServerConfig {
         era: EraPin::Auto,
         share: Share::Auto,
         warm: false,
+        spread: Spread::default(),
     };
     let quick = Duration::from_millis(50);
     ServerConfig {

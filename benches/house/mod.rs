@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ringgate::base::{LinkId, Moment, Now, ShardId};
 use ringgate::gateway::builtin::Builtin;
 use ringgate::gateway::principal::Principal;
-use ringgate::gateway::settings::{EraPin, Share, Target, Upstream};
+use ringgate::gateway::settings::{EraPin, Share, Spread, Target, Upstream};
 use ringgate::gateway::{Effect, Effects, Event, Gateway, Settings, Transport};
 use ringgate::mcp::Era;
 
@@ -81,6 +81,7 @@ impl House {
             era: EraPin::Legacy,
             share: Share::Always,
             warm: false,
+            spread: Spread::default(),
         };
         let mut house = Self::behind((0..4).map(upstream).collect());
         let lanes: Vec<_> = house
@@ -124,6 +125,7 @@ impl House {
             era,
             share: Share::Auto,
             warm: false,
+            spread: Spread::default(),
         };
         Self::behind(vec![upstream])
     }

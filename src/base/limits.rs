@@ -65,6 +65,16 @@ pub struct Limits {
     pub breaker_open: Duration,
     /// Answers in a row that close it again.
     pub breaker_successes: u32,
+    /// How long an endpoint may be idle before it is asked whether it is there.
+    pub health: Duration,
+    /// How long it has to say so before its connection is reset: a busy host is slower than a dead one.
+    pub health_wait: Duration,
+    /// Calls that one connection of a pool holds: above 0.8 of that there is another. What a server of one process
+    /// works on at a time is fewer; more than these it only keeps waiting.
+    pub lane_flights: usize,
+    /// How often a call that was lost on its way, and may be made again, is made again at another endpoint. Once: what
+    /// is lost at two endpoints, one after the other, is likelier to be their end than they its.
+    pub retries: u32,
     /// How long a link may stay blocked before it is closed.
     pub blocked: Duration,
     /// How long flights may go on once a drain has begun.
@@ -119,6 +129,10 @@ impl Limits {
         breaker_failures: 5,
         breaker_open: Duration::from_secs(30),
         breaker_successes: 2,
+        health: Duration::from_secs(30),
+        health_wait: Duration::from_secs(5),
+        lane_flights: 64,
+        retries: 1,
         blocked: Duration::from_secs(5),
         drain: Duration::from_secs(30),
         lane_idle: Duration::from_mins(5),

@@ -204,7 +204,7 @@ pub fn prefix_string(splice: &mut Splice<'_>, string: Json<'_>, prefix: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::settings::{EraPin, Settings, Share, Target, Upstream};
+    use crate::gateway::settings::{EraPin, Settings, Share, Spread, Target, Upstream};
 
     fn routes(prefix: &str) -> Routes {
         Routes::new(&Settings {
@@ -215,6 +215,7 @@ mod tests {
                 era: EraPin::Auto,
                 share: Share::Auto,
                 warm: false,
+                spread: Spread::default(),
             }],
             separator: "__".to_owned(),
             ..Settings::default()

@@ -1,5 +1,5 @@
-//! The circuit breaker of an upstream: when its calls keep failing, callers are told at once, instead of each
-//! waiting out its time. One a shard and upstream; shards share nothing, so each finds out for itself. What an
+//! The circuit breaker of an endpoint: when its calls keep failing, callers are told at once, instead of each
+//! waiting out its time. One a shard and endpoint; shards share nothing, so each finds out for itself. What an
 //! upstream answers, be it an error, is no failure: it is there. Whether it can be connected to at all is not
 //! known here (`upstream::Status`).
 
@@ -63,6 +63,23 @@ impl Breaker {
                 Ok(())
             }
         }
+    }
+
+    /// Whether calls go as if there were no breaker.
+    #[inline]
+    pub const fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed { .. })
+    }
+
+    /// A new connection, whose handshake was answered: that counts as one answer, and the next that is asked is the
+    /// trial. False if there was nothing to mend.
+    pub fn reconnected(&mut self, now: Moment, limits: &Limits) -> bool {
+        if self.is_closed() {
+            return false;
+        }
+        let successes = limits.breaker_successes.saturating_sub(1);
+        self.state = State::HalfOpen { successes, next: now.after(TRIAL_EVERY) };
+        true
     }
 
     /// The upstream answered.
@@ -167,6 +184,15 @@ mod tests {
         assert_eq!(breaker.failed(at(40_000), &LIMITS), Some(Turn::Opened));
         assert_eq!(breaker.admit(at(69_999)), Err(Duration::from_millis(1)));
         assert_eq!(breaker.admit(at(70_000)), Ok(()));
+    }
+
+    #[test]
+    fn a_new_connection_and_one_answer_on_it_close_it() {
+        let mut breaker = open();
+        assert!(breaker.reconnected(at(100), &LIMITS));
+        assert_eq!(breaker.admit(at(100)), Err(TRIAL_EVERY), "the trial is the gateway's own");
+        assert_eq!(breaker.succeeded(&LIMITS), Some(Turn::Closed));
+        assert!(!breaker.reconnected(at(200), &LIMITS));
     }
 
     #[test]

@@ -172,10 +172,16 @@ impl Client {
         }
     }
 
-    pub fn own_lane(&self, upstream: usize, capabilities: &str) -> Option<LaneKey> {
-        self.lanes
-            .iter()
-            .find(|own| own.upstream == upstream && &*own.capabilities == capabilities)
-            .map(|own| own.lane)
+    /// The one that `fits` besides, where there are several.
+    pub fn own_lane(
+        &self,
+        upstream: usize,
+        capabilities: &str,
+        fits: impl Fn(LaneKey) -> bool,
+    ) -> Option<LaneKey> {
+        let is_its = |own: &&OwnLane| {
+            own.upstream == upstream && &*own.capabilities == capabilities && fits(own.lane)
+        };
+        self.lanes.iter().find(is_its).map(|own| own.lane)
     }
 }

@@ -1,7 +1,8 @@
 //! How lanes come and go: dial, probe, initialize, ready, lost, again. The drawing is in `lane`.
 
 use super::door::{Effect, Effects, Mail};
-use super::flight::{Asker, Errand, Flight, FlightKey, Stage};
+use super::endpoint::Seat;
+use super::flight::{Asker, Errand, Flight, FlightKey, Stage, Trip};
 use super::lane::{Hello, Lane, LaneKey, Phase, Role};
 use super::report::Report;
 use super::timer::Alarm;
@@ -20,7 +21,7 @@ const NO_CAPABILITIES: &str = "{}";
 const STEADY: std::time::Duration = std::time::Duration::from_secs(1);
 
 impl Gateway {
-    /// Begins: every upstream is dialled by its home.
+    /// Begins: every endpoint is dialled by its home.
     pub(super) fn start(&mut self, now: Now, out: &mut Effects) {
         for index in 0..self.upstreams.len() {
             self.start_upstream(now, index, out);
@@ -36,55 +37,76 @@ impl Gateway {
                 instructions: Some(crate::wire::text::quoted(self.builtin.instructions()).into()),
                 server_info: None,
             });
-        } else if upstream.home == self.shard {
-            self.dial_shared(now, index, out);
         } else {
-            let lane = Lane::new(index, Role::Remote(upstream.home));
-            upstream.shared = Some(self.lanes.insert(lane));
+            for number in upstream.endpoints.clone() {
+                self.start_endpoint(now, number, out);
+            }
         }
         if self.settings.upstreams[index].warm {
             self.start_spare(now, index, out);
         }
     }
 
-    /// Dials the lane that all clients share, or the probe that comes before it.
-    fn dial_shared(&mut self, now: Now, index: usize, out: &mut Effects) {
-        if self.drain.is_done() {
-            self.upstreams[index].shared = None;
-            return;
+    fn start_endpoint(&mut self, now: Now, number: usize, out: &mut Effects) {
+        let endpoint = &self.endpoints[number];
+        if endpoint.home == self.shard {
+            self.dial_seat(now, Seat::first(number), out);
+        } else {
+            self.seat_remote(Seat::first(number));
         }
+    }
+
+    /// A shared lane that lives on another shard.
+    fn seat_remote(&mut self, seat: Seat) -> Option<LaneKey> {
+        let endpoint = self.endpoints.get_mut(seat.endpoint)?;
+        let lane = Lane::new(endpoint.upstream, seat, Role::Remote(endpoint.home));
+        let key = self.lanes.insert(lane);
+        endpoint.seat(seat.number, Some(key));
+        Some(key)
+    }
+
+    /// Dials a lane that all clients share, or the probe that comes before it.
+    pub(super) fn dial_seat(&mut self, now: Now, seat: Seat, out: &mut Effects) {
         let verdict_lasts = self.settings.limits.verdict;
-        let upstream = &mut self.upstreams[index];
-        upstream.forget_stale_verdict(now.at, verdict_lasts);
-        let role = if upstream.verdict.is_some() { Role::Shared } else { Role::Probe };
-        let lane = self.dial(now, Lane::new(index, role), out);
-        self.upstreams[index].shared = Some(lane);
+        let is_done = self.drain.is_done();
+        let endpoint = &mut self.endpoints[seat.endpoint];
+        if is_done {
+            return endpoint.seat(seat.number, None);
+        }
+        if !endpoint.is_ready() {
+            endpoint.forget_stale_verdict(now.at, verdict_lasts);
+        }
+        let role = if endpoint.verdict.is_some() { Role::Shared } else { Role::Probe };
+        let lane = Lane::new(endpoint.upstream, seat, role);
+        let key = self.dial(now, lane, out);
+        self.endpoints[seat.endpoint].seat(seat.number, Some(key));
     }
 
     /// Dials a lane for one client.
     pub(super) fn dial_own(
         &mut self,
         now: Now,
-        index: usize,
+        endpoint: usize,
         client: super::ClientKey,
         hello: Hello,
         out: &mut Effects,
     ) -> LaneKey {
+        let index = self.endpoints[endpoint].upstream;
         self.upstreams[index].own_lanes += 1;
-        let mut lane = Lane::new(index, Role::Own(client));
+        let mut lane = Lane::new(index, Seat::first(endpoint), Role::Own(client));
         lane.hello = Some(Box::new(hello));
         self.dial(now, lane, out)
     }
 
     pub(super) fn dial(&mut self, now: Now, lane: Lane, out: &mut Effects) -> LaneKey {
-        let upstream = lane.upstream;
+        let endpoint = lane.seat.endpoint;
         let wait = self.settings.limits.connect;
         let wheel = &mut self.wheel;
         let key = self.lanes.insert_with(|key| Lane {
             alarm: Some(wheel.set(now.at, wait, Alarm::Lane(key))),
             ..lane
         });
-        out.push(Effect::Dial { lane: key, upstream });
+        out.push(Effect::Dial { lane: key, endpoint });
         key
     }
 
@@ -110,11 +132,11 @@ impl Gateway {
             self.links.put(link, Peer::Lane(key));
             return;
         }
-        let index = lane.upstream;
+        let endpoint = lane.seat.endpoint;
         // A lane of a client's own was dialled for an era; the verdict may be in doubt since.
         let era = lane.hello.as_deref().map(|hello| hello.version.era());
         self.links.put(link, Peer::Lane(key));
-        match era.or_else(|| self.upstreams[index].era()) {
+        match era.or_else(|| self.endpoints[endpoint].era()) {
             Some(Era::Legacy) => self.initialize(now, key, out),
             Some(Era::Modern) | None => self.probe(now, key, out),
         }
@@ -181,6 +203,7 @@ impl Gateway {
             rounds: 0,
             audit: None,
             execution: None,
+            trip: Trip::default(),
         });
         let id = super::flight::wire_id(self.shard, key);
         self.frame_for(lane, out, |out| {
@@ -219,7 +242,7 @@ impl Gateway {
                 write(&mut frame);
                 out.push(Effect::Mail {
                     to: home,
-                    mail: Mail::ToUpstream { upstream: lane.upstream, frame: frame.into() },
+                    mail: Mail::ToUpstream { seat: lane.seat, frame: frame.into() },
                 });
             }
             (_, Some(link)) => out.send(link, write),
@@ -269,6 +292,11 @@ impl Gateway {
                 }
             }
             (Errand::Tools, Ok(result)) => self.tools_learnt(key, result, out),
+            (Errand::Health, _) => {
+                if let Some(endpoint) = self.lanes.get(key).map(|lane| lane.seat.endpoint) {
+                    self.health_answered(now, endpoint);
+                }
+            }
             (Errand::Tell | Errand::Listen | Errand::Tools, _) => {}
         }
     }
@@ -296,10 +324,10 @@ impl Gateway {
             );
             return;
         }
-        let index = lane.upstream;
+        let seat = lane.seat;
         self.drop_lane(key, "found to be legacy", out);
-        self.upstreams[index].verdict = Some((Era::Legacy, now.at));
-        self.dial_shared(now, index, out);
+        self.endpoints[seat.endpoint].verdict = Some((Era::Legacy, now.at));
+        self.dial_seat(now, seat, out);
     }
 
     /// A lane can be used.
@@ -311,40 +339,59 @@ impl Gateway {
         lane.phase = Phase::Ready;
         lane.version = identity.version;
         lane.ready_since = Some(now.at);
-        let (index, role) = (lane.upstream, lane.role);
+        let (index, seat, role) = (lane.upstream, lane.seat, lane.role);
         if let Role::Own(client) = role {
             self.own_lane_ready(client, key, out);
             self.serve_line(now, index, out);
         } else {
             lane.role = Role::Shared;
-            self.upstreams[index].verdict.get_or_insert((identity.version.era(), now.at));
-            out.report(Report::UpstreamReady {
-                upstream: self.upstreams[index].name.clone(),
-                version: identity.version.as_str().to_owned(),
-            });
-            for shard in self.other_shards(index) {
-                let identity = Box::new(identity.clone());
-                out.push(Effect::Mail {
-                    to: shard,
-                    mail: Mail::UpstreamReady { upstream: index, identity },
+            let is_first = !self.endpoints[seat.endpoint].is_ready();
+            self.endpoints[seat.endpoint].verdict.get_or_insert((identity.version.era(), now.at));
+            if is_first || self.upstreams[index].balance.is_none() {
+                out.report(Report::UpstreamReady {
+                    upstream: self.called_endpoint(seat.endpoint),
+                    version: identity.version.as_str().to_owned(),
                 });
             }
-            self.upstream_ready(now, index, identity, out);
+            for shard in self.other_shards(seat.endpoint) {
+                let identity = Box::new(identity.clone());
+                out.push(Effect::Mail { to: shard, mail: Mail::UpstreamReady { seat, identity } });
+            }
+            self.endpoint_ready(now, seat.endpoint, identity, out);
         }
         self.watch(key, out);
         self.launch_queue(now, key, out);
         self.learn_tools(key, None, out);
     }
 
-    /// An upstream answers, over this shard's lane or another's.
-    fn upstream_ready(&mut self, now: Now, index: usize, identity: Identity, out: &mut Effects) {
+    /// An endpoint answers, over this shard's lane or another's.
+    fn endpoint_ready(&mut self, now: Now, number: usize, identity: Identity, out: &mut Effects) {
         let features = identity.features();
+        let endpoint = &mut self.endpoints[number];
+        let index = endpoint.upstream;
+        let was_ready = endpoint.is_ready();
+        endpoint.status = Status::Ready { since: now.at };
+        endpoint.verdict.get_or_insert((identity.version.era(), now.at));
         self.forget_lists(index, None);
         let upstream = &mut self.upstreams[index];
         let is_back = matches!(upstream.status, Status::Down { .. });
-        upstream.status = Status::Ready { since: now.at };
-        upstream.verdict.get_or_insert((identity.version.era(), now.at));
-        upstream.identity = Some(identity);
+        if !was_ready {
+            self.fill_pool(now, number, out);
+            self.begin_health(now, number, out);
+        }
+        let upstream = &mut self.upstreams[index];
+        let is_another =
+            upstream.balance.is_some() && matches!(upstream.status, Status::Ready { .. });
+        if is_another {
+            self.another_ready(now, number, was_ready, &identity, out);
+        } else {
+            upstream.status = Status::Ready { since: now.at };
+            upstream.identity = Some(identity);
+            if let Some(balance) = &mut upstream.balance {
+                balance.ready(number, now.at);
+            }
+        }
+        let upstream = &mut self.upstreams[index];
         let waiting = std::mem::take(&mut upstream.waiting);
         self.settle_greets(out);
         for flight in waiting {
@@ -353,7 +400,7 @@ impl Gateway {
         if is_back {
             self.lists_changed(index, features, out);
         }
-        match (self.upstreams[index].era(), self.upstreams[index].spare) {
+        match (self.endpoints[number].era(), self.upstreams[index].spare) {
             (Some(Era::Modern), Some(spare)) => self.parked_due(spare, out),
             _ if self.settings.upstreams[index].warm => self.start_spare(now, index, out),
             _ => {}
@@ -413,62 +460,63 @@ impl Gateway {
         if let Some(alarm) = lane.alarm {
             self.wheel.cancel(alarm);
         }
-        let index = lane.upstream;
+        let (index, seat) = (lane.upstream, lane.seat);
         if lane.role == Role::Probe && lane.phase == Phase::Probing {
             // It ended rather than answer: some legacy servers do.
             for flight in self.flights_of(key) {
                 self.flights.remove(flight);
             }
-            self.upstreams[index].verdict = Some((Era::Legacy, now.at));
-            self.dial_shared(now, index, out);
+            self.endpoints[seat.endpoint].verdict = Some((Era::Legacy, now.at));
+            self.dial_seat(now, seat, out);
             return;
         }
         match lane.role {
             Role::Own(client) => {
                 let upstream = &mut self.upstreams[index];
                 upstream.own_lanes = upstream.own_lanes.saturating_sub(1);
-                self.fail_lane(now, key, index, out);
+                let again = self.fail_lane(now, key, seat.endpoint, out);
                 self.own_lane_lost(client, key, out);
                 self.serve_line(now, index, out);
+                self.go_again(now, seat.endpoint, again, out);
             }
             Role::Shared | Role::Probe => {
-                if lane.phase == Phase::Initializing {
-                    self.upstreams[index].doubt_verdict();
+                self.endpoints[seat.endpoint].seat(seat.number, None);
+                if lane.phase == Phase::Initializing && !self.has_ready_seat(seat.endpoint) {
+                    self.endpoints[seat.endpoint].doubt_verdict();
                 }
                 let steady = lane.ready_since.is_some_and(|since| now.at.since(since) >= STEADY);
-                let upstream = &mut self.upstreams[index];
+                let endpoint = &mut self.endpoints[seat.endpoint];
                 let retry = if steady {
-                    upstream.failures = 0;
-                    upstream.retry_after(could_spawn)
+                    endpoint.failures = 0;
+                    endpoint.retry_after(could_spawn)
                 } else {
-                    let retry = upstream.retry_after(could_spawn);
-                    upstream.failures = upstream.failures.saturating_add(1);
+                    let retry = endpoint.retry_after(could_spawn);
+                    endpoint.failures = endpoint.failures.saturating_add(1);
                     retry
                 };
-                upstream.shared = None;
                 let retry_ms = u64::try_from(retry.as_millis()).unwrap_or(u64::MAX);
-                let is_news = !matches!(self.upstreams[index].status, Status::Down { .. });
-                self.fail_lane(now, key, index, out);
-                self.upstream_down(index, why, out);
-                if is_news {
+                let was_down = matches!(endpoint.status, Status::Down { .. });
+                let again = self.fail_lane(now, key, seat.endpoint, out);
+                let is_down = self.endpoint_down(now, seat.endpoint, why, out);
+                if is_down && !was_down {
                     out.report(Report::UpstreamDown {
-                        upstream: self.upstreams[index].name.clone(),
+                        upstream: self.called_endpoint(seat.endpoint),
                         why: why.to_owned(),
                         retry_ms,
                     });
                 }
-                for shard in self.other_shards(index) {
-                    let mail =
-                        Mail::UpstreamDown { upstream: index, why: why.to_owned(), retry_ms };
+                for shard in self.other_shards(seat.endpoint) {
+                    let mail = Mail::UpstreamDown { seat, why: why.to_owned(), retry_ms };
                     out.push(Effect::Mail { to: shard, mail });
                 }
-                if self.drain.has_begun() {
+                self.go_again(now, seat.endpoint, again, out);
+                if self.drain.has_begun() || seat.number >= self.seats_min(seat.endpoint) {
                     return;
                 }
                 if retry.is_zero() {
-                    self.redial(now, index, out);
+                    self.redial(now, seat, out);
                 } else {
-                    self.wheel.set(now.at, retry, Alarm::Redial(index));
+                    self.wheel.set(now.at, retry, Alarm::Redial(seat));
                 }
             }
             Role::Parked | Role::Spare => {
@@ -481,8 +529,19 @@ impl Gateway {
         }
     }
 
-    /// An upstream is not there, as far as the shared lane can tell.
-    fn upstream_down(&mut self, index: usize, why: &str, out: &mut Effects) {
+    /// A shared lane is gone. Whether its endpoint is not there any more, as far as those can tell.
+    fn endpoint_down(&mut self, now: Now, number: usize, why: &str, out: &mut Effects) -> bool {
+        if self.has_ready_seat(number) {
+            // Another of its lanes may be the one to listen on now.
+            self.listen_again(self.endpoints[number].upstream, out);
+            return false;
+        }
+        let endpoint = &mut self.endpoints[number];
+        endpoint.status = Status::Down { why: why.to_owned() };
+        let index = endpoint.upstream;
+        if self.others_remain(now, index, out) {
+            return true;
+        }
         self.forget_lists(index, None);
         let upstream = &mut self.upstreams[index];
         upstream.status = Status::Down { why: why.to_owned() };
@@ -491,14 +550,21 @@ impl Gateway {
             self.fail_unavailable(flight, out);
         }
         self.settle_greets(out);
+        true
     }
 
     /// Time to try again.
-    pub(super) fn redial(&mut self, now: Now, index: usize, out: &mut Effects) {
-        let upstream = &self.upstreams[index];
-        if upstream.shared.is_none() && !upstream.is_retired && !self.drain.has_begun() {
-            self.dial_shared(now, index, out);
+    pub(super) fn redial(&mut self, now: Now, seat: Seat, out: &mut Effects) {
+        let is_free = self.lane_in(seat).is_none();
+        let is_retired = self.upstreams[self.endpoints[seat.endpoint].upstream].is_retired;
+        if is_free && !is_retired && !self.drain.has_begun() {
+            self.dial_seat(now, seat, out);
         }
+    }
+
+    /// The lane that sits there.
+    pub(super) fn lane_in(&self, seat: Seat) -> Option<LaneKey> {
+        self.endpoints.get(seat.endpoint)?.seats.get(seat.number).copied().flatten()
     }
 
     /// All flights on a lane, in the order of their slots.
@@ -510,15 +576,24 @@ impl Gateway {
             .collect()
     }
 
-    /// Every flight on a lane that is gone gets its one error; questions of it are taken back.
-    fn fail_lane(&mut self, now: Now, key: LaneKey, index: usize, out: &mut Effects) {
+    /// Every flight on a lane that is gone gets its one error, but for those that may be made again
+    /// elsewhere, which are given back; questions of it are taken back.
+    fn fail_lane(
+        &mut self,
+        now: Now,
+        key: LaneKey,
+        endpoint: usize,
+        out: &mut Effects,
+    ) -> Vec<FlightKey> {
         // One failure, however many calls were under way.
         let had_calls = self.flights.iter().any(|(_, flight)| {
             flight.lane == Some(key) && flight.is_sent() && !matches!(flight.asker, Asker::Own(_))
         });
         if had_calls && !self.drain.has_begun() {
-            self.call_failed(now, index, out);
+            self.call_failed(now, endpoint, out);
         }
+        let index = self.endpoints[endpoint].upstream;
+        let mut again = Vec::new();
         // Before the answers of the calls that asked, on whose streams the questions are.
         self.withdraw_asks(key, out);
         for flight in self.flights_of(key) {
@@ -526,6 +601,10 @@ impl Gateway {
             if matches!(flown.stage, Stage::Asking(_)) {
                 // A modern call is whole in itself: its retry can go to the next connection.
                 flown.lane = None;
+                continue;
+            }
+            if self.may_go_again(flight) {
+                again.push(flight);
                 continue;
             }
             self.fail(
@@ -538,61 +617,57 @@ impl Gateway {
                 out,
             );
         }
+        again
     }
 
-    pub(super) fn other_shards(&self, index: usize) -> Vec<ShardId> {
-        let is_shared =
-            matches!(self.settings.upstreams[index].target, super::settings::Target::Stdio { .. });
-        let shards = if is_shared { self.settings.shards } else { 0 };
+    /// The shards that use an endpoint's shared lanes besides their home.
+    pub(super) fn other_shards(&self, endpoint: usize) -> Vec<ShardId> {
+        let shards = if self.endpoints[endpoint].is_stdio { self.settings.shards } else { 0 };
         (0..shards).map(ShardId).filter(|&shard| shard != self.shard).collect()
     }
 
     /// Mail from another shard.
     pub(super) fn mail(&mut self, now: Now, from: ShardId, mail: Mail, out: &mut Effects) {
         match mail {
-            Mail::ToUpstream { upstream, frame } => {
-                let lane = self.upstreams.get(upstream).and_then(|upstream| upstream.shared);
+            Mail::ToUpstream { seat, frame } => {
+                let lane = self.lane_in(seat);
                 let ready = lane.filter(|&key| self.lanes.get(key).is_some_and(Lane::is_ready));
                 // What is no request (a cancellation) is small, and makes room rather than take it.
                 let blocked =
                     ready.and_then(|key| self.lanes.get(key)).is_none_or(|lane| lane.blocked);
-                if !(blocked && refuse_mail(from, upstream, &frame, out))
+                if !(blocked && refuse_mail(from, seat, &frame, out))
                     && let Some(key) = ready
                 {
                     self.frame_for(key, out, |out| out.extend_from_slice(&frame));
                 }
             }
-            Mail::FromUpstream { upstream, frame } => {
-                if let Some(lane) =
-                    self.upstreams.get(upstream).and_then(|upstream| upstream.shared)
-                {
+            Mail::FromUpstream { seat, frame } => {
+                if let Some(lane) = self.lane_in(seat) {
                     self.lane_frame(now, lane, &frame, out);
                 }
             }
-            Mail::UpstreamReady { upstream, identity } => {
-                let Some(key) = self.upstreams.get(upstream).and_then(|upstream| upstream.shared)
-                else {
+            Mail::UpstreamReady { seat, identity } => {
+                let Some(key) = self.lane_in(seat).or_else(|| self.seat_remote(seat)) else {
                     return;
                 };
                 let Some(lane) = self.lanes.get_mut(key) else { return };
                 lane.phase = Phase::Ready;
                 lane.version = identity.version;
                 // The home shard found it; an older verdict of ours is no longer true.
-                self.upstreams[upstream].verdict = Some((identity.version.era(), now.at));
-                self.upstream_ready(now, upstream, *identity, out);
+                self.endpoints[seat.endpoint].verdict = Some((identity.version.era(), now.at));
+                self.endpoint_ready(now, seat.endpoint, *identity, out);
                 self.watch(key, out);
                 self.launch_queue(now, key, out);
             }
-            Mail::UpstreamDown { upstream, why, retry_ms: _ } => {
-                let Some(key) = self.upstreams.get(upstream).and_then(|upstream| upstream.shared)
-                else {
-                    return;
-                };
+            Mail::UpstreamDown { seat, why, retry_ms: _ } => {
+                let Some(key) = self.lane_in(seat) else { return };
                 if let Some(lane) = self.lanes.get_mut(key) {
                     lane.phase = Phase::Dialing;
+                    lane.retiring = None;
                 }
-                self.fail_lane(now, key, upstream, out);
-                self.upstream_down(upstream, &why, out);
+                let again = self.fail_lane(now, key, seat.endpoint, out);
+                self.endpoint_down(now, seat.endpoint, &why, out);
+                self.go_again(now, seat.endpoint, again, out);
             }
             Mail::Send { link, bytes } => {
                 out.send_raw(link, &bytes);
@@ -607,9 +682,10 @@ impl Gateway {
                 self.links.take(link);
                 out.push(Effect::Close { link, why });
             }
-            Mail::Mirrors { upstream, mirrors } => {
+            Mail::Mirrors { upstream, mirrors, harmless } => {
                 if let Some(upstream) = self.upstreams.get_mut(upstream) {
                     upstream.mirrors = mirrors;
+                    upstream.harmless = harmless;
                 }
             }
             Mail::Exchange { link, carried } => self.carried(now, link, &carried, out),
@@ -635,22 +711,30 @@ impl Gateway {
                     governor.leased(now.at, budget, tokens, wait);
                 }
             }
-            Mail::Met { upstream } => self.tell_of(from, upstream, out),
-            Mail::Left { upstream } => self.has_left(from, upstream),
-            Mail::Want { upstream, uris } => self.remote_want(from, upstream, uris, out),
+            Mail::Met { endpoint } => self.tell_of(from, endpoint, out),
+            Mail::Left { endpoint } => self.has_left(from, endpoint),
+            Mail::Crowded { endpoint } => {
+                if self.endpoints.get(endpoint).is_some_and(|it| it.home == self.shard) {
+                    self.pool_grows(now, endpoint, out);
+                }
+            }
+            Mail::Retire { seat, round } => self.retire(now, seat, round, out),
+            Mail::Reinstated { seat } => self.reinstated(seat),
+            Mail::Vacated { seat, round } => self.vacated(seat, round),
+            Mail::Want { endpoint, uris } => self.remote_want(from, endpoint, uris, out),
         }
     }
 }
 
 /// A request from another shard that the shared lane cannot take just now gets its error here; false
 /// for what is no request.
-fn refuse_mail(from: ShardId, upstream: usize, frame: &[u8], out: &mut Effects) -> bool {
+fn refuse_mail(from: ShardId, seat: Seat, frame: &[u8], out: &mut Effects) -> bool {
     let read = envelope::read(frame);
     if let Ok(Frame::One(Message::Request { id, .. })) = read {
         let mut answer = Vec::new();
         let message = "the upstream does not take requests just now; try again later";
         error::write(&mut answer, id.text(), Code::ServerUnavailable.number(), message, None);
-        let mail = Mail::FromUpstream { upstream, frame: answer.into() };
+        let mail = Mail::FromUpstream { seat, frame: answer.into() };
         out.push(Effect::Mail { to: from, mail });
         return true;
     }

@@ -1,10 +1,12 @@
 //! The one door of the domain: what may come in ([`Event`]), what goes out ([`Effects`]). Closed enums,
 //! so that what can wake the gateway fits on a screen. No socket and no clock passes through it.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::endpoint::Seat;
 use super::http::{Carried, HeaderPairs, Request};
 use super::lane::LaneKey;
 use super::principal::Principal;
@@ -75,6 +77,21 @@ pub enum Event<'a> {
     Overlong {
         link: LinkId,
     },
+    /// A request that was sent on the link has no answer and will have none, but the link goes on: what carried it
+    /// was an exchange of its own. `id` is the one it was sent under, as JSON text.
+    Undelivered {
+        link: LinkId,
+        id: &'a str,
+        /// Its peer has not seen a byte of it.
+        is_unsent: bool,
+        why: &'a str,
+    },
+    /// These frames, whole lines, were sent on the link and never left: its peer has not seen a byte of them. Said
+    /// before [`Event::Closed`], of a link to an upstream, as far as it is known.
+    Unsent {
+        link: LinkId,
+        frames: &'a [u8],
+    },
     /// The link is gone, whoever ended it. Said once a link; nothing comes from it afterwards. Not said
     /// of an exchange that [`Effect::Respond`] answered.
     Closed {
@@ -142,11 +159,11 @@ pub enum Effect {
     Resume {
         link: LinkId,
     },
-    /// Connect or spawn the upstream with this index of the settings. Answered by
+    /// Connect or spawn the endpoint of this number (see [`super::settings::endpoints`]). Answered by
     /// [`Event::Dialed`] or [`Event::DialFailed`], exactly one.
     Dial {
         lane: LaneKey,
-        upstream: usize,
+        endpoint: usize,
     },
     /// Hand to another shard.
     Mail {
@@ -170,24 +187,24 @@ pub enum Effect {
 /// What shards tell each other. Owned, because it crosses threads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mail {
-    /// A frame for the shared lane of `upstream`, which the receiver owns.
+    /// A frame for the shared lane in this seat, which the receiver owns.
     ToUpstream {
-        upstream: usize,
+        seat: Seat,
         frame: Box<[u8]>,
     },
-    /// A frame that the shared lane of `upstream` received for a flight of the receiver's, or for all.
+    /// A frame that the shared lane in this seat received for a flight of the receiver's, or for all.
     FromUpstream {
-        upstream: usize,
+        seat: Seat,
         frame: Box<[u8]>,
     },
-    /// The shared lane of `upstream` is ready: what it said of itself.
+    /// The shared lane in this seat is ready: what it said of itself.
     UpstreamReady {
-        upstream: usize,
+        seat: Seat,
         identity: Box<super::upstream::Identity>,
     },
-    /// The shared lane of `upstream` is gone: its flights are lost.
+    /// The shared lane in this seat is gone: its flights are lost.
     UpstreamDown {
-        upstream: usize,
+        seat: Seat,
         why: String,
         retry_ms: u64,
     },
@@ -224,10 +241,11 @@ pub enum Mail {
         link: LinkId,
         why: &'static str,
     },
-    /// What calls to the tools of `upstream` mirror in headers.
+    /// What calls to the tools of `upstream` mirror in headers, and which of them do no harm twice.
     Mirrors {
         upstream: usize,
         mirrors: super::mirror::Mirrors,
+        harmless: BTreeSet<Box<str>>,
     },
     /// The sender has used so many of a budget of the receiver's on credit, and wants a lease.
     LeaseAsked {
@@ -241,18 +259,36 @@ pub enum Mail {
         tokens: u32,
         wait: Duration,
     },
-    /// The sender has learnt of an upstream whose shared lane the receiver owns, and may have missed what was
+    /// The sender has learnt of an endpoint whose shared lanes the receiver owns, and may have missed what was
     /// told of it.
     Met {
-        upstream: usize,
+        endpoint: usize,
     },
-    /// The sender has nothing under way any more on an upstream that is used no more.
+    /// The sender has nothing under way any more on an endpoint whose upstream is used no more.
     Left {
-        upstream: usize,
+        endpoint: usize,
     },
-    /// The receiver's sender wants these kinds of news from the shared lane (see `subscribe`).
+    /// More than what the receiver's lanes of this endpoint hold is in use.
+    Crowded {
+        endpoint: usize,
+    },
+    /// The lane in this seat, which is the sender's, is given up: no more calls. For the `round`th time.
+    Retire {
+        seat: Seat,
+        round: u32,
+    },
+    /// It is needed after all.
+    Reinstated {
+        seat: Seat,
+    },
+    /// The sender has no calls on a lane that the receiver gives up.
+    Vacated {
+        seat: Seat,
+        round: u32,
+    },
+    /// The sender wants to be told of these resources by this endpoint's shared lane (see `subscribe`).
     Want {
-        upstream: usize,
+        endpoint: usize,
         uris: Vec<String>,
     },
 }

@@ -37,6 +37,8 @@ impl Gateway {
             return;
         }
         self.wheel.set(now.at, self.settings.limits.drain, Alarm::Drained);
+        self.end_health();
+        self.end_pools();
         for key in self.clients.keys() {
             let Some(client) = self.clients.get_mut(key) else { continue };
             let listens = std::mem::take(&mut client.listens);

@@ -21,7 +21,7 @@ impl Gateway {
         let more = self.fault_members(Some(client), upstream, tool);
         match code {
             Code::ServerUnavailable => {
-                let wait = self.upstreams.get(upstream)?.breaker.retry_after(self.exchanges.now);
+                let wait = self.retry_after(upstream);
                 let wait = wait.map_or_else(String::new, |wait| {
                     format!(",\"retryAfterMs\":{}", wait.as_millis())
                 });

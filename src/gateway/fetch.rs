@@ -8,7 +8,8 @@ use std::sync::{Arc, OnceLock};
 
 use super::catalog::{Audience, Hint, Kept, Place, digest};
 use super::door::Effects;
-use super::flight::{Asker, Flight, FlightKey, Stage};
+use super::flight::{Asker, Flight, FlightKey, Stage, Trip};
+use super::forward::refused_by_breaker;
 use super::greet;
 use super::inbound::Asked;
 use super::lane::LaneKey;
@@ -110,7 +111,8 @@ impl Gateway {
             // A page of a list that somebody else may not have begun.
             && parsed.cursor.is_none()
             && !found.is_builtin;
-        let era = found.era().filter(|_| is_shared)?;
+        let endpoint = self.endpoint_for(client, upstream);
+        let era = self.endpoints[endpoint].era().filter(|_| is_shared)?;
         if self.needs_own(client, upstream, era, method, parsed).is_some() {
             return None;
         }
@@ -174,12 +176,11 @@ impl Gateway {
             waiters: vec![key],
         });
         self.fetching.insert(place, fetch);
-        if let Err(wait) = self.upstreams[place.upstream].breaker.admit(now.at) {
-            let message = format!(
-                "upstream {} has failed too often in a row: limit breaker_failures; try again in {} ms",
-                self.upstreams[place.upstream].name,
-                wait.as_millis()
-            );
+        // Where there is a choice of endpoints, each is asked when one is picked.
+        if self.upstreams[place.upstream].balance.is_none()
+            && let Err(wait) = self.only_endpoint(place.upstream).breaker.admit(now.at)
+        {
+            let message = refused_by_breaker(&self.upstreams[place.upstream].name, wait);
             return self.fetch_failed(fetch, Code::ServerUnavailable, &message, out);
         }
         self.ask_page(now, fetch, None, out);
@@ -192,7 +193,10 @@ impl Gateway {
     fn ask_page(&mut self, now: Now, key: FetchKey, cursor: Option<&str>, out: &mut Effects) {
         let Some(fetch) = self.fetches.get(key) else { return };
         let Place { upstream, method, .. } = fetch.place;
-        let is_modern = self.upstreams[upstream].era() == Some(Era::Modern);
+        // For an endpoint of the old era it is left out again; which of several it will be is not known yet.
+        let first = &self.endpoints[self.upstreams[upstream].endpoints.start];
+        let is_modern =
+            self.upstreams[upstream].balance.is_some() || first.era() == Some(Era::Modern);
         let meta = is_modern.then(|| {
             let capabilities = &*fetch.capabilities;
             let of_us = request::Remembered { capabilities, info: greet::SERVER_INFO, level: None };
@@ -218,6 +222,7 @@ impl Gateway {
             rounds: 0,
             audit: None,
             execution: None,
+            trip: Trip::default(),
         });
         if let Some(fetch) = self.fetches.get_mut(key) {
             fetch.flight = Some(flight);

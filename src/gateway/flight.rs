@@ -51,6 +51,22 @@ pub struct Flight {
     pub audit: Option<Box<super::audit::Record>>,
     /// It was asked for by `execute_tool`: its `params` have the upstream's own name.
     pub execution: Option<Box<super::tools::Execution>>,
+    pub trip: Trip,
+}
+
+/// How a flight has travelled, where there is a choice of ways.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trip {
+    /// The lane and endpoint it is counted at, and when it left.
+    pub on: Option<(LaneKey, usize, Moment)>,
+    /// The endpoint that it goes on at, if that can be used.
+    pub stays: Option<usize>,
+    /// The endpoint where it was lost.
+    pub left: Option<usize>,
+    /// How often it was lost, and made again elsewhere.
+    pub tries: u32,
+    /// It is known that its upstream has not seen it, or made twice it does no more than once.
+    pub is_safe: bool,
 }
 
 /// Who waits for the answer.
@@ -86,6 +102,8 @@ pub enum Errand {
     Listen,
     /// A page of its tools.
     Tools,
+    /// Whether it is there.
+    Health,
 }
 
 /// Where a flight stands; see the module's drawing.

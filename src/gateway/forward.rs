@@ -5,7 +5,7 @@ use super::breaker::Turn;
 use super::client::{ClientKey, Front, OwnLane};
 use super::door::{Effect, Effects};
 use super::exchange::ExchangeKey;
-use super::flight::{Asker, Flight, FlightKey, Retry, Stage, wire_id};
+use super::flight::{Asker, Flight, FlightKey, Retry, Stage, Trip, wire_id};
 use super::lane::{Hello, LaneKey};
 use super::report::Report;
 use super::settings::Share;
@@ -21,7 +21,7 @@ use crate::wire::{Json, text};
 type Said<'a> = (Era, Askable, Option<LogLevel>, Version, &'a str, &'a str);
 
 /// Where a request can go.
-enum Choice {
+pub(super) enum Choice {
     Send(LaneKey),
     /// The lane is being set up.
     Queue(LaneKey),
@@ -59,12 +59,11 @@ impl Gateway {
         }
         let key = self.open(now, asker, client, upstream, method, parsed);
         self.pause_if_many(client, out);
-        if let Err(wait) = self.upstreams[upstream].breaker.admit(now.at) {
-            let message = format!(
-                "upstream {} has failed too often in a row: limit breaker_failures; try again in {} ms",
-                self.upstreams[upstream].name,
-                wait.as_millis()
-            );
+        // Where there is a choice of endpoints, each is asked when one is picked.
+        if self.upstreams[upstream].balance.is_none()
+            && let Err(wait) = self.only_endpoint(upstream).breaker.admit(now.at)
+        {
+            let message = refused_by_breaker(&self.upstreams[upstream].name, wait);
             self.fail(key, Code::ServerUnavailable, &message, out);
             return None;
         }
@@ -110,6 +109,7 @@ impl Gateway {
             rounds: 0,
             audit,
             execution,
+            trip: Trip::default(),
         });
         if let Some(client) = self.clients.get_mut(client) {
             client.flights.push(key);
@@ -129,7 +129,7 @@ impl Gateway {
     ) {
         let Some(flight) = self.flights.get(key) else { return };
         let upstream = flight.upstream;
-        match self.choose(now, client, upstream, flight.method, parsed, out) {
+        match self.choose(now, key, client, upstream, flight.method, parsed, out) {
             Choice::Send(lane) => self.send(now, key, lane, params, parsed, out),
             Choice::Queue(lane) => {
                 self.keep_params(key, params);
@@ -176,36 +176,40 @@ impl Gateway {
     }
 
     /// The lane that serves this client's request at this upstream; dialled if it must be its own.
+    #[expect(clippy::too_many_arguments, reason = "who asks for what, and the tables it changes")]
     fn choose(
         &mut self,
         now: Now,
+        key: FlightKey,
         client: Option<ClientKey>,
         index: usize,
         method: Method,
         parsed: &Params<'_>,
         out: &mut Effects,
     ) -> Choice {
-        let upstream = &self.upstreams[index];
-        let Some(era) = upstream.era() else {
-            return match &upstream.status {
-                Status::Down { .. } => Choice::Unavailable(unavailable(&upstream.name)),
+        let number = match self.pick(now, key, client, index, method, parsed) {
+            Ok(number) => number,
+            Err(choice) => return choice,
+        };
+        let endpoint = &self.endpoints[number];
+        let name = &self.upstreams[index].name;
+        let Some(era) = endpoint.era() else {
+            return match &endpoint.status {
+                Status::Down { .. } => Choice::Unavailable(unavailable(name)),
                 _ => Choice::Wait,
             };
         };
         if let Some(client) = client
             && let Some(own) = self.needs_own(client, index, era, method, parsed)
         {
-            return self.own_lane(now, client, index, own, out);
+            return self.own_lane(now, client, number, own, out);
         }
-        match (&upstream.status, upstream.shared) {
-            (Status::Down { .. }, _) => Choice::Unavailable(unavailable(&upstream.name)),
+        match (&endpoint.status, self.lane_for(number)) {
+            (Status::Down { .. }, _) => Choice::Unavailable(unavailable(name)),
             (Status::Ready { .. }, Some(lane))
                 if self.lanes.get(lane).is_some_and(|lane| lane.blocked) =>
             {
-                Choice::Unavailable(format!(
-                    "upstream {} does not read: limit upstream_outbox_bytes_max; try again later",
-                    upstream.name
-                ))
+                Choice::Unavailable(does_not_read(name))
             }
             (Status::Ready { .. }, Some(lane)) => Choice::Send(lane),
             _ => Choice::Wait,
@@ -277,18 +281,19 @@ impl Gateway {
         &mut self,
         now: Now,
         client: ClientKey,
-        index: usize,
+        endpoint: usize,
         hello: Hello,
         out: &mut Effects,
     ) -> Choice {
-        let found =
-            self.clients.get(client).and_then(|client| client.own_lane(index, &hello.capabilities));
+        let index = self.endpoints[endpoint].upstream;
+        let found = self.clients.get(client).and_then(|client| {
+            client.own_lane(index, &hello.capabilities, |lane| self.is_at(lane, endpoint))
+        });
         if let Some(key) = found {
             return match self.lanes.get(key) {
-                Some(lane) if lane.blocked => Choice::Unavailable(format!(
-                    "upstream {} does not read: limit upstream_outbox_bytes_max; try again later",
-                    self.upstreams[index].name
-                )),
+                Some(lane) if lane.blocked => {
+                    Choice::Unavailable(does_not_read(&self.upstreams[index].name))
+                }
                 Some(lane) if lane.is_ready() => Choice::Send(key),
                 _ => Choice::Queue(key),
             };
@@ -313,7 +318,7 @@ impl Gateway {
         let capabilities = hello.capabilities.clone();
         let lane = match parked {
             Some(lane) => lane,
-            None => self.fresh_lane(now, index, client, hello, out),
+            None => self.fresh_lane(now, endpoint, client, hello, out),
         };
         if let Some(client) = self.clients.get_mut(client) {
             client.lanes.push(OwnLane { upstream: index, capabilities, lane });
@@ -329,13 +334,19 @@ impl Gateway {
         &mut self,
         now: Now,
         client: ClientKey,
-        index: usize,
+        endpoint: usize,
         hello: Hello,
         out: &mut Effects,
     ) -> Option<LaneKey> {
         let capabilities = hello.capabilities.clone();
-        self.own_lane(now, client, index, hello, out);
-        self.clients.get(client)?.own_lane(index, &capabilities)
+        self.own_lane(now, client, endpoint, hello, out);
+        let index = self.endpoints[endpoint].upstream;
+        let is_at = |lane| self.is_at(lane, endpoint);
+        self.clients.get(client)?.own_lane(index, &capabilities, is_at)
+    }
+
+    fn is_at(&self, lane: LaneKey, endpoint: usize) -> bool {
+        self.lanes.get(lane).is_none_or(|lane| lane.seat.endpoint == endpoint)
     }
 
     /// A client's own lane is ready: it is told what the session remembers.
@@ -401,6 +412,11 @@ impl Gateway {
             self.set_lane_level(lane, level, out);
         }
         let renamed = if is_named_as_there { None } else { self.own_name(method, index, parsed) };
+        if self.upstreams[index].balance.is_some() {
+            let called = request::named(method, parsed).and_then(Json::as_str);
+            let name = renamed.as_deref().or(called.as_deref());
+            self.depart(now, key, lane, params, name, out);
+        }
         // A retry of a call that we held ourselves never comes this way; any other state is the upstream's.
         let session = client.and_then(|client| self.clients.get(client)?.session.as_deref());
         let translation = request::Translation {
@@ -456,6 +472,7 @@ impl Gateway {
         let Some(flight) = self.flights.get_mut(key) else { return };
         flight.stage = Stage::Waiting;
         flight.lane = None;
+        flight.trip.stays = flight.trip.on.map(|(_, endpoint, _)| endpoint);
         flight.retry =
             Some(Box::new(Retry { answers: answers.into(), state: state.map(Into::into) }));
         self.relaunch(now, key, out);
@@ -493,6 +510,9 @@ impl Gateway {
         let mut flight = self.flights.remove(key)?;
         if let Some(record) = flight.audit.take() {
             self.write_audit(record, out);
+        }
+        if let Some((lane, endpoint, _)) = flight.trip.on {
+            self.uncount(flight.upstream, lane, endpoint);
         }
         if let Some(alarm) = flight.alarm {
             self.wheel.cancel(alarm);
@@ -680,9 +700,9 @@ impl Gateway {
                     own.map_or("limit request", |_| "timeout_ms"),
                 );
                 // What one caller will not wait for says nothing of the upstream to others.
-                if flight.is_sent() && own.is_none() {
-                    let upstream = flight.upstream;
-                    self.call_failed(now, upstream, out);
+                let lane = flight.lane.filter(|_| flight.is_sent() && own.is_none());
+                if let Some(lane) = lane.and_then(|lane| self.lanes.get(lane)) {
+                    self.call_failed(now, lane.seat.endpoint, out);
                 }
                 self.cancel_upstream(key, "timed out", out);
                 self.fail(key, Code::Timeout, &message, out);
@@ -690,22 +710,38 @@ impl Gateway {
         }
     }
 
-    /// A call of an upstream's was lost.
-    pub(super) fn call_failed(&mut self, now: Now, upstream: usize, out: &mut Effects) {
-        let upstream = &mut self.upstreams[upstream];
-        if upstream.breaker.failed(now.at, &self.settings.limits) == Some(Turn::Opened) {
-            let name = upstream.name.clone();
-            out.report(Report::BreakerOpened { upstream: name });
+    /// How long until an upstream's breakers let a call through, where none does now.
+    pub(super) fn retry_after(&self, upstream: usize) -> Option<std::time::Duration> {
+        let now = self.exchanges.now;
+        let Some(balance) = &self.upstreams.get(upstream)?.balance else {
+            let only = self.upstreams[upstream].endpoints.start;
+            return self.endpoints[only].breaker.retry_after(now);
+        };
+        let waits =
+            balance.endpoints().map(|number| self.endpoints[number].breaker.retry_after(now));
+        // One that waits for nothing comes first.
+        waits.min().flatten()
+    }
+
+    /// A call was lost at an endpoint.
+    pub(super) fn call_failed(&mut self, now: Now, number: usize, out: &mut Effects) {
+        let endpoint = &mut self.endpoints[number];
+        let turn = endpoint.breaker.failed(now.at, &self.settings.limits);
+        if let Some(balance) = &mut self.upstreams[endpoint.upstream].balance {
+            balance.lost(number);
+        }
+        if turn == Some(Turn::Opened) {
+            out.report(Report::BreakerOpened { upstream: self.called_endpoint(number) });
+            self.doubt_connection(now, number, out);
         }
     }
 
-    /// An upstream has answered a call.
+    /// An endpoint has answered a call.
     #[inline]
-    pub(super) fn call_succeeded(&mut self, upstream: usize, out: &mut Effects) {
-        let upstream = &mut self.upstreams[upstream];
-        if upstream.breaker.succeeded(&self.settings.limits) == Some(Turn::Closed) {
-            let name = upstream.name.clone();
-            out.report(Report::BreakerClosed { upstream: name });
+    pub(super) fn call_succeeded(&mut self, now: Now, number: usize, out: &mut Effects) {
+        self.endpoints[number].health.heard = now.at;
+        if self.endpoints[number].breaker.succeeded(&self.settings.limits) == Some(Turn::Closed) {
+            out.report(Report::BreakerClosed { upstream: self.called_endpoint(number) });
         }
     }
 
@@ -739,6 +775,17 @@ impl Gateway {
 }
 
 /// Why is the operator's to know, from the log: it names commands and addresses.
-fn unavailable(name: &str) -> String {
+pub(super) fn unavailable(name: &str) -> String {
     format!("upstream {name} is not available; the gateway's log says why")
+}
+
+pub(super) fn does_not_read(name: &str) -> String {
+    format!("upstream {name} does not read: limit upstream_outbox_bytes_max; try again later")
+}
+
+pub(super) fn refused_by_breaker(name: &str, wait: std::time::Duration) -> String {
+    let wait = wait.as_millis();
+    format!(
+        "upstream {name} has failed too often in a row: limit breaker_failures; try again in {wait} ms"
+    )
 }

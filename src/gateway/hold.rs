@@ -187,7 +187,8 @@ impl Gateway {
     /// Whether a `requestState` is ours to read. That of a modern upstream may look like it: there may
     /// be another gateway of this kind behind us. What does not open here is then for that.
     pub(super) fn is_state_of_ours(&self, client: ClientKey, upstream: usize, state: &str) -> bool {
-        let is_modern = self.upstreams[upstream].era() == Some(Era::Modern);
+        let endpoint = self.endpoint_for(client, upstream);
+        let is_modern = self.endpoints[endpoint].era() == Some(Era::Modern);
         let Some(context) = self.clients.get(client).map(context) else { return false };
         Sealer::is_token(state) && (!is_modern || self.sealer.open(state, &context).is_some())
     }

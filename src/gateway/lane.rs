@@ -15,7 +15,9 @@
 use std::collections::BTreeMap;
 
 use super::client::ClientKey;
+use super::endpoint::Seat;
 use super::flight::{FlightKey, HeldAsk};
+use super::pool::Retiring;
 use super::principal::Principal;
 use super::timer::AlarmKey;
 use crate::base::{Key, LinkId, Moment, ShardId};
@@ -70,6 +72,8 @@ pub struct Hello {
 #[derive(Debug)]
 pub struct Lane {
     pub upstream: usize,
+    /// Where it leads, and where it sits if it is shared; what is not has its endpoint's first seat here.
+    pub seat: Seat,
     pub role: Role,
     pub phase: Phase,
     /// What to say of the client in `initialize`; `None` for the gateway itself.
@@ -96,12 +100,17 @@ pub struct Lane {
     pub watched: Vec<String>,
     pub alarm: Option<AlarmKey>,
     pub ready_since: Option<Moment>,
+    /// Calls under way on it, where they are counted: where there is a choice of lanes.
+    pub flights: u32,
+    /// It is given no more calls, and closed when it has none.
+    pub retiring: Option<Retiring>,
 }
 
 impl Lane {
-    pub const fn new(upstream: usize, role: Role) -> Self {
+    pub const fn new(upstream: usize, seat: Seat, role: Role) -> Self {
         Self {
             upstream,
+            seat,
             role,
             phase: Phase::Dialing,
             hello: None,
@@ -117,6 +126,8 @@ impl Lane {
             watched: Vec::new(),
             alarm: None,
             ready_since: None,
+            flights: 0,
+            retiring: None,
         }
     }
 

@@ -5,7 +5,7 @@ use super::builtin::{Context, Outcome};
 use super::client::ClientKey;
 use super::door::{Effect, Effects};
 use super::exchange::ExchangeKey;
-use super::flight::{Asker, Asking, Flight, FlightKey, Stage};
+use super::flight::{Asker, Asking, Flight, FlightKey, Stage, Trip};
 use super::inbound::Asked;
 use super::settings::Target;
 use super::timer::Alarm;
@@ -217,6 +217,7 @@ impl Gateway {
             rounds: 0,
             audit: self.audit.take(),
             execution,
+            trip: Trip::default(),
         });
         if let Some(client) = self.clients.get_mut(asked.client) {
             client.flights.push(key);

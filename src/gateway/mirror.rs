@@ -9,6 +9,7 @@ use super::flight::Errand;
 use super::http::{PARAM_PREFIX, Request};
 use super::lane::{LaneKey, Role};
 use super::post::{Wrong, mismatch};
+use super::retry::read_annotations;
 use super::{Gateway, request};
 use crate::mcp::{Era, Method, Params, header};
 use crate::wire::{Json, text};
@@ -76,10 +77,15 @@ impl Gateway {
     pub(super) fn learn_tools(&mut self, lane: LaneKey, cursor: Option<&str>, out: &mut Effects) {
         let Some(found) = self.lanes.get(lane).filter(|lane| lane.is_ready()) else { return };
         let upstream = &self.upstreams[found.upstream];
-        if !self.settings.learns_tools || found.role != Role::Shared || !upstream.features().tools {
+        let index = found.upstream;
+        let spread = &self.settings.upstreams[index].spread;
+        let is_wanted = self.settings.learns_tools || spread.trusts_annotations;
+        if !is_wanted || found.role != Role::Shared || !upstream.features().tools {
             return;
         }
-        let index = found.upstream;
+        if upstream.balance.is_some() && self.watch_lane(index) != Some(lane) {
+            return;
+        }
         let meta = match found.era() {
             Era::Modern => {
                 Some(format!("\"_meta\":{{{}}}", request::of_the_connection(&gateway_itself())))
@@ -100,11 +106,15 @@ impl Gateway {
 
     /// The upstream has answered with a page of its tools.
     pub(super) fn tools_learnt(&mut self, lane: LaneKey, result: Json<'_>, out: &mut Effects) {
-        let Some(index) = self.lanes.get(lane).map(|lane| lane.upstream) else { return };
+        let Some(found) = self.lanes.get(lane) else { return };
+        let (index, endpoint) = (found.upstream, found.seat.endpoint);
         let pages_max = self.settings.limits.list_pages_max;
         let learning = &mut self.upstreams[index].learning;
         learning.on = None;
         read_page(result, &mut learning.mirrors);
+        if self.settings.upstreams[index].spread.trusts_annotations {
+            read_annotations(result, &mut learning.harmless);
+        }
         learning.pages += 1;
         let cursor = result.get("nextCursor").filter(|cursor| cursor.as_str().is_some());
         if let Some(cursor) = cursor.filter(|_| learning.pages < pages_max) {
@@ -114,12 +124,14 @@ impl Gateway {
         if learnt.is_stale {
             return self.learn_tools(lane, None, out);
         }
-        let mirrors = learnt.mirrors;
-        for shard in self.other_shards(index) {
-            let mail = Mail::Mirrors { upstream: index, mirrors: mirrors.clone() };
+        let (mirrors, harmless) = (learnt.mirrors, learnt.harmless);
+        for shard in self.other_shards(endpoint) {
+            let (mirrors, harmless) = (mirrors.clone(), harmless.clone());
+            let mail = Mail::Mirrors { upstream: index, mirrors, harmless };
             out.push(Effect::Mail { to: shard, mail });
         }
         self.upstreams[index].mirrors = mirrors;
+        self.upstreams[index].harmless = harmless;
     }
 
     /// Whether a call's headers say what its mirrored parameters say.

@@ -2,7 +2,7 @@
 //! each event, knows no socket, clock, task or await.
 //!
 //! [`Gateway::handle`] is the one door. Each table has a file that owns it (`client`, `flight`, `lane`,
-//! `upstream`, `gather`, `exchange`, `greet`, `ask`); each way through them has one as well (`inbound` from
+//! `endpoint`, `upstream`, `gather`, `exchange`, `greet`, `ask`); each way through them has one as well (`inbound` from
 //! clients, `forward` to upstreams, `reply` back, `news` for what nobody asked for).
 
 pub mod answer;
@@ -16,6 +16,7 @@ pub mod connect;
 pub mod door;
 pub mod exchange;
 pub mod drain;
+pub mod endpoint;
 mod fault;
 pub mod fetch;
 pub mod flight;
@@ -23,6 +24,7 @@ pub mod forward;
 pub mod gather;
 pub mod greet;
 pub mod guard;
+pub mod health;
 pub mod hold;
 pub mod http;
 pub mod inbound;
@@ -35,6 +37,7 @@ pub mod outbound;
 mod park;
 mod permit;
 pub mod policy;
+pub mod pool;
 mod post;
 pub mod principal;
 pub mod rate;
@@ -43,11 +46,14 @@ pub mod reply;
 pub mod report;
 mod reload;
 pub mod request;
+mod retry;
 pub mod route;
 pub mod ring;
 pub mod seal;
+pub mod select;
 mod session;
 pub mod settings;
+mod spread;
 pub mod subscribe;
 pub mod timer;
 pub mod tools;
@@ -69,6 +75,7 @@ use ask::Ask;
 use builtin::Builtin;
 use catalog::{Catalog, Place};
 use client::{Client, ClientKey};
+use endpoint::Endpoint;
 use exchange::{ExchangeKey, Exchanges};
 use fetch::{Fetch, FetchKey};
 use flight::Flight;
@@ -113,6 +120,8 @@ pub struct Gateway {
     order: Vec<usize>,
     /// Those that are used no more, and have not ended yet.
     retired: Vec<usize>,
+    /// By their numbers (see `settings::endpoints`).
+    endpoints: Vec<Endpoint>,
     gathers: Slab<Gather>,
     catalog: Catalog,
     fetches: Slab<Fetch>,
@@ -125,7 +134,7 @@ pub struct Gateway {
     builtin: Builtin,
     /// Where a built-in tool writes before it is known how its call ended. Empty between calls.
     scratch: Vec<u8>,
-    /// State of a splitmix64; for the built-in upstream's dice, not for secrets.
+    /// State of a splitmix64; for the built-in upstream's dice and the choice of endpoints, not for secrets.
     dice: u64,
     started: bool,
     drain: drain::Drain,
@@ -175,7 +184,14 @@ impl Gateway {
     /// A gateway that has not begun: its first event should be the tick that [`Gateway::deadline`] asks for.
     pub fn new(settings: Arc<Settings>, shard: ShardId, builtin: Builtin) -> Self {
         let upstreams = (0..settings.upstreams.len())
-            .map(|index| Upstream::new(&settings, index, shard, Moment::START))
+            .map(|index| Upstream::new(&settings, index, Moment::START))
+            .collect();
+        let here = (shard, settings.shards);
+        let endpoints = settings::endpoints(&settings.upstreams)
+            .enumerate()
+            .map(|(number, of)| {
+                Endpoint::new(&settings.upstreams[of.0], of, number, here, Moment::START)
+            })
             .collect();
         let dice = settings.nonce_seed.iter().fold(u64::from(shard.0), |dice, &byte| {
             dice.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)
@@ -200,6 +216,7 @@ impl Gateway {
             upstreams,
             order: settings.order(),
             retired: Vec::new(),
+            endpoints,
             gathers: Slab::default(),
             catalog: Catalog::default(),
             fetches: Slab::default(),
@@ -238,6 +255,16 @@ impl Gateway {
             Event::DialFailed { lane, why } => self.lane_lost(now, lane, why, false, out),
             Event::Exchange { link, request } => self.exchange(now, link, request, out),
             Event::Overlong { link } => self.overlong(now, link, out),
+            Event::Unsent { link, frames } => {
+                if let Some(Peer::Lane(lane)) = self.links.get(link) {
+                    self.unsent(lane, frames);
+                }
+            }
+            Event::Undelivered { link, id, is_unsent, why } => {
+                if let Some(Peer::Lane(lane)) = self.links.get(link) {
+                    self.undelivered(now, lane, id, (is_unsent, why), out);
+                }
+            }
             Event::Closed { link, why } => match self.links.take(link) {
                 Some(Peer::Client(client)) => self.client_gone(now, client, out),
                 Some(Peer::Lane(lane)) => self.lane_lost(now, lane, why, true, out),
@@ -312,12 +339,14 @@ impl Gateway {
             match alarm {
                 Alarm::Flight(flight) => self.flight_due(now, flight, out),
                 Alarm::Lane(lane) => self.lane_overdue(now, lane, out),
-                Alarm::Redial(upstream) => self.redial(now, upstream, out),
+                Alarm::Redial(seat) => self.redial(now, seat, out),
                 Alarm::Greet(greet) => self.end_greet(greet, out),
                 Alarm::Listen(lane) => self.watch(lane, out),
                 Alarm::Beat(exchange) => self.beat(now, exchange, out),
                 Alarm::Session(client) => self.session_due(now, client, out),
                 Alarm::Parked(lane) => self.parked_due(lane, out),
+                Alarm::Pool(endpoint) => self.pool_due(now, endpoint, out),
+                Alarm::Health(endpoint) => self.health_due(now, endpoint, out),
                 Alarm::Drained => self.drain_overdue(),
                 Alarm::Retired => self.sweep_retired(now, out),
             }
@@ -348,14 +377,18 @@ impl Gateway {
         }
     }
 
-    /// The next number of a splitmix64.
     fn roll(&mut self) -> u64 {
-        self.dice = self.dice.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.dice;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        roll(&mut self.dice)
     }
+}
+
+/// The next number of a splitmix64.
+const fn roll(dice: &mut u64) -> u64 {
+    *dice = dice.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut z = *dice;
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
 }
 
 /// Whose rules hold for each principal.

@@ -20,7 +20,7 @@ impl Gateway {
         out: &mut Effects,
     ) {
         let Some(lane) = self.lanes.get(key) else { return };
-        let (upstream, role) = (lane.upstream, lane.role);
+        let (upstream, seat, role) = (lane.upstream, lane.seat, lane.role);
         match notice {
             Notice::ToolsChanged
             | Notice::PromptsChanged
@@ -30,10 +30,16 @@ impl Gateway {
                     self.tell_client(client, upstream, Some(key), notice, params, out);
                 }
                 Role::Shared | Role::Remote(_) => {
+                    // Of several that say the same, one is heard.
+                    let (speaks, is_heard) = self.is_heard(key, upstream, seat);
                     self.lists_stale(upstream, notice);
-                    self.tell_all(upstream, notice, params, out);
-                    self.tell_shards(key, frame, out);
-                    if notice == Notice::ToolsChanged {
+                    if is_heard {
+                        self.tell_all(upstream, notice, params, out);
+                    }
+                    if speaks {
+                        self.tell_shards(key, frame, out);
+                    }
+                    if is_heard && notice == Notice::ToolsChanged {
                         self.learn_tools(key, None, out);
                     }
                 }
@@ -76,7 +82,7 @@ impl Gateway {
         let Some(lane) = self.lanes.get(key).filter(|lane| lane.role == Role::Shared) else {
             return;
         };
-        for shard in self.other_shards(lane.upstream) {
+        for shard in self.other_shards(lane.seat.endpoint) {
             self.forward_mail(key, shard, frame, out);
         }
     }

@@ -98,7 +98,7 @@ impl Gateway {
         if let Some(lane) = self.lanes.get(key) {
             out.push(Effect::Mail {
                 to,
-                mail: Mail::FromUpstream { upstream: lane.upstream, frame: frame.into() },
+                mail: Mail::FromUpstream { seat: lane.seat, frame: frame.into() },
             });
         }
     }
@@ -114,10 +114,15 @@ impl Gateway {
         let expected = self.flights.get(key).filter(|flight| {
             flight.lane == Some(lane) && matches!(flight.stage, Stage::Sent | Stage::Held(_))
         });
-        let Some(upstream) = expected.map(|flight| flight.upstream) else {
+        let Some(trip) = expected.map(|flight| flight.trip.on) else {
             return self.oddity(lane, "an answer that nobody waits for", out);
         };
-        self.call_succeeded(upstream, out);
+        if let Some(endpoint) = self.lanes.get(lane).map(|lane| lane.seat.endpoint) {
+            self.call_succeeded(now, endpoint, out);
+        }
+        if let Some((_, endpoint, left)) = trip {
+            self.measure(now, key, endpoint, left);
+        }
         let Some(flight) = self.flights.get(key) else { return };
         match &flight.asker {
             Asker::Own(errand) => {

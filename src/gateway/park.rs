@@ -5,6 +5,7 @@
 use super::Gateway;
 use super::client::{ClientKey, Front};
 use super::door::Effects;
+use super::endpoint::Seat;
 use super::lane::{Hello, Lane, LaneKey, Role};
 use super::timer::Alarm;
 use crate::base::Now;
@@ -103,11 +104,12 @@ impl Gateway {
     pub(super) fn fresh_lane(
         &mut self,
         now: Now,
-        index: usize,
+        endpoint: usize,
         client: ClientKey,
         hello: Hello,
         out: &mut Effects,
     ) -> LaneKey {
+        let index = self.endpoints[endpoint].upstream;
         let spare = self.upstreams[index].spare.take();
         let era = hello.version.era();
         let key = match spare.filter(|_| era == Era::Legacy) {
@@ -115,7 +117,7 @@ impl Gateway {
                 self.greet_spare(now, key, client, hello, out);
                 key
             }
-            None => self.dial_own(now, index, client, hello, out),
+            None => self.dial_own(now, endpoint, client, hello, out),
         };
         let comes_again = self
             .clients
@@ -129,15 +131,17 @@ impl Gateway {
 
     /// Starts a server for whoever needs one next.
     pub(super) fn start_spare(&mut self, now: Now, index: usize, out: &mut Effects) {
+        let number = self.first_ready(index).unwrap_or(self.upstreams[index].endpoints.start);
+        let endpoint = &self.endpoints[number];
+        let is_worth_it = endpoint.is_stdio && endpoint.era() != Some(Era::Modern);
         let upstream = &mut self.upstreams[index];
+        let is_worth_it = is_worth_it && !upstream.is_retired;
         let has_room = upstream.own_lanes < self.settings.limits.lanes_max;
-        let may_serve_more = upstream.is_stdio && !upstream.is_retired;
-        let is_worth_it = may_serve_more && upstream.era() != Some(Era::Modern);
         if upstream.spare.is_some() || !is_worth_it || !has_room || self.drain.has_begun() {
             return;
         }
         upstream.own_lanes += 1;
-        let lane = self.dial(now, Lane::new(index, Role::Spare), out);
+        let lane = self.dial(now, Lane::new(index, Seat::first(number), Role::Spare), out);
         self.upstreams[index].spare = Some(lane);
     }
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use super::client::{ClientKey, Watched};
 use super::door::{Effect, Effects, Mail};
+use super::endpoint::{Endpoint, Seat};
 use super::flight::Asker;
 use super::lane::{LaneKey, Role};
 use super::settings::Settings;
 use super::timer::Alarm;
-use super::upstream::{Status, Upstream};
+use super::upstream::{Identity, Status, Upstream};
 use super::{Gateway, agents, news, policy, rate, route};
 use crate::base::{Now, ShardId};
 use crate::mcp::Notice;
@@ -45,11 +46,20 @@ impl Gateway {
         self.renew_rules(&before);
         self.builtin.set_folder(self.settings.has_folder());
         for index in self.upstreams.len()..self.settings.upstreams.len() {
-            self.upstreams.push(Upstream::new(&self.settings, index, self.shard, now.at));
+            self.upstreams.push(Upstream::new(&self.settings, index, now.at));
+            let here = (self.shard, self.settings.shards);
+            let spec = &self.settings.upstreams[index];
+            for (target, _) in spec.endpoints() {
+                let number = self.endpoints.len();
+                let endpoint = Endpoint::new(spec, (index, target), number, here, now.at);
+                self.endpoints.push(endpoint);
+            }
             self.start_upstream(now, index, out);
-            let home = self.upstreams[index].home;
-            if home != self.shard {
-                out.push(Effect::Mail { to: home, mail: Mail::Met { upstream: index } });
+            for endpoint in self.upstreams[index].endpoints.clone() {
+                let home = self.endpoints[endpoint].home;
+                if home != self.shard {
+                    out.push(Effect::Mail { to: home, mail: Mail::Met { endpoint } });
+                }
             }
         }
         if before.policy != self.settings.policy {
@@ -225,46 +235,67 @@ impl Gateway {
         if has_flights {
             return false;
         }
-        let shared = self.upstreams[index].shared;
-        let role = shared.and_then(|key| self.lanes.get(key)).map(|lane| lane.role);
-        if let Some(Role::Remote(home)) = role {
-            out.push(Effect::Mail { to: home, mail: Mail::Left { upstream: index } });
-        } else if !self.is_left(index) {
-            // Calls of other shards are under way on the lane that lives here.
+        let mut has_ended = true;
+        for number in self.upstreams[index].endpoints.clone() {
+            has_ended &= self.end_endpoint(number, out);
+        }
+        if has_ended {
+            let why = "it is used no more".to_owned();
+            self.upstreams[index].status = Status::Down { why };
+        }
+        has_ended
+    }
+
+    /// Ends an endpoint that nothing is under way on here; true when it has.
+    fn end_endpoint(&mut self, number: usize, out: &mut Effects) -> bool {
+        let endpoint = &self.endpoints[number];
+        if endpoint.has_ended {
+            return true;
+        }
+        if endpoint.home != self.shard {
+            let mail = Mail::Left { endpoint: number };
+            out.push(Effect::Mail { to: endpoint.home, mail });
+        } else if !self.is_left(number) {
+            // Calls of other shards are under way on the lanes that live here.
             return false;
         }
-        if let Some(key) = shared {
-            self.upstreams[index].shared = None;
-            self.drop_lane(key, "its upstream is used no more", out);
+        let endpoint = &mut self.endpoints[number];
+        endpoint.has_ended = true;
+        endpoint.status = Status::Down { why: "it is used no more".to_owned() };
+        let seated: Vec<LaneKey> = endpoint.seats.iter_mut().filter_map(Option::take).collect();
+        for lane in seated {
+            self.drop_lane(lane, "its upstream is used no more", out);
         }
-        self.upstreams[index].status = Status::Down { why: "it is used no more".to_owned() };
         true
     }
 
-    /// Tells another shard how it is with an upstream whose shared lane lives here. Until it is known, or if this
+    /// Tells another shard how it is with an endpoint whose shared lanes live here. Until it is known, or if this
     /// shard is the later to learn of it, that comes by itself.
-    pub(super) fn tell_of(&self, to: ShardId, index: usize, out: &mut Effects) {
-        let Some(upstream) = self.upstreams.get(index) else { return };
-        let mail = match (&upstream.status, &upstream.identity) {
-            (Status::Ready { .. }, Some(identity)) => {
-                Mail::UpstreamReady { upstream: index, identity: Box::new(identity.clone()) }
+    pub(super) fn tell_of(&self, to: ShardId, number: usize, out: &mut Effects) {
+        let Some(endpoint) = self.endpoints.get(number) else { return };
+        if let Status::Down { why } = &endpoint.status {
+            let seat = Seat::first(number);
+            let mail = Mail::UpstreamDown { seat, why: why.clone(), retry_ms: 0 };
+            return out.push(Effect::Mail { to, mail });
+        }
+        let Some(identity) = &self.upstreams[endpoint.upstream].identity else { return };
+        for lane in endpoint.seats.iter().flatten() {
+            if let Some(lane) = self.lanes.get(*lane).filter(|lane| lane.is_ready()) {
+                let identity = Identity { version: lane.version, ..identity.clone() };
+                let mail = Mail::UpstreamReady { seat: lane.seat, identity: Box::new(identity) };
+                out.push(Effect::Mail { to, mail });
             }
-            (Status::Down { why }, _) => {
-                Mail::UpstreamDown { upstream: index, why: why.clone(), retry_ms: 0 }
-            }
-            _ => return,
-        };
-        out.push(Effect::Mail { to, mail });
+        }
     }
 
-    fn is_left(&self, index: usize) -> bool {
-        self.other_shards(index).iter().all(|shard| self.upstreams[index].left.contains(shard))
+    fn is_left(&self, number: usize) -> bool {
+        self.other_shards(number).iter().all(|shard| self.endpoints[number].left.contains(shard))
     }
 
     /// Another shard has nothing under way on it any more.
-    pub(super) fn has_left(&mut self, from: ShardId, index: usize) {
-        if let Some(upstream) = self.upstreams.get_mut(index) {
-            upstream.left.insert(from);
+    pub(super) fn has_left(&mut self, from: ShardId, number: usize) {
+        if let Some(endpoint) = self.endpoints.get_mut(number) {
+            endpoint.left.insert(from);
         }
     }
 }

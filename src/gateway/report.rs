@@ -17,6 +17,8 @@ pub enum Report {
     ClientFault { link: LinkId, what: &'static str },
     /// So many calls of an upstream failed in a row that others are refused for a while.
     BreakerOpened { upstream: String },
+    /// An endpoint is not quite the server that the others of its upstream are.
+    EndpointDiffers { upstream: String, what: &'static str },
     /// It answers again.
     BreakerClosed { upstream: String },
     /// No flight is left and no client is served any more.

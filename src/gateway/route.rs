@@ -109,7 +109,7 @@ pub fn scheme(prefix: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::settings::{EraPin, Share, Target, Upstream};
+    use crate::gateway::settings::{EraPin, Share, Spread, Target, Upstream};
 
     fn routes(prefixes: &[&str]) -> Routes {
         routes_of(prefixes, None)
@@ -125,6 +125,7 @@ mod tests {
                 era: EraPin::Auto,
                 share: Share::Auto,
                 warm: false,
+                spread: Spread::default(),
             })
             .collect();
         let separator = "__".to_owned();

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::guard::Guard;
-use super::policy::Policy;
+use super::policy::{Pattern, Policy};
 use super::principal::{Entrances, Principals};
 use super::rate::Rates;
 use super::tools::Expose;
@@ -75,11 +75,96 @@ pub struct Upstream {
     /// Stands before names and, in lower case with `-` for what a URI scheme cannot hold, before URIs.
     /// Empty for an only upstream: its names pass unchanged.
     pub prefix: String,
+    /// How it is reached: the first of its endpoints, and mostly the only one.
     pub target: Target,
     pub era: EraPin,
     pub share: Share,
     /// A server that a client will need to itself is started before one does (stdio).
     pub warm: bool,
+    /// How its calls are spread, where there is more than one way for them.
+    pub spread: Spread,
+}
+
+impl Upstream {
+    /// All its endpoints, the first one first: where each leads to, and its rank.
+    pub fn endpoints(&self) -> impl Iterator<Item = (&Target, Rank)> {
+        let others = self.spread.others.iter().map(|other| (&other.target, other.rank));
+        std::iter::once((&self.target, self.spread.rank)).chain(others)
+    }
+}
+
+/// Every endpoint there is, by its number: upstream by upstream, so that what comes later changes no number. With
+/// it stands the index of its upstream.
+pub fn endpoints(upstreams: &[Upstream]) -> impl Iterator<Item = (usize, &Target)> {
+    upstreams
+        .iter()
+        .enumerate()
+        .flat_map(|(index, upstream)| upstream.endpoints().map(move |(target, _)| (index, target)))
+}
+
+/// How the calls of one upstream are spread over its endpoints and connections.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Spread {
+    /// The rank of the first endpoint.
+    pub rank: Rank,
+    /// The endpoints besides, at most [`ENDPOINTS_MAX`] in all.
+    pub others: Vec<Endpoint>,
+    pub select: Select,
+    /// Connections to each endpoint that clients share.
+    pub pool: Pool,
+    /// Tools whose calls may be made again elsewhere when one was lost on its way.
+    pub idempotent: Vec<Pattern>,
+    /// So may those that the server itself calls idempotent or read-only (`annotations`).
+    pub trusts_annotations: bool,
+}
+
+/// More endpoints than one gateway needs to one server; they stand in a set of so many bits.
+pub const ENDPOINTS_MAX: usize = 32;
+
+/// One more way to reach an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    pub target: Target,
+    pub rank: Rank,
+}
+
+/// Where an endpoint stands among the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rank {
+    /// 1 is used first; 2 while no endpoint of 1 can be used; and so on.
+    pub priority: u32,
+    /// Its share among those of its priority.
+    pub weight: u32,
+}
+
+impl Default for Rank {
+    fn default() -> Self {
+        Self { priority: 1, weight: 1 }
+    }
+}
+
+/// Which endpoint a call goes to, of those that can be used. `gateway::select` says how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Select {
+    #[default]
+    RoundRobin,
+    LeastLoaded,
+    LeastLatency,
+    Weighted,
+    Adaptive,
+}
+
+/// How many connections, or children, clients share at one endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    pub min: usize,
+    pub max: usize,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self { min: 1, max: 1 }
+    }
 }
 
 /// One way to reach an upstream.

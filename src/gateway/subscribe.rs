@@ -189,9 +189,10 @@ impl Gateway {
         parsed: &Params<'_>,
         out: &mut Effects,
     ) -> Option<LaneKey> {
-        let era = self.upstreams[upstream].era()?;
+        let endpoint = self.endpoint_for(client, upstream);
+        let era = self.endpoints[endpoint].era()?;
         let hello = self.needs_own(client, upstream, era, Method::Listen, parsed)?;
-        self.own_lane_key(now, client, upstream, hello, out)
+        self.own_lane_key(now, client, endpoint, hello, out)
     }
 
     /// One watcher more.
@@ -230,7 +231,7 @@ impl Gateway {
     }
 
     fn watch_for(&mut self, watched: &Watched, out: &mut Effects) {
-        if let Some(lane) = watched.own.or(self.upstreams[watched.upstream].shared) {
+        if let Some(lane) = watched.own.or_else(|| self.watch_lane(watched.upstream)) {
             self.watch(lane, out);
         }
     }
@@ -239,13 +240,13 @@ impl Gateway {
     pub(super) fn remote_want(
         &mut self,
         from: ShardId,
-        upstream: usize,
+        endpoint: usize,
         uris: Vec<String>,
         out: &mut Effects,
     ) {
-        let Some(found) = self.upstreams.get_mut(upstream) else { return };
+        let Some(found) = self.endpoints.get_mut(endpoint) else { return };
         found.remote_wants.insert(from, uris);
-        if let Some(lane) = found.shared {
+        if let Some(lane) = self.main_lane(endpoint) {
             self.watch(lane, out);
         }
     }
@@ -253,16 +254,15 @@ impl Gateway {
     /// Makes what is watched upstream what is wanted here.
     pub(super) fn watch(&mut self, key: LaneKey, out: &mut Effects) {
         let Some(lane) = self.lanes.get(key).filter(|lane| lane.is_ready()) else { return };
-        let (index, role, era) = (lane.upstream, lane.role, lane.era());
+        let (index, seat, role, era) = (lane.upstream, lane.seat, lane.role, lane.era());
         let upstream = &self.upstreams[index];
-        let mut wanted: Vec<String> = match role {
-            Role::Own(_) => lane.wants.keys().cloned().collect(),
-            _ => upstream
-                .wants
-                .keys()
-                .chain(upstream.remote_wants.values().flatten())
-                .cloned()
-                .collect(),
+        let (speaks, is_heard) = self.is_heard(key, index, seat);
+        let mut wanted: Vec<String> = if let Role::Own(_) = role {
+            lane.wants.keys().cloned().collect()
+        } else {
+            let here = upstream.wants.keys().filter(|_| is_heard);
+            let remote = self.endpoints[seat.endpoint].remote_wants.values().flatten();
+            here.chain(remote.filter(|_| speaks)).cloned().collect()
         };
         wanted.sort_unstable();
         wanted.dedup();
@@ -271,7 +271,7 @@ impl Gateway {
             if is_new {
                 out.push(Effect::Mail {
                     to: home,
-                    mail: Mail::Want { upstream: index, uris: wanted.clone() },
+                    mail: Mail::Want { endpoint: seat.endpoint, uris: wanted.clone() },
                 });
             }
         } else if era == Era::Legacy {
@@ -295,7 +295,8 @@ impl Gateway {
                 );
             }
         } else {
-            let relays = upstream.features().list_changed || !wanted.is_empty();
+            let is_told = speaks || matches!(role, Role::Own(_));
+            let relays = (is_told && upstream.features().list_changed) || !wanted.is_empty();
             if relays && (is_new || lane.listen.is_none()) {
                 self.listen_upstream(key, &wanted, out);
             }

@@ -1,6 +1,7 @@
 //! What the gateway waits for by time.
 
 use super::client::ClientKey;
+use super::endpoint::Seat;
 use super::exchange::ExchangeKey;
 use super::flight::FlightKey;
 use super::greet::GreetKey;
@@ -14,8 +15,8 @@ pub enum Alarm {
     Flight(FlightKey),
     /// The lane has not become ready in time.
     Lane(LaneKey),
-    /// The upstream's shared lane may be dialled again.
-    Redial(usize),
+    /// The shared lane of this seat may be dialled again.
+    Redial(Seat),
     /// A greeting that waits for upstreams waits no longer.
     Greet(GreetKey),
     /// A modern upstream ended our listen stream; another may be opened.
@@ -26,6 +27,10 @@ pub enum Alarm {
     Session(ClientKey),
     /// An own lane that nobody has wanted for a while.
     Parked(LaneKey),
+    /// An endpoint may have more shared lanes than it needs.
+    Pool(usize),
+    /// An endpoint may have been idle for so long that it is asked whether it is there, or not have said so.
+    Health(usize),
     /// The drain ends, whatever is in flight.
     Drained,
     /// Upstreams that are used no more may have nothing under way any more.

@@ -435,6 +435,9 @@ impl<D: Domain> Core<D> {
         if let Some(timer) = link.timer.take() {
             self.wheel.cancel(timer);
         }
+        if matches!(link.side, Side::Upstream { .. }) && !link.outbox.is_empty() {
+            self.handle(Event::Unsent { link: id, frames: &link.outbox });
+        }
         self.pool.give(std::mem::take(&mut link.outbox));
         if let Side::Upstream { ticket, .. } = link.side {
             self.dials.remove(&ticket);

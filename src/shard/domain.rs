@@ -63,10 +63,10 @@ impl fmt::Debug for AuditSink {
 
 /// Reaches upstreams: the floor above connects and spawns.
 pub trait Dialer: 'static {
-    /// Begins to reach the upstream with this index of the settings, and answers with
+    /// Begins to reach the endpoint of this number (`settings::endpoints`), and answers with
     /// [`Post::dialed`] under the same ticket, exactly once, from any thread. Called on the shard's
     /// thread, with its runtime running: must not block.
-    fn dial(&mut self, upstream: usize, ticket: u64, post: &Post);
+    fn dial(&mut self, endpoint: usize, ticket: u64, post: &Post);
 
     /// What may be dialled, and how, has changed; places of upstreams stay.
     fn renew(&mut self, _settings: &Settings) {}
@@ -80,7 +80,7 @@ pub trait Dialer: 'static {
 pub struct NoDialer;
 
 impl Dialer for NoDialer {
-    fn dial(&mut self, _upstream: usize, ticket: u64, post: &Post) {
+    fn dial(&mut self, _endpoint: usize, ticket: u64, post: &Post) {
         post.dialed(ticket, Err("nothing is dialled here".to_owned()));
     }
 }

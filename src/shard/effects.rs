@@ -96,11 +96,11 @@ impl<D: Domain> Core<D> {
                     link.wake();
                 }
             }
-            Effect::Dial { lane, upstream } => {
+            Effect::Dial { lane, endpoint } => {
                 let ticket = self.next_ticket;
                 self.next_ticket += 1;
                 self.dials.insert(ticket, Dialing { lane, link: None });
-                self.dialer.dial(upstream, ticket, &self.post);
+                self.dialer.dial(endpoint, ticket, &self.post);
             }
             Effect::Mail { to, mail } => self.mail(to, mail),
             Effect::Respond { link, status, headers, bytes: range } => {
@@ -360,6 +360,9 @@ impl<D: Domain> Core<D> {
             }
             Report::BreakerOpened { upstream } => {
                 tracing::warn!(upstream, "breaker_failures: calls are refused for a while");
+            }
+            Report::EndpointDiffers { upstream, what } => {
+                tracing::warn!(upstream, what, "endpoints of one upstream differ");
             }
             Report::BreakerClosed { upstream } => {
                 tracing::info!(upstream, "calls are answered again");

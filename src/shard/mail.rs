@@ -172,9 +172,10 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::endpoint::Seat;
 
     fn letter(n: usize) -> Mail {
-        Mail::ToUpstream { upstream: n, frame: Box::from(&b""[..]) }
+        Mail::ToUpstream { seat: Seat::first(n), frame: Box::from(&b""[..]) }
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub struct Port {
 trait Host {
     fn take(&self, link: LinkId, cx: &Context<'_>) -> Poll<Option<Vec<u8>>>;
     fn deliver(&self, link: LinkId, frame: &[u8]);
+    fn lose(&self, link: LinkId, id: &str, is_unsent: bool, why: &str);
     fn end(&self, link: LinkId, why: String);
     fn leave(&self, link: LinkId);
     fn now(&self) -> Moment;
@@ -44,6 +45,12 @@ impl Port {
     /// A frame came. It must not be called while the shard runs: only from tasks.
     pub fn deliver(&self, frame: &[u8]) {
         self.host.deliver(self.link, frame);
+    }
+
+    /// The request of this id has no answer and will have none; `is_unsent` if its peer has not seen a byte of it.
+    /// Called as [`Port::deliver`] is.
+    pub fn lose(&self, id: &str, is_unsent: bool, why: &str) {
+        self.host.lose(self.link, id, is_unsent, why);
     }
 
     /// The time.
@@ -94,6 +101,14 @@ impl<D: Domain> Host for Shard<D> {
             core.open_turn();
             core.meter.frames_in.add(1);
             core.handle(Event::Frame { link, frame });
+        }
+    }
+
+    fn lose(&self, link: LinkId, id: &str, is_unsent: bool, why: &str) {
+        let core = &mut *self.core.borrow_mut();
+        if core.links.get(link).is_some() {
+            core.open_turn();
+            core.handle(Event::Undelivered { link, id, is_unsent, why });
         }
     }
 

@@ -10,7 +10,7 @@ use super::child::Spec;
 use super::nursery::Nurse;
 use super::websocket;
 use crate::base::ShardId;
-use crate::gateway::settings::{HttpTarget, Settings, Target, Upstream};
+use crate::gateway::settings::{self, HttpTarget, Settings, Target, Upstream};
 use crate::shard::rt::{self, Address};
 use crate::shard::{Dialed, Dialer, Driver, Post};
 
@@ -49,11 +49,14 @@ impl Dialer for Upstreams {
         self.bytes_max = settings.limits.frame_bytes_max;
     }
 
-    fn dial(&mut self, upstream: usize, ticket: u64, post: &Post) {
-        let Some(upstream) = self.upstreams.get(upstream) else {
-            return post.dialed(ticket, Err("there is no such upstream".to_owned()));
+    fn dial(&mut self, endpoint: usize, ticket: u64, post: &Post) {
+        let found = settings::endpoints(&self.upstreams).nth(endpoint);
+        let Some((upstream, target)) =
+            found.map(|(index, target)| (&self.upstreams[index], target))
+        else {
+            return post.dialed(ticket, Err("there is no such endpoint".to_owned()));
         };
-        match &upstream.target {
+        match target {
             Target::Tcp { address } => self.connect(Address::Tcp(*address), ticket, post),
             Target::Unix { path } => self.connect(Address::Unix(path.clone()), ticket, post),
             Target::Http(target) => self.reach(target, super::http::driver, ticket, post),

@@ -12,7 +12,7 @@ use ringgate::gateway::builtin::Builtin;
 use ringgate::gateway::http::{Headers, Request, Verb};
 use ringgate::gateway::lane::LaneKey;
 use ringgate::gateway::principal::Principal;
-use ringgate::gateway::settings::{EraPin, Share, Target, Upstream};
+use ringgate::gateway::settings::{EraPin, Share, Spread, Target, Upstream};
 use ringgate::gateway::{Effect, Effects, Event, Gateway, Mail, Settings};
 
 /// What an exchange was answered, as far as it has been.
@@ -82,7 +82,15 @@ pub(crate) struct House {
 
 pub(crate) fn upstream(name: &str, prefix: &str, target: Target, era: EraPin) -> Upstream {
     let (name, prefix) = (name.to_owned(), prefix.to_owned());
-    Upstream { name, prefix, target, era, share: Share::Auto, warm: false }
+    Upstream {
+        name,
+        prefix,
+        target,
+        era,
+        share: Share::Auto,
+        warm: false,
+        spread: Spread::default(),
+    }
 }
 
 pub(crate) const CAPS: &str = r#"{"elicitation":{},"sampling":{},"roots":{}}"#;
@@ -115,8 +123,10 @@ impl House {
         )
     }
 
-    fn new(shards: u16, target: Target, era: EraPin, limits: Limits) -> Self {
+    fn new(shards: u16, target: Target, era: EraPin, mut limits: Limits) -> Self {
         let upstreams = vec![upstream("up", "", target, era)];
+        // A scripted server says what it is told to, and does not know when it is asked how it is.
+        limits.health = Duration::from_hours(24);
         Self::with(shards, Settings { upstreams, limits, ..Settings::default() })
     }
 

@@ -99,6 +99,7 @@ impl World {
         let call = found.calls_made;
         let mark = first.as_ref().map(|(_, mark)| mark.clone()).unwrap_or_default();
         let client = first.map(|(client, _)| client);
+        let effect = mark.clone();
         let about = params["name"].as_str().unwrap_or(uri).to_owned();
         found.calls.insert(
             call,
@@ -120,6 +121,14 @@ impl World {
                 is_quoted: false,
             },
         );
+        if method == "tools/call" {
+            let upstream = self.upstream_of(self.conns[conn].server);
+            let harmless = &self.settings.upstreams[upstream].spread.idempotent;
+            let name = params["name"].as_str().unwrap_or_default();
+            let effect = self.effects.entry((effect, at)).or_default();
+            effect.count += 1;
+            effect.is_harmless = harmless.iter().any(|pattern| pattern.matches(name));
+        }
         let foreign = marks::answerers(&answers.to_string()).find(|who| Some(*who) != client);
         let is_polite = client.is_none_or(|client| self.clients[client].manner.is_polite());
         if is_polite && (is_foreign || foreign.is_some()) {

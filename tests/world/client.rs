@@ -273,7 +273,7 @@ impl World {
     /// A method and its params.
     fn something(&mut self, client: usize, serial: u64) -> (String, Value) {
         let is_modern = self.clients[client].is_modern;
-        let upstream = self.dice.index(self.servers.len());
+        let upstream = self.dice.index(self.settings.upstreams.len());
         let mark = marks::token(client, serial);
         let is_builtin = matches!(
             self.settings.upstreams[upstream].target,

@@ -20,10 +20,14 @@ impl World {
     /// A server changes one of its resources; who must hear of it is remembered.
     pub fn update_expected(&mut self, server: usize) {
         let own = format!("res://sub/{}", self.dice.below(3));
-        let uri = self.called(server, &own, true);
+        let upstream = self.upstream_of(server);
+        let uri = self.called(upstream, &own, true);
         let at = self.now;
         let serial = self.server_updates(server, &own);
-        if !self.is_faultless || at < SETTLES || !self.servers[server].subscribe {
+        // Of several endpoints one is listened to; which, is not known here.
+        let is_one_of_several = !self.settings.upstreams[upstream].spread.others.is_empty();
+        let is_counted_on = self.is_faultless && at >= SETTLES && !is_one_of_several;
+        if !is_counted_on || !self.servers[server].subscribe {
             return;
         }
         // While it moves to the upstream that comes, nobody may be watching.

@@ -2,7 +2,8 @@
 //! exactly one answer, that no answer reaches the wrong asker, that limits hold and that nothing is
 //! left behind, in worlds whose links, clients and servers do what links, clients and servers do.
 //!
-//! `RINGGATE_SEEDS=FROM..TO` says which worlds are lived through (default `0..1000`, with HTTP `0..400`);
+//! `RINGGATE_SEEDS=FROM..TO` says which worlds are lived through (default `0..1000`, with HTTP and with several
+//! endpoints `0..400`);
 //! `RINGGATE_TRACE=1` prints all that happens, for one seed.
 #![allow(
     unreachable_pub,
@@ -20,13 +21,17 @@ mod client;
 mod dice;
 mod eras;
 mod expect;
+mod health;
 mod http;
 mod judge;
 mod marks;
 mod pipe;
+mod pools;
 mod seed;
 mod server;
+mod several;
 mod shape;
+mod spread;
 mod stage;
 mod trace;
 mod trouble;
@@ -69,12 +74,17 @@ fn every_http_seed_keeps_every_promise() {
     live_through(http::seed::live, "every_http_seed", 0..400);
 }
 
+#[test]
+fn every_seed_with_several_endpoints_keeps_every_promise() {
+    live_through(spread::live, "every_seed_with_several", 0..400);
+}
+
 fn live_through(world: Live, test: &str, unless_asked: std::ops::Range<u64>) {
     let seeds = seeds(unless_asked);
     let prints = std::env::var("RINGGATE_TRACE").is_ok_and(|trace| trace == "1");
     let (mut passed, mut failed) = (0u64, 0u64);
     let (mut events, mut answered, mut succeeded, mut cancelled) = (0, 0, 0, 0);
-    let (mut resumed, mut forgotten) = (0, 0);
+    let (mut resumed, mut forgotten, mut repeated) = (0, 0, 0);
     for seed in seeds {
         match live(world, seed, prints, prints) {
             Ok(outcome) if outcome.wrongs.is_empty() => {
@@ -85,6 +95,7 @@ fn live_through(world: Live, test: &str, unless_asked: std::ops::Range<u64>) {
                 cancelled += outcome.cancelled;
                 resumed += outcome.resumed;
                 forgotten += outcome.forgotten;
+                repeated += outcome.repeated;
             }
             outcome => {
                 failed += 1;
@@ -118,6 +129,9 @@ fn live_through(world: Live, test: &str, unless_asked: std::ops::Range<u64>) {
     if resumed > 0 {
         println!("world: {resumed} times a stream was resumed, {forgotten} of them too late");
     }
+    if repeated > 0 {
+        println!("world: {repeated} times a call was made again");
+    }
     println!("world: {passed} seeds passed, {failed} failed");
     assert_eq!(failed, 0, "worlds failed; each is named above");
 }
@@ -125,7 +139,7 @@ fn live_through(world: Live, test: &str, unless_asked: std::ops::Range<u64>) {
 #[test]
 fn a_seed_is_the_whole_world() {
     for seed in 0..20 {
-        for world in [seed::live, http::seed::live] {
+        for world in [seed::live, http::seed::live, spread::live] {
             let first =
                 live(world, seed, false, false).map(|outcome| (outcome.hash, outcome.events));
             let again =

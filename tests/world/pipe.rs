@@ -1,5 +1,7 @@
 //! A pipe: one link with bytes under way in both directions, as the transport of a shard sees it.
 
+use std::collections::VecDeque;
+
 use ringgate::base::LinkId;
 use ringgate::wire::LineCutter;
 
@@ -37,6 +39,8 @@ pub struct Pipe {
     /// When the last bytes that are under way will be there, in each direction.
     pub inward_at: u64,
     pub outward_at: u64,
+    /// What the gateway has written and the actor not got yet.
+    pub under_way: VecDeque<Vec<u8>>,
 }
 
 impl Pipe {
@@ -54,6 +58,7 @@ impl Pipe {
             cutter: LineCutter::default(),
             inward_at: 0,
             outward_at: 0,
+            under_way: VecDeque::new(),
         }
     }
 

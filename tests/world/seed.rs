@@ -8,7 +8,7 @@ use std::time::Duration;
 use ringgate::base::limits::Limits;
 use ringgate::gateway::Settings;
 use ringgate::gateway::policy::{Agent, DEFAULT_AGENT, Pattern, Policy, Rules, Side};
-use ringgate::gateway::settings::{EraPin, Share, Target, Upstream};
+use ringgate::gateway::settings::{EraPin, Share, Spread, Target, Upstream};
 use ringgate::gateway::tools::Expose;
 use serde_json::{Value, json};
 
@@ -28,6 +28,8 @@ pub struct Outcome {
     pub answered: u64,
     pub succeeded: u64,
     pub cancelled: u64,
+    /// Calls that were made more than once.
+    pub repeated: u64,
     /// Streams that were gone on with, and those of them that were not kept any more.
     pub resumed: u64,
     pub forgotten: u64,
@@ -60,6 +62,7 @@ pub fn settings(dice: &mut Dice, is_faultless: bool) -> Settings {
                 era: EraPin::Auto,
                 share: if dice.percent(15) { Share::Always } else { Share::Auto },
                 warm: dice.percent(15),
+                spread: Spread::default(),
             }
         })
         .collect();
@@ -283,6 +286,7 @@ pub fn outcome(world: &mut World) -> Outcome {
         answered: sum(|judge| judge.answered),
         succeeded: sum(|judge| judge.succeeded),
         cancelled: sum(|judge| judge.cancelled),
+        repeated: world.effects.values().map(|effect| effect.count - 1).sum(),
         resumed: world.http.visitors.iter().map(|visitor| visitor.resumed).sum(),
         forgotten: world.http.visitors.iter().map(|visitor| visitor.forgotten).sum(),
         wrongs: std::mem::take(&mut world.wrongs),
@@ -315,7 +319,7 @@ pub fn trouble(dice: &mut Dice, world: &mut World, server: usize) {
 }
 
 /// Lets all come to its end, and checks what must hold then.
-fn end(world: &mut World) {
+pub fn end(world: &mut World) {
     run_on(world);
     check_all(world);
     for client in 0..world.clients.len() {

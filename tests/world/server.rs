@@ -18,7 +18,7 @@ pub enum AtDiscover {
 }
 
 /// One MCP server.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Server {
     pub is_modern: bool,
     pub at_discover: AtDiscover,
@@ -34,6 +34,12 @@ pub struct Server {
     pub state_prefix: &'static str,
     /// Never answers `resources/subscribe`, `logging/setLevel` and the like.
     pub is_deaf: bool,
+    /// Says of its tool `work` that it does no harm twice.
+    pub annotates: bool,
+    /// Takes whatever comes and does nothing.
+    pub is_frozen: bool,
+    /// How often it was asked whether it is there.
+    pub pings: u64,
     pub dialled_at: Vec<u64>,
     pub serial: u64,
     pub whims: u64,
@@ -52,6 +58,9 @@ impl Server {
             asks_early: false,
             state_prefix: "",
             is_deaf: false,
+            annotates: false,
+            is_frozen: false,
+            pings: 0,
             dialled_at: Vec::new(),
             serial: 0,
             whims: 0,
@@ -186,7 +195,7 @@ impl World {
         let Some(method) = head.method.as_deref() else { return };
         let server = self.conns[conn].server;
         let is_modern = self.servers[server].is_modern;
-        let is_child = self.is_shared_child(server);
+        let is_child = self.is_child(server);
         let found = &mut self.conns[conn];
         let params = head.params.map_or(Value::Null, value);
         let has_version = !params["_meta"]["io.modelcontextprotocol/protocolVersion"].is_null();
@@ -253,11 +262,6 @@ impl World {
             && self.clients[owner].caps == self.clients[next].caps
     }
 
-    fn is_shared_child(&self, upstream: usize) -> bool {
-        let target = &self.settings.upstreams[upstream].target;
-        matches!(target, ringgate::gateway::settings::Target::Stdio { .. })
-    }
-
     /// A server's line is about to be given to the gateway.
     pub fn judge_answered(&mut self, conn: usize, line: &[u8]) {
         let Ok(head) = Head::read(line) else { return };
@@ -277,6 +281,9 @@ impl World {
 
     /// A server has got a frame.
     pub fn conn_hears(&mut self, conn: usize, line: &[u8]) {
+        if self.servers[self.conns[conn].server].is_frozen {
+            return;
+        }
         let Ok(head) = Head::read(line) else { return };
         let id = head.id_text();
         let params = head.params.map_or(Value::Null, value);
@@ -305,6 +312,9 @@ impl World {
         let server = self.conns[conn].server;
         let is_modern = self.servers[server].is_modern;
         let is_deaf = self.servers[server].is_deaf;
+        if matches!(method, "ping" | "server/discover") {
+            self.servers[server].pings += 1;
+        }
         match method {
             "server/discover" if is_modern => {
                 let result = json!({
@@ -399,6 +409,14 @@ impl World {
         let page = params["cursor"].as_str().and_then(|cursor| cursor.strip_prefix("page-"));
         let page: u64 = page.and_then(|page| page.parse().ok()).unwrap_or(0);
         let (list, own) = match method {
+            "tools/list" if server.annotates => {
+                let annotations = json!({"idempotentHint": true});
+                let schema = json!({"type": "object"});
+                (
+                    "tools",
+                    json!({"name": "work", "inputSchema": schema, "annotations": annotations}),
+                )
+            }
             "tools/list" => (
                 "tools",
                 json!({"name": format!("work-{page}"), "inputSchema": {"type": "object"}}),

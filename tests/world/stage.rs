@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ringgate::base::limits::Limits;
 use ringgate::gateway::Settings;
-use ringgate::gateway::settings::{EraPin, Share, Target, Upstream};
+use ringgate::gateway::settings::{EraPin, Share, Spread, Target, Upstream};
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -44,6 +44,7 @@ pub fn settings(kinds: &[Kind]) -> Settings {
         era: EraPin::Auto,
         share: Share::Auto,
         warm: false,
+        spread: Spread::default(),
     });
     Settings {
         upstreams: upstreams.collect(),
@@ -78,7 +79,22 @@ impl World {
     }
 
     pub fn join_as(&mut self, is_modern: bool, version: &'static str, caps: Value) -> usize {
-        let mut client = Client::new(0, is_modern, version, caps);
+        self.join_with(0, is_modern, version, caps)
+    }
+
+    /// The same, at a shard.
+    pub fn join_at(&mut self, shard: usize, is_modern: bool, caps: Value) -> usize {
+        self.join_with(shard, is_modern, "2025-11-25", caps)
+    }
+
+    fn join_with(
+        &mut self,
+        shard: usize,
+        is_modern: bool,
+        version: &'static str,
+        caps: Value,
+    ) -> usize {
+        let mut client = Client::new(shard, is_modern, version, caps);
         client.is_led = true;
         self.clients.push(client);
         let client = self.clients.len() - 1;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ringgate::base::{LinkId, Moment, Now, ShardId};
 use ringgate::gateway::builtin::Builtin;
 use ringgate::gateway::lane::LaneKey;
-use ringgate::gateway::settings::Target;
+use ringgate::gateway::settings::{self, Target};
 use ringgate::gateway::{Effect, Effects, Event, Gateway, Mail, Report, Settings};
 
 use crate::client::Client;
@@ -63,7 +63,7 @@ pub enum Happening {
     Dial {
         shard: usize,
         lane: LaneKey,
-        upstream: usize,
+        endpoint: usize,
     },
     Mail {
         from: usize,
@@ -111,6 +111,11 @@ pub enum Happening {
     },
     /// A server goes down or comes up.
     Up {
+        server: usize,
+        is: bool,
+    },
+    /// A server stops doing anything, or goes on.
+    Freeze {
         server: usize,
         is: bool,
     },
@@ -190,10 +195,20 @@ pub struct World {
     /// Marks of requests that were cancelled, or whose client is gone, while they were under way.
     pub cancelled: Vec<String>,
     pub updates: Vec<Update>,
+    /// What servers have begun to do, by call and round of it.
+    pub effects: BTreeMap<(String, usize), Begun>,
     /// Nobody misbehaves and nothing breaks: every call must succeed.
     pub is_faultless: bool,
     pub events: u64,
     out: Effects,
+}
+
+/// What may have come of a call at servers.
+#[derive(Debug, Default)]
+pub struct Begun {
+    pub count: u64,
+    /// The configuration says that it may come twice.
+    pub is_harmless: bool,
 }
 
 const UNIX_MS_AT_START: u64 = 1_780_000_000_000;
@@ -235,6 +250,7 @@ impl World {
             reports: Vec::new(),
             cancelled: Vec::new(),
             updates: Vec::new(),
+            effects: BTreeMap::new(),
             is_faultless: false,
             events: 0,
             out: Effects::default(),
@@ -262,6 +278,18 @@ impl World {
             (false, true) => format!("{prefix}+{own}"),
             (false, false) => format!("{prefix}{}{own}", self.settings.separator),
         }
+    }
+
+    /// Whose endpoint a server is: servers stand in the order of the endpoints' numbers.
+    pub fn upstream_of(&self, server: usize) -> usize {
+        settings::endpoints(&self.settings.upstreams)
+            .nth(server)
+            .map_or(0, |(upstream, _)| upstream)
+    }
+
+    pub fn is_child(&self, server: usize) -> bool {
+        let endpoint = settings::endpoints(&self.settings.upstreams).nth(server);
+        matches!(endpoint, Some((_, Target::Stdio { .. })))
     }
 
     pub fn note_cancelled(&mut self, mark: Option<String>) {
@@ -347,7 +375,7 @@ impl World {
                 self.end_of(pipe);
             }
             Happening::Pump { pipe } => self.pump(pipe),
-            Happening::Dial { shard, lane, upstream } => self.dial_ends(shard, lane, upstream),
+            Happening::Dial { shard, lane, endpoint } => self.dial_ends(shard, lane, endpoint),
             Happening::Mail { from, to, mail } => {
                 let from = ShardId(u16::try_from(from).unwrap_or(0));
                 self.handle(to, Event::Mail { from, mail });
@@ -384,6 +412,7 @@ impl World {
             Happening::Leave { client, reset } => self.client_leaves(client, reset),
             Happening::Step { conn, call } => self.call_goes_on(conn, call),
             Happening::Up { server, is } => self.server_up(server, is),
+            Happening::Freeze { server, is } => self.servers[server].is_frozen = is,
             Happening::Whim { server } => self.server_whim(server),
             Happening::Http(what) => self.http_happens(what),
         }
@@ -458,14 +487,14 @@ impl World {
             }
             Effect::Pause { link } => self.set_paused(link, true),
             Effect::Resume { link } => self.set_paused(link, false),
-            Effect::Dial { lane, upstream } => {
+            Effect::Dial { lane, endpoint } => {
                 let after = self.dice.between(20, self.pace.dial_max);
                 self.trace.note(
                     self.now,
-                    format_args!("shard {shard} dials {upstream} for {lane:?}"),
+                    format_args!("shard {shard} dials {endpoint} for {lane:?}"),
                     b"",
                 );
-                self.plan_in(after, Happening::Dial { shard, lane, upstream });
+                self.plan_in(after, Happening::Dial { shard, lane, endpoint });
             }
             Effect::Mail { to, mail } => self.mail(shard, to, mail),
             Effect::Respond { link, status, headers, bytes: range } => {
@@ -552,10 +581,12 @@ impl World {
         let found = &mut self.pipes[pipe];
         let at = found.outward_at.max(self.now + after);
         found.outward_at = at;
+        found.under_way.push_back(bytes.to_vec());
         self.plan(at, Happening::Deliver { pipe, bytes: bytes.to_vec() });
     }
 
     fn deliver(&mut self, pipe: usize, bytes: &[u8]) {
+        self.pipes[pipe].under_way.pop_front();
         if self.pipes[pipe].is_left {
             return;
         }
@@ -644,11 +675,29 @@ impl World {
         self.trace.note(self.now, format_args!("{} gone: {why}", self.pipes[pipe].name()), b"");
         match end {
             End::Client(client) => self.judge_gone(client),
-            End::Server(conn) => self.judge_conn_gone(conn),
+            End::Server(conn) => {
+                self.judge_conn_gone(conn);
+                self.tell_unsent(pipe);
+            }
         }
         self.handle(shard, Event::Closed { link, why });
         self.links.remove(&link);
         self.free_link(link);
+    }
+
+    /// The transport knows of some that was never written, where the actor has left: any of the last of it.
+    fn tell_unsent(&mut self, pipe: usize) {
+        let tells = self.settings.upstreams.iter().any(|it| !it.spread.others.is_empty());
+        let found = &mut self.pipes[pipe];
+        if !tells || !found.is_left || found.under_way.is_empty() {
+            return;
+        }
+        let kept = self.dice.index(found.under_way.len() + 1);
+        let unsent: Vec<u8> = found.under_way.iter().skip(kept).flatten().copied().collect();
+        let (shard, link) = (found.shard, found.link);
+        if !unsent.is_empty() {
+            self.handle(shard, Event::Unsent { link, frames: &unsent });
+        }
     }
 
     /// The actor hears that its pipe has ended.
@@ -685,21 +734,21 @@ impl World {
         self.shards[shard].free.push((link.slot(), link.generation().wrapping_add(1)));
     }
 
-    /// The server that an upstream leads to.
-    fn server_of(&self, upstream: usize) -> usize {
-        let first = self.settings.upstreams.len();
-        upstream.checked_sub(first).map_or(upstream, |other| self.others[other])
+    /// The server that an endpoint leads to.
+    fn server_of(&self, endpoint: usize) -> usize {
+        let first = settings::endpoints(&self.settings.upstreams).count();
+        endpoint.checked_sub(first).map_or(endpoint, |other| self.others[other])
     }
 
-    fn dial_ends(&mut self, shard: usize, lane: LaneKey, upstream: usize) {
-        let upstream = self.server_of(upstream);
-        let is_child = matches!(self.settings.upstreams[upstream].target, Target::Stdio { .. });
-        if !self.servers[upstream].takes(is_child) {
-            self.trace.note(self.now, format_args!("server {upstream} refuses shard {shard}"), b"");
+    fn dial_ends(&mut self, shard: usize, lane: LaneKey, endpoint: usize) {
+        let server = self.server_of(endpoint);
+        let is_child = self.is_child(server);
+        if !self.servers[server].takes(is_child) {
+            self.trace.note(self.now, format_args!("server {server} refuses shard {shard}"), b"");
             self.handle(shard, Event::DialFailed { lane, why: "connection refused" });
             return;
         }
-        self.conns.push(Conn::new(upstream, shard));
+        self.conns.push(Conn::new(server, shard));
         let conn = self.conns.len() - 1;
         let pipe = self.open_pipe(shard, End::Server(conn));
         self.conns[conn].pipe = pipe;

@@ -48,6 +48,10 @@ pub(super) fn read(mut reader: Reader<'_>) -> Limits {
     small(r, "breaker_failures", &mut l.breaker_failures);
     time(r, "breaker_open", &mut l.breaker_open);
     small(r, "breaker_successes", &mut l.breaker_successes);
+    time(r, "health", &mut l.health);
+    time(r, "health_wait", &mut l.health_wait);
+    count(r, "lane_flights", 1 << 20, &mut l.lane_flights);
+    small(r, "retries", &mut l.retries);
     time(r, "blocked", &mut l.blocked);
     time(r, "drain", &mut l.drain);
     time(r, "lane_idle", &mut l.lane_idle);

@@ -22,6 +22,7 @@ mod rates;
 mod read;
 mod sections;
 mod side_file;
+mod spread;
 mod toml;
 mod tree;
 mod units;
@@ -44,7 +45,7 @@ use crate::gateway::keys::{Digest, Keys};
 use crate::gateway::policy::{Policy, Rules};
 use crate::gateway::principal::{Entrances, Principals};
 use crate::gateway::rate::Rates;
-use crate::gateway::settings::{EraPin, Settings, Share, Target, Upstream};
+use crate::gateway::settings::{EraPin, Settings, Share, Spread, Target, Upstream};
 use crate::gateway::tools::Expose;
 use crate::shard::http::Front;
 use fault::Findings;
@@ -387,6 +388,7 @@ fn builtin() -> Upstream {
         era: EraPin::Auto,
         share: Share::Auto,
         warm: false,
+        spread: Spread::default(),
     }
 }
 

@@ -62,6 +62,7 @@ pub(super) fn settle(
             era: draft.era,
             share: draft.share,
             warm: draft.warm,
+            spread: draft.spread,
         });
     }
     for (later, upstream) in upstreams.iter().enumerate() {

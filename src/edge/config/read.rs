@@ -265,6 +265,18 @@ impl<'a> Field<'a> {
         Some(texts)
     }
 
+    /// A list of tables, each as a field of its own.
+    pub(super) fn tables(&self) -> Option<Vec<Self>> {
+        let Value::List(items) = &self.node.value else {
+            return self.expected("a list of tables");
+        };
+        let each = items.iter().enumerate().map(|(index, node)| {
+            let (place, path) = (node.place.clone(), format!("{}[{index}]", self.path));
+            Self { place, path, node, findings: self.findings }
+        });
+        Some(each.collect())
+    }
+
     /// A table from text to text.
     pub(super) fn text_table(&self) -> Option<BTreeMap<String, String>> {
         let expected = "a table of texts such as { KEY = \"value\" }";

@@ -9,8 +9,9 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use super::fault::Place;
 use super::read::{Field, Reader};
+use super::spread::Several;
 use crate::edge::address::Address;
-use crate::gateway::settings::{EraPin, HttpTarget, Share, Speaks, Target};
+use crate::gateway::settings::{EraPin, HttpTarget, Share, Speaks, Spread, Target};
 
 /// An upstream as it was written.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub(super) struct Draft<'a> {
     pub(super) era: EraPin,
     pub(super) share: Share,
     pub(super) warm: bool,
+    pub(super) spread: Spread,
 }
 
 /// Reads all sections, in the order of the files.
@@ -43,11 +45,7 @@ fn one<'a>(
         return None;
     }
     let mut reader = section.table();
-    let command = reader.field("command");
-    let args = reader.field("args");
-    let env = reader.field("env");
-    let cwd = reader.field("cwd");
-    let url = reader.field("url");
+    let way = Way::read(&mut reader);
     let builtin = reader.field("builtin");
     let folder = reader.field("folder");
     let era = reader.field("era").and_then(|field| {
@@ -60,62 +58,31 @@ fn one<'a>(
     let share = reader
         .field("share")
         .and_then(|field| field.choice(&[("auto", Share::Auto), ("always", Share::Always)]));
-    let headers = reader.field("headers");
-    let speaks = reader.field("transport").and_then(|field| {
-        field.choice(&[
-            ("auto", Speaks::Auto),
-            ("streamable-http", Speaks::StreamableHttp),
-            ("http", Speaks::StreamableHttp),
-            ("sse", Speaks::Sse),
-        ])
-    });
-    let speaks = speaks.unwrap_or_default();
-    let http2 = reader.field("http2");
-    let is_http2 = http2.as_ref().and_then(Field::boolean).unwrap_or(false);
     let warm = reader.field("warm").and_then(|field| field.boolean()).unwrap_or(false);
     let prefix = reader
         .field("prefix")
         .and_then(|field| Some((field.text("a prefix for names")?.to_owned(), field)));
+    let spread = Several::read(&mut reader);
     reader.finish();
 
     // `builtin = false` says the same as no such key.
     let builtin = builtin.filter(|field| field.boolean() != Some(false));
-    let ways: Vec<_> = [("command", &command), ("url", &url), ("builtin", &builtin)]
-        .into_iter()
-        .filter_map(|(key, field)| field.as_ref().map(|field| (key, field)))
-        .collect();
-    let way = match ways.as_slice() {
-        [(way, _)] => *way,
-        [] => {
-            section.fault(
-                "says nowhere how the server is reached",
-                "give it one of command, url or builtin = true",
-            );
-            return None;
-        }
-        [(first, _), (second, field), ..] => {
-            field.fault(
-                format!("{first} and {second} exclude each other"),
-                "an upstream is reached in one way; keep one of them",
-            );
-            return None;
-        }
-    };
-    for (field, belongs) in
-        [(&args, "command"), (&env, "command"), (&cwd, "command"), (&folder, "builtin")]
+    let besides = [("builtin", builtin.as_ref()), ("endpoints", spread.endpoints.as_ref())];
+    let kind = way.kind(section, besides)?;
+    if let Some(folder) = &folder
+        && kind != "builtin"
     {
-        if let Some(field) = field
-            && way != belongs
-        {
-            let what = format!("has no meaning beside {way}");
-            field.fault(what, format!("it goes with {belongs}; remove it"));
-        }
+        let what = format!("has no meaning beside {kind}");
+        folder.fault(what, "it goes with builtin; remove it");
     }
-    let target = match way {
-        "command" => child(command.as_ref()?, args, env, cwd, variables),
-        "url" => peer(url.as_ref()?, speaks, headers.as_ref(), http2.as_ref().filter(|_| is_http2)),
-        _ => Some(Target::Builtin { folder: folder.and_then(|field| existing_folder(&field)) }),
-    }?;
+    let first = match kind {
+        "builtin" => {
+            Some(Target::Builtin { folder: folder.and_then(|field| existing_folder(&field)) })
+        }
+        "endpoints" => None,
+        _ => Some(way.target(kind, variables)?),
+    };
+    let (target, spread) = spread.settle(first, variables)?;
     Some(Draft {
         name: name.to_owned(),
         place: section.place.clone(),
@@ -124,7 +91,91 @@ fn one<'a>(
         era: era.unwrap_or_default(),
         share: share.unwrap_or_default(),
         warm,
+        spread,
     })
+}
+
+/// The keys that say how a server is reached: of an upstream, or of one of its endpoints.
+pub(super) struct Way<'a> {
+    command: Option<Field<'a>>,
+    args: Option<Field<'a>>,
+    env: Option<Field<'a>>,
+    cwd: Option<Field<'a>>,
+    url: Option<Field<'a>>,
+    headers: Option<Field<'a>>,
+    speaks: Speaks,
+    http2: Option<Field<'a>>,
+}
+
+impl<'a> Way<'a> {
+    pub(super) fn read(reader: &mut Reader<'a>) -> Self {
+        let command = reader.field("command");
+        let args = reader.field("args");
+        let env = reader.field("env");
+        let cwd = reader.field("cwd");
+        let url = reader.field("url");
+        let headers = reader.field("headers");
+        let speaks = reader.field("transport").and_then(|field| {
+            field.choice(&[
+                ("auto", Speaks::Auto),
+                ("streamable-http", Speaks::StreamableHttp),
+                ("http", Speaks::StreamableHttp),
+                ("sse", Speaks::Sse),
+            ])
+        });
+        let http2 = reader.field("http2").filter(|field| field.boolean().unwrap_or(false));
+        Self { command, args, env, cwd, url, headers, speaks: speaks.unwrap_or_default(), http2 }
+    }
+
+    /// The one of `command`, `url` and what there is `besides` that is there.
+    pub(super) fn kind<const N: usize>(
+        &self,
+        section: &Field<'_>,
+        besides: [(&'static str, Option<&Field<'a>>); N],
+    ) -> Option<&'static str> {
+        let own = [("command", self.command.as_ref()), ("url", self.url.as_ref())];
+        let all = own.into_iter().chain(besides);
+        let given: Vec<_> = all.filter_map(|(key, field)| Some((key, field?))).collect();
+        match given.as_slice() {
+            [(kind, _)] => {
+                for (field, belongs) in
+                    [(&self.args, "command"), (&self.env, "command"), (&self.cwd, "command")]
+                {
+                    if let Some(field) = field
+                        && *kind != belongs
+                    {
+                        let what = format!("has no meaning beside {kind}");
+                        field.fault(what, format!("it goes with {belongs}; remove it"));
+                    }
+                }
+                Some(kind)
+            }
+            [] => {
+                let remedy = if N > 0 {
+                    "give it one of command, url or builtin = true"
+                } else {
+                    "give it one of command or url"
+                };
+                section.fault("says nowhere how the server is reached", remedy);
+                None
+            }
+            [(first, _), (second, field), ..] => {
+                field.fault(
+                    format!("{first} and {second} exclude each other"),
+                    "an upstream is reached in one way; keep one of them",
+                );
+                None
+            }
+        }
+    }
+
+    /// Where `command` or `url` leads.
+    pub(super) fn target(self, kind: &str, variables: &BTreeMap<String, String>) -> Option<Target> {
+        if kind == "command" {
+            return child(&self.command?, self.args, self.env, self.cwd, variables);
+        }
+        peer(&self.url?, self.speaks, self.headers.as_ref(), self.http2.as_ref())
+    }
 }
 
 fn child(
@@ -281,13 +332,14 @@ pub(super) fn refuse_self(
     socket: Option<&Path>,
 ) {
     for draft in drafts {
-        let own = match &draft.target {
+        let is_own = |target: &Target| match target {
             Target::Tcp { address } => listen == Some(*address),
             Target::Unix { path } => socket == Some(path),
             Target::Http(target) | Target::WebSocket(target) => http == Some(target.address),
             Target::Builtin { .. } | Target::Stdio { .. } => false,
         };
-        if own {
+        let others = draft.spread.others.iter().map(|other| &other.target);
+        if std::iter::once(&draft.target).chain(others).any(is_own) {
             reader.fault_at(
                 &draft.place,
                 &draft.name,

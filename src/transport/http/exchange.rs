@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 
 use super::about::About;
-use super::peer::Peer;
+use super::peer::{Lost, Peer};
 use super::reply::{Answer, Reply};
 use super::stream::{self, Events};
 use crate::gateway::mirror;
@@ -18,12 +18,34 @@ pub(super) async fn post(peer: &Rc<Peer>, about: &About, frame: &[u8]) {
     if let Err(what) = try_post(peer, about, frame).await
         && let Some(id) = &about.id
     {
-        fail(peer, id, &what);
+        match what {
+            Failure::Refused(error) => fail(peer, id, &error),
+            Failure::Lost(lost) => {
+                let why = format!("the server cannot be reached: {}", lost.error);
+                peer.port.lose(id, lost.is_unsent, &why);
+            }
+        }
     }
 }
 
-/// Why a request has no answer of its server's: a JSON-RPC error object.
-type Failure = String;
+/// Why a request has no answer of its server's.
+pub(super) enum Failure {
+    /// The server said no by HTTP: a JSON-RPC error object.
+    Refused(String),
+    Lost(Lost),
+}
+
+impl From<Lost> for Failure {
+    fn from(lost: Lost) -> Self {
+        Self::Lost(lost)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Lost(error.into())
+    }
+}
 
 async fn try_post(peer: &Rc<Peer>, about: &About, frame: &[u8]) -> Result<(), Failure> {
     let (mut reply, mut answer) = ask(peer, about, frame).await?;
@@ -31,7 +53,7 @@ async fn try_post(peer: &Rc<Peer>, about: &About, frame: &[u8]) -> Result<(), Fa
     if answer.status == 404 && had_session && about.method != "initialize" {
         // The server has forgotten the session, so it cannot have taken the message.
         drop(reply);
-        stream::greet_anew(peer).await.map_err(|error| broken(&error))?;
+        stream::greet_anew(peer).await?;
         (reply, answer) = ask(peer, about, frame).await?;
     }
     let is_greeting = about.method == Method::Initialize.as_str();
@@ -43,7 +65,7 @@ async fn try_post(peer: &Rc<Peer>, about: &About, frame: &[u8]) -> Result<(), Fa
     }
     if !(200..300).contains(&answer.status) {
         let body = reply.rest(peer.bytes_max).await.unwrap_or_default();
-        return Err(refused(answer.status, &body));
+        return Err(Failure::Refused(refused(answer.status, &body)));
     }
     if is_greeting {
         peer.state.borrow_mut().session = answer.session.take();
@@ -52,7 +74,7 @@ async fn try_post(peer: &Rc<Peer>, about: &About, frame: &[u8]) -> Result<(), Fa
         let events = Events { about: Some(about), from: None };
         return stream::read(peer, reply, events).await;
     }
-    let body = reply.rest(peer.bytes_max).await.map_err(|error| broken(&error))?;
+    let body = reply.rest(peer.bytes_max).await?;
     peer.give_back(reply);
     if peer.state.borrow().endpoint.is_some() {
         // HTTP+SSE: the answer comes on its stream.
@@ -60,10 +82,10 @@ async fn try_post(peer: &Rc<Peer>, about: &About, frame: &[u8]) -> Result<(), Fa
     }
     if about.is_request() {
         if body.is_empty() {
-            return Err(internal(&format!(
+            return Err(Failure::Refused(internal(&format!(
                 "the server answered HTTP {} without a body",
                 answer.status
-            )));
+            ))));
         }
         let mut body = body;
         deliver(peer, Some(about), &mut body);
@@ -84,7 +106,7 @@ async fn ask(peer: &Rc<Peer>, about: &About, frame: &[u8]) -> Result<(Reply, Ans
         headers.push(("mcp-protocol-version", version));
     }
     headers.extend(about.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    peer.ask("POST", &path, &headers, Some(frame)).await.map_err(|error| broken(&error))
+    Ok(peer.ask("POST", &path, &headers, Some(frame)).await?)
 }
 
 /// Hands a message on to the gateway; learns from it what the exchanges to come need.
@@ -112,7 +134,7 @@ fn fail(peer: &Peer, id: &str, failure: &str) {
 }
 
 /// What a server's refusal means to the gateway: its own error, if it gave one.
-fn refused(status: u16, body: &[u8]) -> Failure {
+fn refused(status: u16, body: &[u8]) -> String {
     if let Ok(message) = Json::from_bytes(body)
         && let Some(error) = message.get("error").filter(|error| error.is_object())
         && error.get("code").and_then(Json::as_i64).is_some()
@@ -127,15 +149,11 @@ fn refused(status: u16, body: &[u8]) -> Failure {
     }
 }
 
-pub(super) fn broken(error: &io::Error) -> Failure {
-    object(Code::ServerUnavailable, &format!("the server cannot be reached: {error}"))
-}
-
-pub(super) fn internal(what: &str) -> Failure {
+pub(super) fn internal(what: &str) -> String {
     object(Code::Internal, what)
 }
 
-fn object(code: Code, what: &str) -> Failure {
+fn object(code: Code, what: &str) -> String {
     let mut answer = Vec::new();
     error::write(&mut answer, "0", code.number(), what, None);
     let answer = String::from_utf8(answer).unwrap_or_default();

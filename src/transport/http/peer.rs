@@ -90,6 +90,32 @@ impl Wanted {
     }
 }
 
+/// An exchange that has no response.
+#[derive(Debug)]
+pub(super) struct Lost {
+    /// There was no connection to send it on.
+    pub(super) is_unsent: bool,
+    pub(super) error: std::io::Error,
+}
+
+impl Lost {
+    const fn unsent(error: std::io::Error) -> Self {
+        Self { is_unsent: true, error }
+    }
+}
+
+impl From<std::io::Error> for Lost {
+    fn from(error: std::io::Error) -> Self {
+        Self { is_unsent: false, error }
+    }
+}
+
+impl From<Lost> for std::io::Error {
+    fn from(lost: Lost) -> Self {
+        lost.error
+    }
+}
+
 /// What drives the link to a server. `first` is a connection to it: it is there.
 pub fn driver(
     target: Arc<HttpTarget>,
@@ -261,7 +287,7 @@ impl Peer {
         path: &str,
         more: &[(&str, &str)],
         body: Option<&[u8]>,
-    ) -> std::io::Result<(Reply, Answer)> {
+    ) -> Result<(Reply, Answer), Lost> {
         let (session, version) = {
             let state = self.state.borrow();
             (state.session.clone(), state.version.clone())
@@ -272,13 +298,13 @@ impl Peer {
         headers.extend(version.as_deref().map(|version| ("mcp-protocol-version", version)));
         headers.extend_from_slice(more);
         if self.target.is_http2 {
-            let mut shared = self.shared().await?;
+            let mut shared = self.shared().await.map_err(Lost::unsent)?;
             let uri = format!("http://{}{path}", self.target.host);
             let (stream, answer) = shared.ask(verb, &uri, &headers, body).await?;
             return Ok((Reply::Many(stream), answer));
         }
         let bytes = request(verb, path, &self.target.host, &headers, body);
-        let mut connection = self.connection().await?;
+        let mut connection = self.connection().await.map_err(Lost::unsent)?;
         connection.send(bytes).await?;
         let answer = connection.answer().await?;
         Ok((Reply::One(connection), answer))

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::about::About;
-use super::exchange::{broken, deliver, internal};
+use super::exchange::{Failure, deliver, internal};
 use super::peer::Peer;
 use super::reply::{Answer, Reply};
 use crate::shard::rt;
@@ -33,14 +33,15 @@ pub(super) async fn read(
     peer: &Rc<Peer>,
     reply: Reply,
     mut events: Events<'_>,
-) -> Result<(), String> {
+) -> Result<(), Failure> {
     let mut next = Some(reply);
     let mut attempts = 0;
     loop {
         let Some(reply) = next.take() else {
             attempts += 1;
             if attempts > ATTEMPTS_MAX {
-                return Err(internal("the server closed the stream before it had answered"));
+                let what = internal("the server closed the stream before it had answered");
+                return Err(Failure::Refused(what));
             }
             match resume(peer, events.from.as_deref()).await {
                 Ok((reply, answer)) if answer.status == 200 => next = Some(reply),
@@ -49,7 +50,7 @@ pub(super) async fn read(
                         "the server closed the stream before it had answered, and resumes none: HTTP {}",
                         answer.status
                     );
-                    return Err(internal(&what));
+                    return Err(Failure::Refused(internal(&what)));
                 }
                 Err(_) => rt::sleep(RETRY).await,
             }
@@ -62,7 +63,7 @@ pub(super) async fn read(
         }
         if events.from.is_none() {
             let why = end.error.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
-            return Err(broken(&why));
+            return Err(why.into());
         }
         if events.from != before {
             attempts = 0;
@@ -129,7 +130,7 @@ async fn pour(peer: &Rc<Peer>, mut reply: Reply, events: &mut Events<'_>) -> End
 async fn resume(peer: &Rc<Peer>, from: Option<&str>) -> io::Result<(Reply, Answer)> {
     let mut headers = vec![("accept", "text/event-stream")];
     headers.extend(from.map(|from| ("last-event-id", from)));
-    peer.ask("GET", &peer.target.path, &headers, None).await
+    Ok(peer.ask("GET", &peer.target.path, &headers, None).await?)
 }
 
 /// Opens the stream that a legacy session has for what answers nothing; servers need not have one.
