@@ -39,6 +39,9 @@ pub struct Limits {
     pub list_bytes_max: usize,
     /// Times one call may ask back before it is given up: a server that only ever asks.
     pub ask_rounds_max: u32,
+    /// Tokens (JWTs) that a shard remembers as verified; beyond, those that were not used for the longest are
+    /// verified anew. About 100 bytes each.
+    pub tokens_max: usize,
     /// How long an upstream may take to be connected, probed and initialized.
     pub connect: Duration,
     /// How long a probe for the era may take before the upstream counts as legacy. Generous, because a
@@ -102,6 +105,7 @@ impl Limits {
         list_pages_max: 100,
         list_bytes_max: 16 << 20,
         ask_rounds_max: 32,
+        tokens_max: 10_000,
         connect: Duration::from_secs(20),
         probe: Duration::from_secs(10),
         request: Duration::from_secs(30),

@@ -7,8 +7,9 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::audit::Writer;
+use super::audit::{Desk, Writer};
 use super::config::{Audit, AuditTo, Config, Count, Driver};
+use super::identity::Identity;
 use crate::gateway::Gateway;
 use crate::gateway::builtin::Builtin;
 use crate::gateway::settings::Target;
@@ -30,13 +31,16 @@ pub fn serve(config: &Config, is_stdio: bool) -> Result<(), String> {
             return Err("stdout is the client's with --stdio: let audit.to name a file".to_owned());
         }
         Some(audit) => {
-            let (sink, writer) = Writer::start(audit, Arc::clone(&settings))
+            let issuer = config.jwt.as_ref().map(|jwt| jwt.issuer.clone());
+            let (desk, writer) = Writer::start(audit, Arc::clone(&settings), issuer)
                 .map_err(|error| format!("audit log: {error}"))?;
-            plan.audit = Some(sink);
-            Some(writer)
+            plan.audit = Some(desk.sink());
+            Some((desk, writer))
         }
         None => None,
     };
+    let (desk, writer) = writer.unzip();
+    let identity = identity(config, desk, &mut plan)?;
     let has_folder = config
         .upstreams
         .iter()
@@ -45,6 +49,10 @@ pub fn serve(config: &Config, is_stdio: bool) -> Result<(), String> {
         Gateway::new(Arc::clone(&settings), shard, Builtin::new(has_folder))
     })
     .map_err(|error| error.to_string())?;
+    if let Some(identity) = identity {
+        let posts = server.posts().to_vec();
+        identity.start(posts).map_err(|error| error.to_string())?;
+    }
     for bound in server.bound() {
         tracing::info!("listening on {bound}");
     }
@@ -82,6 +90,20 @@ pub fn serve(config: &Config, is_stdio: bool) -> Result<(), String> {
     handle.close();
     tracing::info!("ended");
     ended
+}
+
+/// What finds out who asks, where anything has to be. The desk goes with it, or at once: the audit log ends when
+/// nobody has one any more.
+fn identity(
+    config: &Config,
+    desk: Option<Desk>,
+    plan: &mut ServerConfig,
+) -> Result<Option<Identity>, String> {
+    let Some(jwt) = &config.jwt else { return Ok(None) };
+    let (sink, identity) =
+        Identity::new(jwt, desk).map_err(|error| format!("auth.jwt: {error}"))?;
+    plan.identity = Some(sink);
+    Ok(Some(identity))
 }
 
 /// What the server is told.

@@ -45,6 +45,7 @@ mod session;
 pub mod settings;
 pub mod subscribe;
 pub mod timer;
+pub mod token;
 pub mod upstream;
 
 use std::collections::BTreeMap;
@@ -94,8 +95,7 @@ pub struct Gateway {
     /// Exchanges whose links are other shards'.
     foreign: BTreeMap<LinkId, ExchangeKey>,
     clients: Slab<Client>,
-    /// How many of them each principal has, by its number.
-    held: Vec<usize>,
+    held: client::Held,
     flights: Slab<Flight>,
     lanes: Slab<Lane>,
     upstreams: Vec<Upstream>,
@@ -175,7 +175,7 @@ impl Gateway {
             links: Links::default(),
             foreign: BTreeMap::new(),
             clients: Slab::default(),
-            held: vec![0; settings.principals.iter().count()],
+            held: client::Held::new(&settings.principals),
             flights: Slab::default(),
             lanes: Slab::default(),
             upstreams,

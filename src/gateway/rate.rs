@@ -68,7 +68,7 @@ impl Budget {
     /// The shard that it lives on.
     fn home(self, shards: u16) -> ShardId {
         let number = match self {
-            Self::Messages(of) | Self::Calls(of) | Self::Subscriptions(of) => of.number(),
+            Self::Messages(of) | Self::Calls(of) | Self::Subscriptions(of) => of.spread(),
             Self::All => 0,
         };
         ShardId(u16::try_from(number % u32::from(shards.max(1))).unwrap_or_default())
@@ -114,9 +114,14 @@ struct Lease {
     credit: u32,
     is_asked: bool,
     refused_until: Moment,
+    used: Moment,
 }
 
-/// All budgets, as one shard knows them. There are as many as principals at most.
+/// Budgets that are known before those that are full again are looked for and forgotten.
+const SWEEP_FIRST: usize = 4_096;
+
+/// All budgets, as one shard knows them. Whose budget is full is not known: there are as many as principals that
+/// have asked for something in the last second, and some that were not looked at since.
 #[derive(Debug)]
 pub struct Governor {
     rates: Rates,
@@ -124,11 +129,40 @@ pub struct Governor {
     shards: u16,
     buckets: BTreeMap<Budget, Bucket>,
     leases: BTreeMap<Budget, Lease>,
+    /// How many there may be before the next sweep.
+    sweep_at: usize,
 }
 
 impl Governor {
     pub const fn new(rates: Rates, me: ShardId, shards: u16) -> Self {
-        Self { rates, me, shards, buckets: BTreeMap::new(), leases: BTreeMap::new() }
+        Self {
+            rates,
+            me,
+            shards,
+            buckets: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            sweep_at: SWEEP_FIRST,
+        }
+    }
+
+    /// Forgets budgets that are full, and leases that nobody has used for a second: what is left of those is
+    /// lost, which is a hundredth of a second's worth.
+    #[cold]
+    fn sweep(&mut self, now: Moment) {
+        let full = nanos(now);
+        self.buckets.retain(|_, bucket| bucket.full_at > full);
+        self.leases.retain(|_, lease| {
+            lease.is_asked || lease.credit > 0 || now.since(lease.used) < Duration::from_secs(1)
+        });
+        // Each entry is looked at once for each that came since.
+        self.sweep_at = SWEEP_FIRST.max(2 * (self.buckets.len() + self.leases.len()));
+    }
+
+    #[inline]
+    fn make_room(&mut self, now: Moment) {
+        if self.buckets.len() + self.leases.len() >= self.sweep_at {
+            self.sweep(now);
+        }
     }
 
     /// Uses one of a budget; an error is how long until it is worth asking again.
@@ -137,6 +171,7 @@ impl Governor {
         if per_second == 0 {
             return Ok(());
         }
+        self.make_room(now);
         let home = budget.home(self.shards);
         if home == self.me {
             let now = nanos(now);
@@ -152,6 +187,7 @@ impl Governor {
         // more than the budget holds when it is full.
         let credit_max = size.max(per_second / u32::from(self.shards.max(1)));
         let lease = self.leases.entry(budget).or_default();
+        lease.used = now;
         let is_let = if lease.tokens > 0 {
             lease.tokens -= 1;
             true
@@ -183,6 +219,7 @@ impl Governor {
         (budget, used, wanted): (Budget, u32, u32),
         out: &mut Effects,
     ) {
+        self.make_room(now);
         let per_second = budget.per_second(&self.rates);
         let now = nanos(now);
         let bucket = self.buckets.entry(budget).or_default();

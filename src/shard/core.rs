@@ -10,9 +10,9 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::domain::{AuditSink, Dialer, Domain};
+use super::domain::{AuditSink, Dialer, Domain, IdentitySink};
 use super::errand::Errands;
-use super::http::Front;
+use super::http::{Front, Gate};
 use super::inbox::Inbox;
 use super::links::{Due, Face, Life, Link, Links, Side};
 use super::mail::Mailbox;
@@ -105,6 +105,8 @@ pub(super) struct Core<D: Domain> {
     pub(super) errands: Errands,
     pub(super) limits: Arc<Limits>,
     pub(super) front: Arc<Front>,
+    /// Whose requests come in.
+    pub(super) gate: Gate,
     /// `Date` of responses, and the second that it is of.
     pub(super) date: (u64, String),
     pub(super) dials: BTreeMap<u64, Dialing>,
@@ -137,6 +139,7 @@ pub(super) struct Parts<D: Domain> {
     pub(super) front: Arc<Front>,
     pub(super) muster: Arc<Muster>,
     pub(super) audit: Option<AuditSink>,
+    pub(super) identity: Option<IdentitySink>,
 }
 
 impl<D: Domain> Core<D> {
@@ -154,7 +157,10 @@ impl<D: Domain> Core<D> {
             front,
             muster,
             audit,
+            identity,
         } = parts;
+        let (keys, tokens) = (front.keys.clone(), front.tokens.as_ref());
+        let gate = Gate::new(keys, tokens, limits.tokens_max, identity);
         Self {
             me,
             id,
@@ -177,6 +183,7 @@ impl<D: Domain> Core<D> {
             dialer,
             limits,
             front,
+            gate,
             date: (0, String::new()),
             dials: BTreeMap::new(),
             next_ticket: 0,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::post::Post;
 use crate::base::{LinkId, Moment, Now};
 use crate::gateway::audit::Record;
+use crate::gateway::principal::Principal;
 use crate::gateway::{Effects, Event, Gateway};
 
 /// A machine without sockets and clock: an event in, effects out, at once.
@@ -57,6 +58,35 @@ impl AuditSink {
 impl fmt::Debug for AuditSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("AuditSink").finish_non_exhaustive()
+    }
+}
+
+/// What a shard finds out about who asks, for the floor above.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A token is signed by a key that is not known: newer keys are wanted.
+    KeyUnknown,
+    /// A token was verified for the first time: what its issuer calls its subject.
+    Subject { principal: Principal, name: Box<str> },
+}
+
+/// Takes notices without ever waiting: what it cannot take is lost.
+#[derive(Clone)]
+pub struct IdentitySink(Arc<dyn Fn(Notice) + Send + Sync>);
+
+impl IdentitySink {
+    pub fn new(take: impl Fn(Notice) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(take))
+    }
+
+    pub(super) fn tell(&self, notice: Notice) {
+        (self.0)(notice);
+    }
+}
+
+impl fmt::Debug for IdentitySink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("IdentitySink").finish_non_exhaustive()
     }
 }
 

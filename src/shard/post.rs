@@ -12,6 +12,7 @@ use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
 use super::port::Driver;
 use crate::gateway::Transport;
+use crate::gateway::token::KeySet;
 
 /// What other threads may ask of a shard.
 pub(super) enum Command {
@@ -40,6 +41,8 @@ pub(super) enum Command {
         socket: OwnedFd,
         transport: Transport,
     },
+    /// An issuer's keys were fetched.
+    Keys(Arc<KeySet>),
     Drain,
     Stop,
 }
@@ -87,6 +90,11 @@ impl Post {
     /// Hands over a connected client.
     pub fn client(&self, socket: OwnedFd, transport: Transport) {
         self.send(Command::Client { socket, transport });
+    }
+
+    /// Hands over the keys that tokens must be signed by, as they were fetched just now.
+    pub fn keys(&self, keys: Arc<KeySet>) {
+        self.send(Command::Keys(keys));
     }
 
     /// Asks for a drain: no new clients, flights may finish, then the shard waits for the others.

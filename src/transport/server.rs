@@ -21,7 +21,7 @@ use crate::gateway::Transport;
 use crate::gateway::settings::{Target, Upstream};
 use crate::shard::http::Front;
 use crate::shard::rt::{Driver, DriverChoice, RING_ENTRIES_DEFAULT};
-use crate::shard::{AuditSink, Domain, Meter, Plan, Post, cores, run, seeds};
+use crate::shard::{AuditSink, Domain, IdentitySink, Meter, Plan, Post, cores, run, seeds};
 
 /// Where clients come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct ServerConfig {
     pub front: Arc<Front>,
     /// Where the audit log goes, where one is kept.
     pub audit: Option<AuditSink>,
+    /// Where goes what shards find out about who asks.
+    pub identity: Option<IdentitySink>,
     /// What the domain may dial, by the index it dials.
     pub upstreams: Arc<[Upstream]>,
     /// How long children are given to end.
@@ -70,6 +72,7 @@ impl Default for ServerConfig {
             limits: Arc::new(Limits::DEFAULT),
             front: Arc::new(Front::default()),
             audit: None,
+            identity: None,
             upstreams: Arc::from([]),
             patience: Patience::default(),
         }
@@ -148,6 +151,7 @@ impl Server {
                 limits: Arc::clone(&config.limits),
                 front: Arc::clone(&config.front),
                 audit: config.audit.clone(),
+                identity: config.identity.clone(),
                 listeners: listeners.pop().unwrap_or_default(),
             };
             let core = config.pin.then(|| cores[usize::from(id.0) % cores.len()]);

@@ -9,9 +9,11 @@ mod env;
 mod expand;
 mod fault;
 mod http;
+mod jwt;
 pub use audit::{Audit, AuditTo};
 pub use auth::ListenerAgents;
 pub use http::Http;
+pub use jwt::{Jwt, KeyPlace, KeySource};
 mod json;
 mod limits;
 mod mcp_json;
@@ -69,6 +71,8 @@ pub struct Config {
     pub policy: Option<Rules>,
     /// Whose keys open the HTTP listener; `None` where none are asked for.
     pub keys: Option<Vec<(String, Digest)>>,
+    /// Whose tokens do.
+    pub jwt: Option<Jwt>,
     /// Who acts where none are.
     pub agents: ListenerAgents,
     pub audit: Option<Audit>,
@@ -248,7 +252,7 @@ impl Config {
             upstreams.push(builtin());
         }
         let policy = policy::read(policy, &upstreams, findings);
-        let keys = auth::read(auth, policy.as_ref(), findings);
+        let (keys, jwt) = auth::read(auth, policy.as_ref(), findings);
         Self {
             tcp,
             http,
@@ -260,6 +264,7 @@ impl Config {
             upstreams,
             policy,
             keys,
+            jwt,
             agents,
             audit,
             rates,
@@ -308,6 +313,12 @@ impl Config {
         for agent in of_keys.chain(of_listeners.into_iter().flatten()) {
             principals.acting_as(agent);
         }
+        if let Some(jwt) = &self.jwt {
+            principals.has_subjects = true;
+            for agent in jwt.agents(self.policy.as_ref()).values() {
+                principals.acting_as(agent);
+            }
+        }
         principals
     }
 
@@ -325,7 +336,7 @@ impl Config {
         }
     }
 
-    /// What the HTTP listener is told: its own section, and whose keys open it.
+    /// What the HTTP listener is told: its own section, and whose keys and tokens open it.
     pub fn front(&self) -> Option<Front> {
         let mut front = self.http.as_ref()?.front.clone();
         let mut principals = self.principals();
@@ -333,6 +344,8 @@ impl Config {
             let entries = keys.iter().map(|(agent, key)| (*key, principals.acting_as(agent)));
             Arc::new(Keys::new(entries.collect()))
         });
+        front.tokens =
+            self.jwt.as_ref().map(|jwt| Arc::new(jwt.rules(self.policy.as_ref(), &mut principals)));
         Some(front)
     }
 }
