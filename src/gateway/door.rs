@@ -1,6 +1,7 @@
 //! The one door of the domain: what may come in ([`Event`]), what goes out ([`Effects`]). Closed enums,
 //! so that what can wake the gateway fits on a screen. No socket and no clock passes through it.
 
+use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -98,6 +99,10 @@ pub enum Event<'a> {
         ticket: u64,
         text: Result<&'a str, &'a str>,
     },
+    /// Who is at this address went over a rate: [`Effect::Violation`] was about a link from there.
+    Violated {
+        address: IpAddr,
+    },
     /// Stop taking clients, let flights finish, then report [`Report::Drained`].
     Drain,
 }
@@ -142,6 +147,15 @@ pub enum Effect {
     Dial {
         lane: LaneKey,
         upstream: usize,
+    },
+    /// Who is at the other end of this link went over a rate. Answered by [`Event::Violated`], where it has an
+    /// address.
+    Violation {
+        link: LinkId,
+    },
+    /// Close every client's link from this address ([`super::address::counted`]).
+    Expel {
+        address: IpAddr,
     },
     /// Hand to another shard.
     Mail {
@@ -235,6 +249,19 @@ pub enum Mail {
         budget: Budget,
         tokens: u32,
         wait: Duration,
+    },
+    /// The effect of the same name, on a link of the receiver's shard.
+    Violation {
+        link: LinkId,
+    },
+    /// Who is at this address, whose home the receiver is, went over a rate.
+    Violated {
+        address: IpAddr,
+    },
+    /// Nothing is taken from this address for a while.
+    ShutOut {
+        address: IpAddr,
+        time: Duration,
     },
     /// The receiver's sender wants these kinds of news from the shared lane (see `subscribe`).
     Want {

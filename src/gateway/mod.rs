@@ -5,6 +5,7 @@
 //! `upstream`, `gather`, `exchange`, `greet`, `ask`); each way through them has one as well (`inbound` from
 //! clients, `forward` to upstreams, `reply` back, `news` for what nobody asked for).
 
+pub mod address;
 pub mod answer;
 pub mod ask;
 pub mod audit;
@@ -88,6 +89,7 @@ pub struct Gateway {
     decisions: policy::Cache,
     /// Where rates are limited.
     governor: Option<rate::Governor>,
+    addresses: address::Addresses,
     /// Of the request that is being handled, until a flight takes it.
     audit: Option<Box<audit::Record>>,
     sealer: Sealer,
@@ -169,6 +171,7 @@ impl Gateway {
             governor: settings
                 .rates
                 .map(|rates| rate::Governor::new(rates, shard, settings.shards)),
+            addresses: address::Addresses::default(),
             audit: None,
             sealer: Sealer::new(&settings, shard),
             shard,
@@ -228,6 +231,7 @@ impl Gateway {
             Event::Tick => {}
             Event::Mail { from, mail } => self.mail(now, from, mail, out),
             Event::TextRead { ticket, text } => self.text_read(now, ticket, text, out),
+            Event::Violated { address } => self.violated(now, address, out),
             Event::Drain => self.begin_drain(now, out),
         }
         self.end_audit(out);

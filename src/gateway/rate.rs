@@ -7,12 +7,13 @@
 //! through, whichever shards it came to.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Gateway;
-use super::client::ClientKey;
+use super::client::{Client, ClientKey};
 use super::door::{Effect, Effects, Mail};
-use super::exchange::ExchangeKey;
+use super::exchange::{ExchangeKey, Limited};
 use super::principal::Principal;
 use crate::base::{Moment, Now, ShardId};
 use crate::mcp::{Code, Method};
@@ -28,10 +29,24 @@ pub struct Rates {
     pub subscriptions: u32,
     /// Requests and notifications of everybody.
     pub all: u32,
+    /// Connections from one address.
+    pub connections: u32,
+    /// Times in a minute that an address may go over a rate before it is shut out; 0 is without bound.
+    pub violations: u32,
+    /// For how long it is.
+    pub block: Duration,
 }
 
 impl Rates {
-    pub const DEFAULT: Self = Self { messages: 100, calls: 50, subscriptions: 20, all: 10_000 };
+    pub const DEFAULT: Self = Self {
+        messages: 100,
+        calls: 50,
+        subscriptions: 20,
+        all: 10_000,
+        connections: 10,
+        violations: 100,
+        block: Duration::from_mins(5),
+    };
     /// The largest: a token of it is a whole number of nanoseconds, and not a small one.
     pub const MAX: u32 = 10_000_000;
 }
@@ -43,6 +58,7 @@ pub enum Budget {
     Calls(Principal),
     Subscriptions(Principal),
     All,
+    Connections(IpAddr),
 }
 
 impl Budget {
@@ -53,6 +69,7 @@ impl Budget {
             Self::Calls(_) => "calls",
             Self::Subscriptions(_) => "subscriptions",
             Self::All => "all",
+            Self::Connections(_) => "connections",
         }
     }
 
@@ -62,6 +79,7 @@ impl Budget {
             Self::Calls(_) => rates.calls,
             Self::Subscriptions(_) => rates.subscriptions,
             Self::All => rates.all,
+            Self::Connections(_) => rates.connections,
         }
     }
 
@@ -70,9 +88,19 @@ impl Budget {
         let number = match self {
             Self::Messages(of) | Self::Calls(of) | Self::Subscriptions(of) => of.spread(),
             Self::All => 0,
+            Self::Connections(from) => return home_of(from, shards),
         };
         ShardId(u16::try_from(number % u32::from(shards.max(1))).unwrap_or_default())
     }
+}
+
+/// The shard that counts for an address.
+pub(super) fn home_of(address: IpAddr, shards: u16) -> ShardId {
+    let bits = match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits() >> 64,
+    };
+    ShardId(u16::try_from(bits % u128::from(shards.max(1))).unwrap_or_default())
 }
 
 /// A budget at its home: when it will be full again, in nanoseconds (the generic cell rate algorithm).
@@ -277,6 +305,21 @@ impl Gateway {
             .find_map(|budget| Some((budget, governor.take(now.at, budget, out).err()?)))
     }
 
+    /// Somebody went over a rate: it counts against where it came from.
+    #[cold]
+    pub(super) fn note_violation(
+        &self,
+        client: ClientKey,
+        exchange: Option<ExchangeKey>,
+        out: &mut Effects,
+    ) {
+        let link = match exchange {
+            Some(key) => self.exchanges.get(key).and_then(|exchange| exchange.link),
+            None => self.clients.get(client).and_then(Client::link),
+        };
+        out.list.extend(link.map(|link| Effect::Violation { link }));
+    }
+
     /// Refuses a request for which there is no budget left: 429 over HTTP (RFC 6585 section 4).
     #[cold]
     pub(super) fn refuse_over(
@@ -287,6 +330,9 @@ impl Gateway {
         (budget, wait): (Budget, Duration),
         out: &mut Effects,
     ) {
+        self.note_violation(client, exchange, out);
+        let per_second = self.settings.rates.map_or(0, |rates| budget.per_second(&rates));
+        self.exchanges.note_limited(exchange, Limited { limit: budget.name(), per_second, wait });
         let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
         let name = budget.name();
         let message = format!("too many: limit {name} of rates; try again in {ms} ms");

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::rc::Weak;
 use std::sync::Arc;
 use std::task::Waker;
@@ -68,6 +69,8 @@ pub(super) enum Follow {
     /// An exchange was closed before its connection.
     Closed(LinkId, &'static str),
     Letter(Mail),
+    /// A link from this address went over a rate.
+    Violated(IpAddr),
 }
 
 pub(super) struct Dialing {
@@ -95,6 +98,8 @@ pub(super) struct Core<D: Domain> {
     pub(super) spinner: Spinner,
     pub(super) out: Effects,
     pub(super) links: Links,
+    /// Where connections come from, where that is counted.
+    pub(super) addresses: BTreeMap<LinkId, IpAddr>,
     pub(super) follow: VecDeque<Follow>,
     pub(super) wheel: Wheel<Due>,
     pub(super) pool: Pool,
@@ -173,6 +178,7 @@ impl<D: Domain> Core<D> {
             spinner: Spinner::default(),
             out: Effects::default(),
             links: Links::new(id),
+            addresses: BTreeMap::new(),
             follow: VecDeque::new(),
             wheel: Wheel::default(),
             pool: Pool::default(),
@@ -237,10 +243,24 @@ impl<D: Domain> Core<D> {
         takes
     }
 
-    /// Takes a connected client in.
-    pub(super) fn open_client(&mut self, transport: Transport) -> LinkId {
+    /// Whether one more connection from this address is let in; if not, how long until it is worth trying.
+    pub(super) fn lets_in(&mut self, address: IpAddr) -> Result<(), Duration> {
+        self.open_turn();
+        let is_let_in = self.domain.admit(self.now, address, &mut self.out);
+        self.settle();
+        if is_let_in.is_err() {
+            self.meter.shut_out.add(1);
+        }
+        is_let_in
+    }
+
+    /// Takes a connected client in, from an address, where that is counted.
+    pub(super) fn open_client(&mut self, transport: Transport, from: Option<IpAddr>) -> LinkId {
         self.open_turn();
         let link = self.insert(Side::Client(transport));
+        if let Some(from) = from {
+            self.addresses.insert(link, from);
+        }
         self.meter.accepted.add(1);
         if transport == Transport::Http {
             // Its exchanges are what the domain knows.
@@ -437,6 +457,9 @@ impl<D: Domain> Core<D> {
     /// The link's task is done with it.
     pub(super) fn leave(&mut self, id: LinkId) {
         let Some(mut link) = self.links.remove(id) else { return };
+        if !self.addresses.is_empty() {
+            self.addresses.remove(&id);
+        }
         self.open_turn();
         self.meter.links_open.set(self.links.len() as u64);
         if let Some(timer) = link.timer.take() {

@@ -2,7 +2,9 @@
 //! gateway is the domain; tests put smaller ones in its place. The floor above is the dialer.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::post::Post;
 use crate::base::{LinkId, Moment, Now};
@@ -18,6 +20,16 @@ pub trait Domain: 'static {
     /// When [`Event::Tick`] is wanted next.
     fn deadline(&self) -> Option<Moment>;
 
+    /// Whether [`Domain::admit`] wants to be asked.
+    fn counts_addresses(&self) -> bool {
+        false
+    }
+
+    /// Whether one more connection from this address is let in; if not, how long until it is worth trying.
+    fn admit(&mut self, _now: Now, _address: IpAddr, _out: &mut Effects) -> Result<(), Duration> {
+        Ok(())
+    }
+
     /// Whether answers are still under way to a client that has said that it sends no more. Such a
     /// link stays open for them; it is asked again after each send to it, and now and then.
     fn owes(&self, _link: LinkId) -> bool {
@@ -32,6 +44,14 @@ impl Domain for Gateway {
 
     fn deadline(&self) -> Option<Moment> {
         Self::deadline(self)
+    }
+
+    fn counts_addresses(&self) -> bool {
+        Self::counts_addresses(self)
+    }
+
+    fn admit(&mut self, now: Now, address: IpAddr, out: &mut Effects) -> Result<(), Duration> {
+        Self::admit(self, now, address, out)
     }
 
     fn owes(&self, link: LinkId) -> bool {

@@ -2,6 +2,7 @@
 //! own: mail is delivered at once, and what each exchange was answered is kept.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,6 +78,11 @@ pub(crate) struct House {
     pub(crate) audit: Vec<Record>,
     /// Who asks from now on.
     pub(crate) principal: Principal,
+    /// And where from.
+    pub(crate) address: Option<IpAddr>,
+    addresses: BTreeMap<LinkId, IpAddr>,
+    /// What each shard was told to close.
+    pub(crate) expelled: Vec<(usize, IpAddr)>,
 }
 
 pub(crate) fn upstream(name: &str, prefix: &str, target: Target, era: EraPin) -> Upstream {
@@ -141,6 +147,9 @@ impl House {
             closed: Vec::new(),
             audit: Vec::new(),
             principal: Principal::ANONYMOUS,
+            address: None,
+            addresses: BTreeMap::new(),
+            expelled: Vec::new(),
         };
         for shard in 0..usize::from(shards) {
             house.event(shard, Event::Tick);
@@ -151,6 +160,10 @@ impl House {
     pub(crate) fn event(&mut self, shard: usize, event: Event<'_>) {
         let mut out = Effects::default();
         self.gateways[shard].handle(self.now, event, &mut out);
+        self.settle(shard, out);
+    }
+
+    fn settle(&mut self, shard: usize, out: Effects) {
         let mut mails = VecDeque::new();
         self.execute(shard, out, &mut mails);
         while let Some((from, to, mail)) = mails.pop_front() {
@@ -182,6 +195,9 @@ impl House {
                 }
                 Effect::Close { link, why } if link.shard() != me => {
                     (link.shard(), Mail::Close { link, why })
+                }
+                Effect::Violation { link } if link.shard() != me => {
+                    (link.shard(), Mail::Violation { link })
                 }
                 local => {
                     self.execute_local(shard, local, &out.bytes);
@@ -224,6 +240,12 @@ impl House {
             }
             Effect::Dial { lane, .. } => self.dials.push((shard, lane)),
             Effect::Audit(record) => self.audit.push(*record),
+            Effect::Violation { link } => {
+                if let Some(address) = self.addresses.get(&link).copied() {
+                    self.event(shard, Event::Violated { address });
+                }
+            }
+            Effect::Expel { address } => self.expelled.push((shard, address)),
             _ => {}
         }
     }
@@ -240,6 +262,7 @@ impl House {
         self.next += 1;
         let link = LinkId::new(ShardId(u16::try_from(shard).expect("few shards")), self.next, 0);
         self.answers.insert(link, Answer::default());
+        self.addresses.extend(self.address.map(|address| (link, address)));
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let pairs = Pairs(headers.iter().map(|&(n, v)| (n.to_owned(), v.to_owned())).collect());
         let request = Request {
@@ -252,6 +275,14 @@ impl House {
         };
         self.event(shard, Event::Exchange { link, request });
         link
+    }
+
+    /// Whether a shard lets a connection from an address in.
+    pub(crate) fn admit(&mut self, shard: usize, address: IpAddr) -> Result<(), Duration> {
+        let mut out = Effects::default();
+        let is_let_in = self.gateways[shard].admit(self.now, address, &mut out);
+        self.settle(shard, out);
+        is_let_in
     }
 
     /// A POST to `/mcp` with the headers that every client sends, and these.

@@ -40,6 +40,7 @@ use std::sync::Arc;
 pub use fault::{Fault, Faults, Place};
 
 use crate::base::limits::Limits;
+use crate::gateway::address::Network;
 use crate::gateway::keys::{Digest, Keys};
 use crate::gateway::policy::{Policy, Rules};
 use crate::gateway::principal::{Entrances, Principals};
@@ -78,6 +79,8 @@ pub struct Config {
     pub audit: Option<Audit>,
     /// How much may come in a second; `None` where nothing is limited.
     pub rates: Option<Rates>,
+    /// Addresses that are not limited as one.
+    pub trusted: Vec<Network>,
     pub log: Log,
     /// What is no error but worth a word. Not part of the wish.
     pub warnings: Vec<Fault>,
@@ -240,7 +243,7 @@ impl Config {
         let audit = audit::read(reader.section("audit"));
         let addresses = [tcp, http.as_ref().map(|http| http.listen)];
         let is_seen = addresses.into_iter().flatten().any(|address| !address.ip().is_loopback());
-        let rates = rates::read(reader.section("rates"), is_seen);
+        let (rates, trusted) = rates::read(reader.section("rates"), is_seen);
         let log = sections::log(reader.section("log"));
         reader.finish();
         let drafts = upstreams::read(&section, variables);
@@ -268,6 +271,7 @@ impl Config {
             agents,
             audit,
             rates,
+            trusted,
             log,
             warnings: Vec::new(),
         }
@@ -294,6 +298,7 @@ impl Config {
             principals: self.principals(),
             entrances: self.entrances(),
             rates: self.rates,
+            trusted: self.trusted.clone(),
             audits: self.audit.is_some(),
             state_key,
             nonce_seed,
