@@ -50,8 +50,7 @@ pub fn serve(config: &Config, is_stdio: bool) -> Result<(), String> {
     })
     .map_err(|error| error.to_string())?;
     if let Some(identity) = identity {
-        let posts = server.posts().to_vec();
-        identity.start(posts).map_err(|error| error.to_string())?;
+        identity.start(server.posts()).map_err(|error| error.to_string())?;
     }
     for bound in server.bound() {
         tracing::info!("listening on {bound}");
@@ -99,9 +98,14 @@ fn identity(
     desk: Option<Desk>,
     plan: &mut ServerConfig,
 ) -> Result<Option<Identity>, String> {
-    let Some(jwt) = &config.jwt else { return Ok(None) };
-    let (sink, identity) =
-        Identity::new(jwt, desk).map_err(|error| format!("auth.jwt: {error}"))?;
+    let Some((sink, identity)) = Identity::new(config, desk)? else { return Ok(None) };
+    plan.granted = config
+        .upstreams
+        .iter()
+        .enumerate()
+        .filter(|(_, upstream)| config.grants.contains_key(&upstream.name))
+        .map(|(at, _)| at)
+        .collect();
     plan.identity = Some(sink);
     Ok(Some(identity))
 }

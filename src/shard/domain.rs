@@ -88,6 +88,8 @@ pub enum Notice {
     KeyUnknown,
     /// A token was verified for the first time: what its issuer calls its subject.
     Subject { principal: Principal, name: Box<str> },
+    /// A server has refused the token that we showed it.
+    TokenRefused { upstream: usize, token: Arc<str> },
 }
 
 /// Takes notices without ever waiting: what it cannot take is lost.
@@ -99,7 +101,7 @@ impl IdentitySink {
         Self(Arc::new(take))
     }
 
-    pub(super) fn tell(&self, notice: Notice) {
+    pub fn tell(&self, notice: Notice) {
         (self.0)(notice);
     }
 }
@@ -116,6 +118,9 @@ pub trait Dialer: 'static {
     /// [`Post::dialed`] under the same ticket, exactly once, from any thread. Called on the shard's
     /// thread, with its runtime running: must not block.
     fn dial(&mut self, upstream: usize, ticket: u64, post: &Post);
+
+    /// A token was granted for requests to this upstream, as `Authorization` has it. On the shard's thread.
+    fn granted(&mut self, _upstream: usize, _token: Arc<str>) {}
 
     /// The link of this ticket is gone, or came too late: what was started for it may end.
     fn released(&mut self, _ticket: u64) {}

@@ -140,6 +140,7 @@ impl<D: Domain> Core<D> {
                     super::acceptor::admit(&shard, self, socket, transport);
                 }
             }
+            Command::Token { upstream, token } => self.dialer.granted(upstream, token),
             Command::Keys(keys) => self.gate.learn(keys),
             Command::Drain => self.drain(),
             Command::Stop => self.stop(),

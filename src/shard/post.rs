@@ -43,6 +43,11 @@ pub(super) enum Command {
     },
     /// An issuer's keys were fetched.
     Keys(Arc<KeySet>),
+    /// A token was granted for requests to an upstream.
+    Token {
+        upstream: usize,
+        token: Arc<str>,
+    },
     Drain,
     Stop,
 }
@@ -95,6 +100,11 @@ impl Post {
     /// Hands over the keys that tokens must be signed by, as they were fetched just now.
     pub fn keys(&self, keys: Arc<KeySet>) {
         self.send(Command::Keys(keys));
+    }
+
+    /// Hands over the token for requests to an upstream, as `Authorization` has it.
+    pub fn token(&self, upstream: usize, token: Arc<str>) {
+        self.send(Command::Token { upstream, token });
     }
 
     /// Asks for a drain: no new clients, flights may finish, then the shard waits for the others.

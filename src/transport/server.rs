@@ -1,6 +1,7 @@
 //! The server: binds, starts a thread for each shard, and ends them. Not here: signals and
 //! configuration files, which are the edge's.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -56,6 +57,8 @@ pub struct ServerConfig {
     pub identity: Option<IdentitySink>,
     /// What the domain may dial, by the index it dials.
     pub upstreams: Arc<[Upstream]>,
+    /// Of these, whose requests carry a token that is granted to us.
+    pub granted: BTreeSet<usize>,
     /// How long children are given to end.
     pub patience: Patience,
 }
@@ -74,6 +77,7 @@ impl Default for ServerConfig {
             audit: None,
             identity: None,
             upstreams: Arc::from([]),
+            granted: BTreeSet::new(),
             patience: Patience::default(),
         }
     }
@@ -163,6 +167,7 @@ impl Server {
                 config.limits.connect,
                 config.limits.frame_bytes_max,
                 nurse,
+                config.identity.clone().map(|sink| (config.granted.clone(), sink)),
             );
             let (domain, started) = (Arc::clone(&domain), started.clone());
             let thread =

@@ -1,6 +1,7 @@
 """Tokens over HTTP: a real authorization server issues them, the gateway fetches its keys; which are taken,
 what those are told that are not, and that a client's token goes to no server."""
 
+import base64
 import contextlib
 import http.client
 import http.server
@@ -315,6 +316,66 @@ def a_token_never_goes_to_a_server(binary: str, stage: Stage) -> None:
         server.server_close()
 
 
+class Guarded(Witness):
+    """The same behind a token; it takes each for so many requests, then never again."""
+
+    lasts = 10**9
+    taken: dict[str, int] = {}
+    refusals = 0
+
+    def do_POST(self) -> None:
+        token = self.headers["Authorization"] or ""
+        used = Guarded.taken.get(token, 0)
+        if not token.startswith("Bearer ") or used >= Guarded.lasts:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            Guarded.refusals += 1
+            return self.say(401, b"")
+        Guarded.taken[token] = used + 1
+        super().do_POST()
+
+
+def a_server_is_asked_with_a_token_that_is_granted_to_the_gateway(binary: str, stage: Stage) -> None:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Guarded)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    authority, gateway = Authority(), None
+    try:
+        Guarded.taken.clear()
+        Guarded.lasts, Guarded.refusals = 10**9, 0
+        folder = stage.dir / "granted"
+        folder.mkdir(exist_ok=True)
+        (folder / "secret").write_text("secret-of-gateway\n")
+        config = (f'[upstreams.guarded]\nurl = "http://127.0.0.1:{server.server_address[1]}/mcp"\nera = "legacy"\n'
+                  f'[upstreams.guarded.oauth]\ntoken_url = "{authority.issuer}/token"\nclient_id = "gateway"\n'
+                  'client_secret_file = "secret"\nscopes = "mcp:use"\nresource = "https://guarded.example/mcp"\n')
+        gateway = Gateway(binary, folder, {}, http=True, config=config)
+        gateway.wait_ready()
+        door, params = Door(gateway.http_port), {"name": "see", "arguments": {}}
+
+        def call() -> str:
+            return text_of(door.modern("tools/call", params, ident=1).answer(1))
+
+        assert call() == "seen"
+        [token] = Guarded.taken
+        claims = json.loads(base64.urlsafe_b64decode(token.removeprefix("Bearer ").split(".")[1] + "=="))
+        assert (claims["client_id"], claims["aud"], claims["scope"]) == (
+            "gateway", "https://guarded.example/mcp", "mcp:use"), claims
+        # Refused once, the request is sent again with a new token, and its client hears nothing of it.
+        Guarded.lasts = Guarded.taken[token]
+        assert call() == "seen"
+        assert len(Guarded.taken) == 2 and Guarded.refusals >= 1, (Guarded.taken.values(), Guarded.refusals)
+        log = gateway.log.read_text()
+        assert "secret-of-gateway" not in log and not any(token[10:] in log for token in Guarded.taken), "in the log"
+        wrong = gateway.stop()
+        gateway = None
+        assert wrong is None, wrong
+    finally:
+        if gateway:
+            gateway.stop()
+        authority.stop()
+        server.shutdown()
+        server.server_close()
+
+
 def the_official_client_finds_its_way_by_itself(binary: str, stage: Stage) -> None:
     # What it is told to ask a token for must be what it asks: the gateway's own address.
     with house(binary, stage, resource="http://127.0.0.1:HTTP_PORT/mcp") as one:
@@ -333,5 +394,6 @@ ALL = {f"identity/{check.__name__.replace('_', '-')}": check for check in (
     strangers_do_not_make_the_gateway_ask_for_keys,
     while_keys_cannot_be_fetched_the_last_ones_are_good,
     a_token_never_goes_to_a_server,
+    a_server_is_asked_with_a_token_that_is_granted_to_the_gateway,
     the_official_client_finds_its_way_by_itself,
 )}

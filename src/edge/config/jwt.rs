@@ -142,7 +142,7 @@ fn required(
 }
 
 /// A text, or a list of some.
-fn one_or_more(field: &Field<'_>) -> Option<Vec<String>> {
+pub(super) fn one_or_more(field: &Field<'_>) -> Option<Vec<String>> {
     let texts = match field.as_text() {
         Some(text) if !text.trim_start().starts_with('[') => vec![text.to_owned()],
         _ => field.texts()?,

@@ -14,10 +14,12 @@ pub use audit::{Audit, AuditTo};
 pub use auth::ListenerAgents;
 pub use http::Http;
 pub use jwt::{Jwt, KeyPlace, KeySource};
+pub use oauth::{Grant, Secret};
 mod json;
 mod limits;
 mod mcp_json;
 mod names;
+mod oauth;
 mod policy;
 mod rates;
 mod read;
@@ -68,6 +70,8 @@ pub struct Config {
     pub limits: Limits,
     /// At least one, names and prefixes settled, in the order of the files.
     pub upstreams: Vec<Upstream>,
+    /// Tokens that are asked for, by the upstream that they are for.
+    pub grants: BTreeMap<String, Grant>,
     /// Who may what; `None` where everybody may everything.
     pub policy: Option<Rules>,
     /// Whose keys open the HTTP listener; `None` where none are asked for.
@@ -246,7 +250,11 @@ impl Config {
         let (rates, trusted) = rates::read(reader.section("rates"), is_seen);
         let log = sections::log(reader.section("log"));
         reader.finish();
-        let drafts = upstreams::read(&section, variables);
+        let mut drafts = upstreams::read(&section, variables);
+        let grants = drafts
+            .iter_mut()
+            .filter_map(|draft| Some((draft.name.clone(), draft.grant.take()?)))
+            .collect();
         let socket = unix.as_ref().map(|unix| unix.path.as_path());
         let own = http.as_ref().map(|http| http.listen);
         upstreams::refuse_self(&drafts, &section, tcp, own, socket);
@@ -265,6 +273,7 @@ impl Config {
             state_key: gateway.state_key,
             limits,
             upstreams,
+            grants,
             policy,
             keys,
             jwt,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::fault::Place;
+use super::oauth::{self, Grant};
 use super::read::{Field, Reader};
 use crate::edge::address::Address;
 use crate::gateway::settings::{EraPin, HttpTarget, Share, Speaks, Target};
@@ -20,6 +21,7 @@ pub(super) struct Draft<'a> {
     pub(super) place: Place,
     pub(super) prefix: Option<(String, Field<'a>)>,
     pub(super) target: Target,
+    pub(super) grant: Option<Grant>,
     pub(super) era: EraPin,
     pub(super) share: Share,
     pub(super) warm: bool,
@@ -61,6 +63,7 @@ fn one<'a>(
         .field("share")
         .and_then(|field| field.choice(&[("auto", Share::Auto), ("always", Share::Always)]));
     let headers = reader.field("headers");
+    let oauth = reader.field("oauth");
     let speaks = reader.field("transport").and_then(|field| {
         field.choice(&[
             ("auto", Speaks::Auto),
@@ -116,15 +119,38 @@ fn one<'a>(
         "url" => peer(url.as_ref()?, speaks, headers.as_ref(), http2.as_ref().filter(|_| is_http2)),
         _ => Some(Target::Builtin { folder: folder.and_then(|field| existing_folder(&field)) }),
     }?;
+    let grant = oauth.and_then(|field| granted(&field, &target, variables));
     Some(Draft {
         name: name.to_owned(),
         place: section.place.clone(),
         prefix,
         target,
+        grant,
         era: era.unwrap_or_default(),
         share: share.unwrap_or_default(),
         warm,
     })
+}
+
+/// A token goes where headers go, and is the only `Authorization` there.
+fn granted(
+    field: &Field<'_>,
+    target: &Target,
+    variables: &BTreeMap<String, String>,
+) -> Option<Grant> {
+    let (Target::Http(http) | Target::WebSocket(http)) = target else {
+        field.fault("has no meaning here", "tokens go with an http:// or ws:// URL; remove it");
+        return None;
+    };
+    if http.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
+        field.fault("headers say what Authorization is already", "keep one of the two");
+        return None;
+    }
+    if !http.address.ip().is_loopback() {
+        let what = "the token travels in clear: whoever sees it on its way can use it";
+        field.warn(what, "let only a network that you trust lie between");
+    }
+    oauth::read(field, variables)
 }
 
 fn child(

@@ -1,6 +1,7 @@
 //! HTTP for the few things that the edge fetches: small documents, in bounded time, from servers whose
 //! certificates the system believes or those of a file. No redirects: what is configured is where it lies.
 
+use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -50,6 +51,48 @@ impl Fetcher {
         let body = response.body_mut().with_config().limit(DOCUMENT_BYTES_MAX);
         body.read_to_vec().map_err(|error| error.to_string())
     }
+
+    /// The answer to a form that is posted: its status and its body.
+    pub(super) fn post(
+        &self,
+        url: &str,
+        authorization: Option<&str>,
+        form: &str,
+    ) -> Result<(u16, Vec<u8>), String> {
+        let mut request = self
+            .0
+            .post(url)
+            .header("accept", "application/json")
+            .header("content-type", "application/x-www-form-urlencoded");
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", authorization);
+        }
+        let mut response = request.send(form).map_err(|error| error.to_string())?;
+        let status = response.status().as_u16();
+        let body = response.body_mut().with_config().limit(DOCUMENT_BYTES_MAX);
+        Ok((status, body.read_to_vec().map_err(|error| error.to_string())?))
+    }
+}
+
+/// Fields as `application/x-www-form-urlencoded`.
+pub(super) fn form(fields: &[(&str, &str)]) -> String {
+    let fields: Vec<String> =
+        fields.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+    fields.join("&")
+}
+
+/// A value of such a field: all but what never needs it is encoded.
+pub(super) fn encoded(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            text.push(char::from(byte));
+        } else {
+            // Writing to a text does not fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
 }
 
 fn authorities(path: &Path) -> io::Result<RootCerts> {
@@ -66,4 +109,19 @@ fn authorities(path: &Path) -> io::Result<RootCerts> {
         return Err(at(&"there is no certificate in this file"));
     }
     Ok(RootCerts::Specific(Arc::new(found)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_says_what_its_fields_say_and_nothing_more() {
+        let fields = [("scope", "a b"), ("resource", "https://x.test/m?a=1&b=2"), ("s", "é+%")];
+        assert_eq!(
+            form(&fields),
+            "scope=a%20b&resource=https%3A%2F%2Fx.test%2Fm%3Fa%3D1%26b%3D2&s=%C3%A9%2B%25"
+        );
+        assert_eq!(form(&[]), "");
+    }
 }

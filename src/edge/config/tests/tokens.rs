@@ -47,6 +47,52 @@ fn an_agent_goes_by_its_own_name_unless_names_are_mapped() {
     assert!(!rules.agents.contains_key("reader"), "who is not in the map is nobody in particular");
 }
 
+const OAUTH: &str = "[upstreams.x]\nurl = \"http://127.0.0.1:9/mcp\"\n[upstreams.x.oauth]\n\
+                     token_url = \"https://as.test/token\"\nclient_id = \"gw\"\n";
+const SECRET: (&str, &str) = ("GATEWAY_SECRET", "s3cret");
+
+#[test]
+fn an_upstream_may_be_asked_with_a_token_that_is_granted() {
+    assert!(toml("").unwrap().grants.is_empty());
+    let text = format!(
+        "{OAUTH}client_secret_env = \"GATEWAY_SECRET\"\nscopes = [\"a\", \"b\"]\nresource = \"https://x.test\"\nauth = \"post\"\n"
+    );
+    let (config, _) = load(&[("c.toml", &text)], &[SECRET]).unwrap();
+    let grant = &config.grants["x"];
+    assert_eq!((&*grant.token_url, &*grant.client_id), ("https://as.test/token", "gw"));
+    assert_eq!((&*grant.client_secret.0, grant.is_posted), ("s3cret", true));
+    assert_eq!(
+        (&grant.scopes[..], grant.resource.as_deref()),
+        (&["a".into(), "b".into()][..], Some("https://x.test"))
+    );
+    assert!(!format!("{config:?}").contains("s3cret"), "it stays out of every log");
+    let folder = Folder::new();
+    folder.write("secret", "from a file\n");
+    let config = Some(folder.write("c.toml", &format!("{OAUTH}client_secret_file = \"secret\"\n")));
+    let config = Config::load(&Sources { config, ..Sources::default() }).unwrap();
+    assert_eq!(config.grants["x"].client_secret.0, "from a file");
+}
+
+#[test]
+fn what_is_wrong_with_a_grant_is_told() {
+    refused(
+        &format!("{OAUTH}client_secret_env = \"NOWHERE\"\n"),
+        "c.toml:6: upstreams.x.oauth.client_secret_env: the environment has no NOWHERE; set it to the secret",
+    );
+    refused(
+        OAUTH,
+        "c.toml:3: upstreams.x.oauth: needs one of client_secret_file and client_secret_env; the second names the \
+         variable that holds it",
+    );
+    let wrong = |text: &str| load(&[("c.toml", text)], &[SECRET]).expect_err("is refused");
+    assert!(wrong(&OAUTH.replace("https://as.test", "http://as.test")).contains("over HTTPS"));
+    assert!(
+        wrong(&OAUTH.replace("http://127.0.0.1:9/mcp", "tcp://127.0.0.1:9")).contains("no meaning")
+    );
+    let headers = OAUTH.replace("/mcp\"\n", "/mcp\"\nheaders = { Authorization = \"x\" }\n");
+    assert!(wrong(&headers).contains("keep one of the two"));
+}
+
 #[test]
 fn what_is_wrong_with_tokens_is_told_with_its_remedy() {
     refused(
