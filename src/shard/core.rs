@@ -164,8 +164,7 @@ impl<D: Domain> Core<D> {
             audit,
             identity,
         } = parts;
-        let (keys, tokens) = (front.keys.clone(), front.tokens.as_ref());
-        let gate = Gate::new(keys, tokens, limits.tokens_max, identity);
+        let gate = Gate::new(front.tokens.as_ref(), limits.tokens_max, identity);
         Self {
             me,
             id,

@@ -52,24 +52,21 @@ pub(in crate::shard) enum Denied {
     Later(&'static str),
 }
 
-/// What a shard holds requests against: the keys of the configuration, and what it knows of tokens.
+/// What a shard knows of tokens. Keys are not here: they are the front's, which may be replaced.
 #[derive(Debug, Default)]
 pub(in crate::shard) struct Gate {
-    keys: Option<Arc<Keys>>,
     tokens: Option<Verifier>,
     sink: Option<IdentitySink>,
 }
 
 impl Gate {
-    /// Without keys and rules everybody may ask.
     pub(in crate::shard) fn new(
-        keys: Option<Arc<Keys>>,
         tokens: Option<&Arc<Rules>>,
         tokens_max: usize,
         sink: Option<IdentitySink>,
     ) -> Self {
         let tokens = tokens.map(|rules| Verifier::new(Arc::clone(rules), tokens_max));
-        Self { keys, tokens, sink }
+        Self { tokens, sink }
     }
 
     /// The issuer's keys were fetched.
@@ -79,16 +76,18 @@ impl Gate {
         }
     }
 
-    /// Whom a request to this path is from, at a second since 1970-01-01 UTC.
+    /// Whom a request to this path is from, at a second since 1970-01-01 UTC. With neither keys nor tokens
+    /// everybody may ask.
     pub(super) fn identify(
         &mut self,
+        keys: Option<&Keys>,
         path: &str,
         shown: Shown<'_>,
         now_secs: u64,
     ) -> Result<Identified, Denied> {
         let as_is = |principal| Identified { principal, until: FOR_EVER };
         // Who balances load has no key, and learns nothing that a closed port would not tell.
-        let is_open = self.keys.is_none() && self.tokens.is_none();
+        let is_open = keys.is_none() && self.tokens.is_none();
         if is_open || matches!(path, http::HEALTH | http::READY) {
             return Ok(as_is(Principal::ANONYMOUS));
         }
@@ -103,7 +102,7 @@ impl Gate {
             return Err(Denied::Unknown("the scheme of Authorization is not Bearer"));
         }
         let shown = shown.trim_ascii();
-        if let Some(principal) = self.keys.as_ref().and_then(|keys| keys.find(shown)) {
+        if let Some(principal) = keys.and_then(|keys| keys.find(shown)) {
             return Ok(as_is(principal));
         }
         match &mut self.tokens {
@@ -152,10 +151,10 @@ mod tests {
         let alice = Principals::default().acting_as("alice");
         let key = key(&[7; 32]);
         let keys = Keys::new(vec![(Digest::of(key.as_bytes()), alice)]);
-        let mut gate = Gate::new(Some(Arc::new(keys)), None, 0, None);
+        let mut gate = Gate::default();
         let mut of = |path: &str, values: &[&str]| {
             let shown = Shown::of(values.iter().map(|value| value.as_bytes()));
-            gate.identify(path, shown, 0).map(|it| it.principal)
+            gate.identify(Some(&keys), path, shown, 0).map(|it| it.principal)
         };
         assert_eq!(of("/mcp", &[&format!("Bearer {key}")]), Ok(alice));
         assert_eq!(of("/mcp", &[&format!("bearer   {key} ")]), Ok(alice));
@@ -175,7 +174,7 @@ mod tests {
             assert_eq!(of("/health", wrong), Ok(Principal::ANONYMOUS));
         }
         assert!(of("/healthy", &[]).is_err() && of("/metrics", &[]).is_err());
-        let open = Gate::default().identify("/mcp", Shown::Nothing, 0);
+        let open = Gate::default().identify(None, "/mcp", Shown::Nothing, 0);
         assert_eq!(open.map(|it| it.principal), Ok(Principal::ANONYMOUS));
     }
 }

@@ -145,7 +145,7 @@ impl Front {
         {
             return Guarded::Document { origin, text };
         }
-        match gate.identify(asking.path, asking.shown, now_secs) {
+        match gate.identify(self.keys.as_deref(), asking.path, asking.shown, now_secs) {
             Ok(who) => Guarded::Passes { origin, who },
             Err(denied) => Guarded::Refused(self.challenge(denied)),
         }
