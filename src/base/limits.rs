@@ -45,6 +45,9 @@ pub struct Limits {
     pub list_ttl: Duration,
     /// Times one call may ask back before it is given up: a server that only ever asks.
     pub ask_rounds_max: u32,
+    /// Tokens (JWTs) that a shard remembers as verified; beyond, those that were not used for the longest are
+    /// verified anew. About 100 bytes each.
+    pub tokens_max: usize,
     /// How long an upstream may take to be connected, probed and initialized.
     pub connect: Duration,
     /// How long a probe for the era may take before the upstream counts as legacy. Generous, because a
@@ -120,6 +123,7 @@ impl Limits {
         lists_bytes_max: 64 << 20,
         list_ttl: Duration::from_mins(1),
         ask_rounds_max: 32,
+        tokens_max: 10_000,
         connect: Duration::from_secs(20),
         probe: Duration::from_secs(10),
         request: Duration::from_secs(30),

@@ -2,13 +2,13 @@
 //! waits for it: what does not fit into the queue is lost, and counted by the shard. A file is begun anew when
 //! it is full, and the last few are kept.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -18,10 +18,14 @@ use super::config::{Audit, AuditTo};
 use crate::base::calendar;
 use crate::gateway::Settings;
 use crate::gateway::audit::Record;
+use crate::gateway::principal::{Principal, Subject};
 use crate::shard::AuditSink;
 
 /// Records that may wait: some tenths of a second of the fastest shard, and 8 MiB at most.
 const QUEUE_MAX: usize = 65_536;
+/// Names of subjects that are kept: some times as many as the tokens that a shard remembers by default. Those
+/// that go first are written as null.
+const SUBJECTS_MAX: usize = 100_000;
 /// How long a writer that cannot write waits before it tries again; meanwhile the queue fills.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -56,17 +60,21 @@ impl Chronicle {
 
 impl Writer {
     /// Starts it, and gives what shards hand their records to.
-    pub(super) fn start(audit: &Audit, settings: Arc<Settings>) -> io::Result<(AuditSink, Self)> {
-        let (sender, records) = sync_channel::<Box<Record>>(QUEUE_MAX);
+    pub(super) fn start(
+        audit: &Audit,
+        settings: Arc<Settings>,
+        issuer: Option<String>,
+    ) -> io::Result<(Desk, Self)> {
+        let (sender, entries) = sync_channel(QUEUE_MAX);
         let is_ending = Arc::new(AtomicBool::new(false));
         let mut log = Log { out: Out::open(audit)?, is_ending: Arc::clone(&is_ending) };
         let (told, news) = channel();
         let chronicle = Chronicle { known: [settings].into(), news };
-        let thread = std::thread::Builder::new()
-            .name("audit".to_owned())
-            .spawn(move || log.write_all(&records, chronicle))?;
-        let sink = AuditSink::new(move |record| sender.try_send(record).is_ok());
-        Ok((sink, Self { thread, is_ending, settings: told }))
+        let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || {
+            let subjects = Subjects { issuer, ..Subjects::default() };
+            log.write_all(&entries, chronicle, subjects);
+        })?;
+        Ok((Desk(sender), Self { thread, is_ending, settings: told }))
     }
 
     /// Records of these settings will come.
@@ -75,7 +83,7 @@ impl Writer {
         drop(self.settings.send(settings));
     }
 
-    /// Waits until all is written; all sinks must be gone. What cannot be written is given up.
+    /// Waits until all is written; all desks and sinks must be gone. What cannot be written is given up.
     pub(super) fn end(self) {
         self.is_ending.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
@@ -88,8 +96,56 @@ impl Writer {
 /// Written at once.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Appends one record.
-fn line(text: &mut Vec<u8>, record: &Record, chronicle: &mut Chronicle) {
+/// What the writer is told.
+enum Entry {
+    Record(Box<Record>),
+    /// What the subject of a token is called: said before the first record of its.
+    Subject {
+        principal: Principal,
+        name: Box<str>,
+    },
+}
+
+/// Where others leave what is to be written down.
+#[derive(Clone)]
+pub(super) struct Desk(SyncSender<Entry>);
+
+impl Desk {
+    pub(super) fn sink(&self) -> AuditSink {
+        let sender = self.0.clone();
+        AuditSink::new(move |record| sender.try_send(Entry::Record(record)).is_ok())
+    }
+
+    /// A token of this principal was verified.
+    pub(super) fn subject(&self, principal: Principal, name: Box<str>) {
+        // Where the queue is full, lines are lost too; it is said again with the next token.
+        drop(self.0.try_send(Entry::Subject { principal, name }));
+    }
+}
+
+/// What the subjects of tokens are called, those of the last tokens at least: a shard remembers fewer.
+#[derive(Default)]
+struct Subjects {
+    issuer: Option<String>,
+    young: BTreeMap<Principal, Box<str>>,
+    old: BTreeMap<Principal, Box<str>>,
+}
+
+impl Subjects {
+    fn learn(&mut self, principal: Principal, name: Box<str>) {
+        if self.young.len() >= SUBJECTS_MAX / 2 {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(principal, name);
+    }
+
+    fn name(&self, principal: Principal) -> Option<&str> {
+        self.young.get(&principal).or_else(|| self.old.get(&principal)).map(|name| &**name)
+    }
+}
+
+/// Appends one record. Who has a token is called what its issuer calls it, and the issuer named.
+fn line(text: &mut Vec<u8>, record: &Record, chronicle: &mut Chronicle, subjects: &Subjects) {
     let nothing = Settings::default();
     let settings = chronicle.of(record.generation).unwrap_or(&nothing);
     let policy = settings.policy.as_deref();
@@ -102,6 +158,10 @@ fn line(text: &mut Vec<u8>, record: &Record, chronicle: &mut Chronicle) {
         "method": record.method.as_str(),
         "upstream": settings.upstreams.get(record.upstream).map(|upstream| &upstream.name),
     });
+    if record.principal.subject() != Subject::NONE {
+        object["principal"] = subjects.name(record.principal).into();
+        object["issuer"] = subjects.issuer.as_deref().into();
+    }
     object[record.kind.map_or("task", |kind| kind.noun())] = record.name.as_ref().into();
     object["rule"] = rule.into();
     object["verdict"] = if record.is_allowed() { "allow" } else { "deny" }.into();
@@ -120,15 +180,24 @@ struct Log {
 }
 
 impl Log {
-    fn write_all(&mut self, records: &Receiver<Box<Record>>, mut chronicle: Chronicle) {
+    fn write_all(
+        &mut self,
+        entries: &Receiver<Entry>,
+        mut chronicle: Chronicle,
+        mut subjects: Subjects,
+    ) {
         let mut text = Vec::new();
-        while let Ok(record) = records.recv() {
-            line(&mut text, &record, &mut chronicle);
+        let mut take = |text: &mut Vec<u8>, entry| match entry {
+            Entry::Record(record) => line(text, &record, &mut chronicle, &subjects),
+            Entry::Subject { principal, name } => subjects.learn(principal, name),
+        };
+        while let Ok(entry) = entries.recv() {
+            take(&mut text, entry);
             // What waits goes out together.
             while text.len() < CHUNK_BYTES
-                && let Ok(record) = records.try_recv()
+                && let Ok(entry) = entries.try_recv()
             {
-                line(&mut text, &record, &mut chronicle);
+                take(&mut text, entry);
             }
             self.put(&mut text);
         }

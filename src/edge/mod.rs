@@ -9,6 +9,7 @@ pub mod client;
 pub mod config;
 pub mod connect;
 pub mod doctor;
+mod identity;
 pub mod keys;
 pub mod log;
 mod reload;

@@ -138,11 +138,19 @@ fn fixed(before: &Config, next: &Config) -> Vec<&'static str> {
         ("gateway.separator", before.separator != next.separator),
         ("gateway.state_key", before.state_key != next.state_key),
         ("audit", before.audit != next.audit),
+        ("auth.jwt", before.jwt != next.jwt),
+        // A grant is fetched for an upstream at its place.
+        ("oauth of upstreams", before.grants != next.grants || granted(before) != granted(next)),
         ("log", before.log != next.log),
     ]
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))
     .collect()
+}
+
+/// The upstreams that are asked with a token of ours.
+fn granted(config: &Config) -> Vec<&Upstream> {
+    config.upstreams.iter().filter(|it| config.grants.contains_key(&it.name)).collect()
 }
 
 /// What differs, a line each. Keys are secrets, or nearly, and rules are long: that they changed is all.

@@ -8,8 +8,9 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::audit::Writer;
+use super::audit::{Desk, Writer};
 use super::config::{Audit, AuditTo, Config, Count, Driver, Sources};
+use super::identity::Identity;
 use super::reload::Reloader;
 use crate::gateway::Gateway;
 use crate::gateway::builtin::Builtin;
@@ -39,18 +40,24 @@ pub fn serve(
             return Err("stdout is the client's with --stdio: let audit.to name a file".to_owned());
         }
         Some(audit) => {
-            let (sink, writer) = Writer::start(audit, Arc::clone(&settings))
+            let issuer = config.jwt.as_ref().map(|jwt| jwt.issuer.clone());
+            let (desk, writer) = Writer::start(audit, Arc::clone(&settings), issuer)
                 .map_err(|error| format!("audit log: {error}"))?;
-            plan.audit = Some(sink);
-            Some(writer)
+            plan.audit = Some(desk.sink());
+            Some((desk, writer))
         }
         None => None,
     };
+    let (desk, writer) = writer.unzip();
+    let identity = identity(&config, desk, &mut plan)?;
     let of_shards = Arc::clone(&settings);
     let server = Server::start(&plan, move |shard| {
         Gateway::new(Arc::clone(&of_shards), shard, Builtin::new(of_shards.has_folder()))
     })
     .map_err(|error| error.to_string())?;
+    if let Some(identity) = identity {
+        identity.start(server.posts()).map_err(|error| error.to_string())?;
+    }
     for bound in server.bound() {
         tracing::info!("listening on {bound}");
     }
@@ -106,6 +113,25 @@ fn obey(
         }
     }
     audit
+}
+
+/// What finds out who asks, where anything has to be. The desk goes with it, or at once: the audit log ends when
+/// nobody has one any more.
+fn identity(
+    config: &Config,
+    desk: Option<Desk>,
+    plan: &mut ServerConfig,
+) -> Result<Option<Identity>, String> {
+    let Some((sink, identity)) = Identity::new(config, desk)? else { return Ok(None) };
+    plan.granted = config
+        .upstreams
+        .iter()
+        .enumerate()
+        .filter(|(_, upstream)| config.grants.contains_key(&upstream.name))
+        .map(|(at, _)| at)
+        .collect();
+    plan.identity = Some(sink);
+    Ok(Some(identity))
 }
 
 /// What the server is told.

@@ -2,7 +2,8 @@
 //! of the client; what it asked for is in `flight`.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::Gateway;
 use super::door::Transport;
@@ -10,7 +11,7 @@ use super::exchange::ExchangeKey;
 use super::flight::FlightKey;
 use super::lane::LaneKey;
 use super::policy::AgentId;
-use super::principal::Principal;
+use super::principal::{Principal, Principals, Subject};
 use crate::base::{Key, LinkId, Moment};
 use crate::mcp::{Askable, LogLevel, Version};
 
@@ -124,8 +125,7 @@ impl Gateway {
         if self.clients.len() >= max {
             return Some("too many clients: limit clients_max");
         }
-        let own = self.held.get(who.principal.number() as usize).copied().unwrap_or_default();
-        (self.held.len() > 1 && own >= max.div_ceil(2))
+        (self.settings.principals.are_several() && self.held.of(who.principal) >= max.div_ceil(2))
             .then_some("too many clients of one principal: half of the limit clients_max")
     }
 
@@ -135,17 +135,61 @@ impl Gateway {
     }
 
     pub(super) fn count_client(&mut self, who: Who) {
-        if let Some(held) = self.held.get_mut(who.principal.number() as usize) {
-            *held += 1;
-        }
+        self.held.add(who.principal);
     }
 
     pub(super) fn remove_client(&mut self, key: ClientKey) -> Option<Client> {
         let client = self.clients.remove(key)?;
-        if let Some(held) = self.held.get_mut(client.who.principal.number() as usize) {
-            *held -= 1;
-        }
+        self.held.remove(client.who.principal);
         Some(client)
+    }
+}
+
+/// How many clients each principal has.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// Of those that the configuration names, by their number: each exchange is counted.
+    named: Vec<usize>,
+    /// Of the subjects of tokens, as long as they have one.
+    subjects: BTreeMap<Principal, usize>,
+}
+
+impl Held {
+    pub(super) fn new(principals: &Principals) -> Self {
+        Self { named: vec![0; principals.iter().count()], subjects: BTreeMap::new() }
+    }
+
+    /// The configuration may name others besides.
+    pub(super) fn renew(&mut self, principals: &Principals) {
+        self.named.resize(principals.iter().count(), 0);
+    }
+
+    fn of(&self, principal: Principal) -> usize {
+        if principal.subject() == Subject::NONE {
+            return self.named.get(principal.number() as usize).copied().unwrap_or_default();
+        }
+        self.subjects.get(&principal).copied().unwrap_or_default()
+    }
+
+    fn add(&mut self, principal: Principal) {
+        if principal.subject() != Subject::NONE {
+            *self.subjects.entry(principal).or_default() += 1;
+        } else if let Some(held) = self.named.get_mut(principal.number() as usize) {
+            *held += 1;
+        }
+    }
+
+    fn remove(&mut self, principal: Principal) {
+        if principal.subject() == Subject::NONE {
+            if let Some(held) = self.named.get_mut(principal.number() as usize) {
+                *held -= 1;
+            }
+        } else if let Entry::Occupied(mut held) = self.subjects.entry(principal) {
+            *held.get_mut() -= 1;
+            if *held.get() == 0 {
+                held.remove();
+            }
+        }
     }
 }
 

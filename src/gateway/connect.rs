@@ -706,6 +706,9 @@ impl Gateway {
                     governor.asked(now.at, from, (budget, used, wanted), out);
                 }
             }
+            Mail::Violation { link } => out.push(Effect::Violation { link }),
+            Mail::Violated { address } => self.violated_here(now, address, out),
+            Mail::ShutOut { address, time } => self.shut_out(now, address, time, out),
             Mail::Leased { budget, tokens, wait } => {
                 if let Some(governor) = &mut self.governor {
                     governor.leased(now.at, budget, tokens, wait);

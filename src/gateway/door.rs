@@ -2,6 +2,7 @@
 //! so that what can wake the gateway fits on a screen. No socket and no clock passes through it.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,6 +118,10 @@ pub enum Event<'a> {
         ticket: u64,
         text: Result<&'a str, &'a str>,
     },
+    /// Who is at this address went over a rate: [`Effect::Violation`] was about a link from there.
+    Violated {
+        address: IpAddr,
+    },
     /// Stop taking clients, let flights finish, then report [`Report::Drained`].
     Drain,
     /// Go by these settings from now on. What is under way ends by those it began with. They keep every
@@ -164,6 +169,15 @@ pub enum Effect {
     Dial {
         lane: LaneKey,
         endpoint: usize,
+    },
+    /// Who is at the other end of this link went over a rate. Answered by [`Event::Violated`], where it has an
+    /// address.
+    Violation {
+        link: LinkId,
+    },
+    /// Close every client's link from this address ([`super::address::counted`]).
+    Expel {
+        address: IpAddr,
     },
     /// Hand to another shard.
     Mail {
@@ -258,6 +272,19 @@ pub enum Mail {
         budget: Budget,
         tokens: u32,
         wait: Duration,
+    },
+    /// The effect of the same name, on a link of the receiver's shard.
+    Violation {
+        link: LinkId,
+    },
+    /// Who is at this address, whose home the receiver is, went over a rate.
+    Violated {
+        address: IpAddr,
+    },
+    /// Nothing is taken from this address for a while.
+    ShutOut {
+        address: IpAddr,
+        time: Duration,
     },
     /// The sender has learnt of an endpoint whose shared lanes the receiver owns, and may have missed what was
     /// told of it.

@@ -62,7 +62,7 @@ pub struct Exchange {
     pub behind: Cell<Option<usize>>,
     status: u16,
     /// It came too soon.
-    retry_after: Option<Duration>,
+    limited: Option<Limited>,
     is_streaming: bool,
     /// The response has left, whole.
     is_answered: bool,
@@ -72,6 +72,15 @@ pub struct Exchange {
     sent: u64,
     gathered: Vec<u8>,
     ring: Option<Box<Ring>>,
+}
+
+/// Which rate a POST went over, and for how long (draft-ietf-httpapi-ratelimit-headers).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limited {
+    /// The key of `[rates]` that sets it.
+    pub limit: &'static str,
+    pub per_second: u32,
+    pub wait: Duration,
 }
 
 impl Exchange {
@@ -94,7 +103,7 @@ impl Exchange {
             is_lively: false,
             behind: Cell::new(None),
             status: 200,
-            retry_after: None,
+            limited: None,
             is_streaming: false,
             is_answered: false,
             is_over: false,
@@ -154,10 +163,15 @@ impl Exchange {
 
     fn headers(&mut self) -> super::http::HeaderPairs {
         let session = self.session.take().map(|id| ("mcp-session-id", id.into_string()));
-        // Whole seconds (RFC 9110 section 10.2.3), rounded up.
-        let seconds = |wait: Duration| wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let retry = self.retry_after.map(|wait| ("retry-after", seconds(wait).to_string()));
-        session.into_iter().chain(retry).collect()
+        let mut headers: super::http::HeaderPairs = session.into_iter().collect();
+        if let Some(Limited { limit, per_second, wait }) = self.limited {
+            // Whole seconds (RFC 9110 section 10.2.3), rounded up.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.push(("retry-after", seconds.to_string()));
+            headers.push(("ratelimit-policy", format!("\"{limit}\";q={per_second};w=1")));
+            headers.push(("ratelimit", format!("\"{limit}\";r=0;t={seconds}")));
+        }
+        headers
     }
 
     /// One event, to who listens and to who may resume.
@@ -335,11 +349,11 @@ impl Exchanges {
     }
 
     /// The response of a POST that came too soon is 429 (RFC 6585 section 4), and says when to come back.
-    pub fn note_limited(&mut self, key: Option<ExchangeKey>, wait: Duration) {
+    pub fn note_limited(&mut self, key: Option<ExchangeKey>, limited: Limited) {
         if let Some(exchange) = key.and_then(|key| self.slab.get_mut(key))
             && !exchange.is_batch
         {
-            exchange.retry_after = Some(wait);
+            exchange.limited = Some(limited);
         }
     }
 
@@ -422,7 +436,7 @@ impl Exchanges {
         let Some(exchange) = self.slab.get_mut(key) else { return };
         let Some(link) = exchange.link else { return out.bytes.truncate(start) };
         exchange.is_answered = true;
-        let status = exchange.retry_after.map_or(exchange.status, |_| 429);
+        let status = exchange.limited.map_or(exchange.status, |_| 429);
         let headers = exchange.headers();
         let bytes = start..out.bytes.len();
         out.push(Effect::Respond { link, status, headers, bytes });

@@ -361,11 +361,11 @@ impl State {
 
 /// Whose state it is: the principal's, and the link's where that lasts. Over HTTP, where links are exchanges,
 /// an anonymous client has no proof but the token itself.
-fn context(client: &Client) -> [u8; 12] {
+fn context(client: &Client) -> [u8; 28] {
     let link = client.link().map_or([0xFF; 8], |link| link.to_bits().to_le_bytes());
-    let mut context = [0; 12];
+    let mut context = [0; 28];
     context[..8].copy_from_slice(&link);
-    context[8..].copy_from_slice(&client.who.principal.number().to_le_bytes());
+    context[8..].copy_from_slice(&client.who.principal.bytes());
     context
 }
 

@@ -239,7 +239,10 @@ impl Gateway {
             }
             // It gets no answer, not even that it was too many.
             Message::Notification { .. }
-                if self.governor.is_some() && self.is_over(now, client, None, out).is_some() => {}
+                if self.governor.is_some() && self.is_over(now, client, None, out).is_some() =>
+            {
+                self.note_violation(client, exchange, out);
+            }
             Message::Notification { method, params } => {
                 self.client_notice(client, method, params, parsed, out);
             }
@@ -271,7 +274,6 @@ impl Gateway {
             && let Some(over) =
                 self.is_over(now, client, Method::parse(&text::unescape(method)), out)
         {
-            self.exchanges.note_limited(exchange, over.1);
             return self.refuse_over(client, id, exchange, over, out);
         }
         match self.judge(client, method, parsed) {

@@ -5,6 +5,7 @@
 //! `endpoint`, `upstream`, `gather`, `exchange`, `greet`, `ask`); each way through them has one as well (`inbound` from
 //! clients, `forward` to upstreams, `reply` back, `news` for what nobody asked for).
 
+pub mod address;
 pub mod answer;
 pub mod ask;
 pub mod audit;
@@ -56,6 +57,7 @@ pub mod settings;
 mod spread;
 pub mod subscribe;
 pub mod timer;
+pub mod token;
 pub mod tools;
 pub mod upstream;
 
@@ -102,6 +104,7 @@ pub struct Gateway {
     decisions: policy::Cache,
     /// Where rates are limited.
     governor: Option<rate::Governor>,
+    addresses: address::Addresses,
     /// Of the request that is being handled, until a flight takes it.
     audit: Option<Box<audit::Record>>,
     /// What `execute_tool` is about, while its call is being handled and until a flight takes it.
@@ -111,8 +114,7 @@ pub struct Gateway {
     /// Exchanges whose links are other shards'.
     foreign: BTreeMap<LinkId, ExchangeKey>,
     clients: Slab<Client>,
-    /// How many of them each principal has, by its number.
-    held: Vec<usize>,
+    held: client::Held,
     flights: Slab<Flight>,
     lanes: Slab<Lane>,
     upstreams: Vec<Upstream>,
@@ -203,6 +205,7 @@ impl Gateway {
             governor: settings
                 .rates
                 .map(|rates| rate::Governor::new(rates, shard, settings.shards)),
+            addresses: address::Addresses::default(),
             audit: None,
             execution: None,
             sealer: Sealer::new(&settings, shard),
@@ -210,7 +213,7 @@ impl Gateway {
             links: Links::default(),
             foreign: BTreeMap::new(),
             clients: Slab::default(),
-            held: vec![0; settings.principals.iter().count()],
+            held: client::Held::new(&settings.principals),
             flights: Slab::default(),
             lanes: Slab::default(),
             upstreams,
@@ -279,6 +282,7 @@ impl Gateway {
             Event::Tick => {}
             Event::Mail { from, mail } => self.mail(now, from, mail, out),
             Event::TextRead { ticket, text } => self.text_read(now, ticket, text, out),
+            Event::Violated { address } => self.violated(now, address, out),
             Event::Drain => self.begin_drain(now, out),
             Event::Settings(settings) => self.renew(now, settings, out),
         }

@@ -7,12 +7,13 @@
 //! through, whichever shards it came to.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Gateway;
-use super::client::ClientKey;
+use super::client::{Client, ClientKey};
 use super::door::{Effect, Effects, Mail};
-use super::exchange::ExchangeKey;
+use super::exchange::{ExchangeKey, Limited};
 use super::principal::Principal;
 use crate::base::{Moment, Now, ShardId};
 use crate::mcp::{Code, Method};
@@ -28,10 +29,24 @@ pub struct Rates {
     pub subscriptions: u32,
     /// Requests and notifications of everybody.
     pub all: u32,
+    /// Connections from one address.
+    pub connections: u32,
+    /// Times in a minute that an address may go over a rate before it is shut out; 0 is without bound.
+    pub violations: u32,
+    /// For how long it is.
+    pub block: Duration,
 }
 
 impl Rates {
-    pub const DEFAULT: Self = Self { messages: 100, calls: 50, subscriptions: 20, all: 10_000 };
+    pub const DEFAULT: Self = Self {
+        messages: 100,
+        calls: 50,
+        subscriptions: 20,
+        all: 10_000,
+        connections: 10,
+        violations: 100,
+        block: Duration::from_mins(5),
+    };
     /// The largest: a token of it is a whole number of nanoseconds, and not a small one.
     pub const MAX: u32 = 10_000_000;
 }
@@ -43,6 +58,7 @@ pub enum Budget {
     Calls(Principal),
     Subscriptions(Principal),
     All,
+    Connections(IpAddr),
 }
 
 impl Budget {
@@ -53,6 +69,7 @@ impl Budget {
             Self::Calls(_) => "calls",
             Self::Subscriptions(_) => "subscriptions",
             Self::All => "all",
+            Self::Connections(_) => "connections",
         }
     }
 
@@ -62,17 +79,28 @@ impl Budget {
             Self::Calls(_) => rates.calls,
             Self::Subscriptions(_) => rates.subscriptions,
             Self::All => rates.all,
+            Self::Connections(_) => rates.connections,
         }
     }
 
     /// The shard that it lives on.
     fn home(self, shards: u16) -> ShardId {
         let number = match self {
-            Self::Messages(of) | Self::Calls(of) | Self::Subscriptions(of) => of.number(),
+            Self::Messages(of) | Self::Calls(of) | Self::Subscriptions(of) => of.spread(),
             Self::All => 0,
+            Self::Connections(from) => return home_of(from, shards),
         };
         ShardId(u16::try_from(number % u32::from(shards.max(1))).unwrap_or_default())
     }
+}
+
+/// The shard that counts for an address.
+pub(super) fn home_of(address: IpAddr, shards: u16) -> ShardId {
+    let bits = match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits() >> 64,
+    };
+    ShardId(u16::try_from(bits % u128::from(shards.max(1))).unwrap_or_default())
 }
 
 /// A budget at its home: when it will be full again, in nanoseconds (the generic cell rate algorithm).
@@ -114,9 +142,14 @@ struct Lease {
     credit: u32,
     is_asked: bool,
     refused_until: Moment,
+    used: Moment,
 }
 
-/// All budgets, as one shard knows them. There are as many as principals at most.
+/// Budgets that are known before those that are full again are looked for and forgotten.
+const SWEEP_FIRST: usize = 4_096;
+
+/// All budgets, as one shard knows them. Whose budget is full is not known: there are as many as principals that
+/// have asked for something in the last second, and some that were not looked at since.
 #[derive(Debug)]
 pub struct Governor {
     rates: Rates,
@@ -124,11 +157,40 @@ pub struct Governor {
     shards: u16,
     buckets: BTreeMap<Budget, Bucket>,
     leases: BTreeMap<Budget, Lease>,
+    /// How many there may be before the next sweep.
+    sweep_at: usize,
 }
 
 impl Governor {
     pub const fn new(rates: Rates, me: ShardId, shards: u16) -> Self {
-        Self { rates, me, shards, buckets: BTreeMap::new(), leases: BTreeMap::new() }
+        Self {
+            rates,
+            me,
+            shards,
+            buckets: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            sweep_at: SWEEP_FIRST,
+        }
+    }
+
+    /// Forgets budgets that are full, and leases that nobody has used for a second: what is left of those is
+    /// lost, which is a hundredth of a second's worth.
+    #[cold]
+    fn sweep(&mut self, now: Moment) {
+        let full = nanos(now);
+        self.buckets.retain(|_, bucket| bucket.full_at > full);
+        self.leases.retain(|_, lease| {
+            lease.is_asked || lease.credit > 0 || now.since(lease.used) < Duration::from_secs(1)
+        });
+        // Each entry is looked at once for each that came since.
+        self.sweep_at = SWEEP_FIRST.max(2 * (self.buckets.len() + self.leases.len()));
+    }
+
+    #[inline]
+    fn make_room(&mut self, now: Moment) {
+        if self.buckets.len() + self.leases.len() >= self.sweep_at {
+            self.sweep(now);
+        }
     }
 
     /// The same with other rates: what was used and leased still counts.
@@ -143,6 +205,7 @@ impl Governor {
         if per_second == 0 {
             return Ok(());
         }
+        self.make_room(now);
         let home = budget.home(self.shards);
         if home == self.me {
             let now = nanos(now);
@@ -158,6 +221,7 @@ impl Governor {
         // more than the budget holds when it is full.
         let credit_max = size.max(per_second / u32::from(self.shards.max(1)));
         let lease = self.leases.entry(budget).or_default();
+        lease.used = now;
         let is_let = if lease.tokens > 0 {
             lease.tokens -= 1;
             true
@@ -189,6 +253,7 @@ impl Governor {
         (budget, used, wanted): (Budget, u32, u32),
         out: &mut Effects,
     ) {
+        self.make_room(now);
         let per_second = budget.per_second(&self.rates);
         let now = nanos(now);
         let bucket = self.buckets.entry(budget).or_default();
@@ -246,6 +311,21 @@ impl Gateway {
             .find_map(|budget| Some((budget, governor.take(now.at, budget, out).err()?)))
     }
 
+    /// Somebody went over a rate: it counts against where it came from.
+    #[cold]
+    pub(super) fn note_violation(
+        &self,
+        client: ClientKey,
+        exchange: Option<ExchangeKey>,
+        out: &mut Effects,
+    ) {
+        let link = match exchange {
+            Some(key) => self.exchanges.get(key).and_then(|exchange| exchange.link),
+            None => self.clients.get(client).and_then(Client::link),
+        };
+        out.list.extend(link.map(|link| Effect::Violation { link }));
+    }
+
     /// Refuses a request for which there is no budget left: 429 over HTTP (RFC 6585 section 4).
     #[cold]
     pub(super) fn refuse_over(
@@ -256,6 +336,9 @@ impl Gateway {
         (budget, wait): (Budget, Duration),
         out: &mut Effects,
     ) {
+        self.note_violation(client, exchange, out);
+        let per_second = self.settings.rates.map_or(0, |rates| budget.per_second(&rates));
+        self.exchanges.note_limited(exchange, Limited { limit: budget.name(), per_second, wait });
         let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
         let name = budget.name();
         let message = format!("too many: limit {name} of rates; try again in {ms} ms");

@@ -88,7 +88,7 @@ impl Gateway {
     fn renew_rules(&mut self, before: &Settings) {
         self.decisions = policy::Cache::default();
         self.agents = agents(&self.settings);
-        self.held.resize(self.settings.principals.iter().count(), 0);
+        self.held.renew(&self.settings.principals);
         for key in self.clients.keys() {
             if let Some(client) = self.clients.get_mut(key) {
                 let number = client.who.principal.number() as usize;

@@ -1,6 +1,9 @@
 //! What the gateway tells its operator: facts, not sentences. The shard logs and counts them; nothing
 //! in the domain writes a log.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use crate::base::LinkId;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub enum Report {
     EndpointDiffers { upstream: String, what: &'static str },
     /// It answers again.
     BreakerClosed { upstream: String },
+    /// Connections from an address are refused for a while: it went over the rates too often.
+    AddressBlocked { address: IpAddr, time: Duration },
     /// No flight is left and no client is served any more.
     Drained,
 }

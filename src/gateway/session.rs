@@ -541,10 +541,10 @@ fn opens(sealer: &super::seal::Sealer, id: &str, hint: &str, principal: Principa
 }
 
 /// What the seal of a session's id is bound to: the purpose, and whose it is.
-fn context(principal: Principal) -> [u8; 11] {
-    let mut context = [0; 11];
+fn context(principal: Principal) -> [u8; 27] {
+    let mut context = [0; 27];
     context[..7].copy_from_slice(b"session");
-    context[7..].copy_from_slice(&principal.number().to_le_bytes());
+    context[7..].copy_from_slice(&principal.bytes());
     context
 }
 

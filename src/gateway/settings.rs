@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::address::Network;
 use super::guard::Guard;
 use super::policy::{Pattern, Policy};
 use super::principal::{Entrances, Principals};
@@ -35,6 +36,8 @@ pub struct Settings {
     pub guard: Option<Arc<Guard>>,
     /// How much may come in a second; `None` where nothing is limited.
     pub rates: Option<Rates>,
+    /// Addresses that are not limited as one: those of balancers, behind which is everybody.
+    pub trusted: Vec<Network>,
     /// Each use of a thing is written down.
     pub audits: bool,
     /// Who comes in by which way, where nobody proves to be another.

@@ -2,6 +2,7 @@
 //! floor above's.
 
 use std::future::{Future, poll_fn};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::rc::Rc;
@@ -78,13 +79,41 @@ pub(super) fn admit<D: Domain>(
         }
         return;
     }
+    let mut from = None;
+    if matches!(transport, Transport::Tcp | Transport::Http) && core.domain.counts_addresses() {
+        from = peer(&socket);
+        if let Some(Err(wait)) = from.map(|from| core.lets_in(from)) {
+            if transport == Transport::Http {
+                let _ = rustix::net::send(
+                    &socket,
+                    too_many(wait).as_bytes(),
+                    SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+                );
+            }
+            return;
+        }
+    }
     match rt::adopt(socket) {
         Ok(halves) => {
-            let link = core.open_client(transport);
+            let link = core.open_client(transport, from);
             rt::spawn(super::carrier::carry(Rc::clone(shard), link, halves));
         }
         Err(error) => tracing::warn!(%error, "a connection could not be taken in"),
     }
+}
+
+/// Where a connection comes from; `None` if it is gone already.
+fn peer(socket: &OwnedFd) -> Option<IpAddr> {
+    let address = rustix::net::getpeername(socket).ok()??;
+    SocketAddr::try_from(address).ok().map(|address| address.ip())
+}
+
+/// What an HTTP client is told that connects too often (RFC 6585 section 4).
+fn too_many(wait: Duration) -> String {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    format!(
+        "HTTP/1.1 429 Too Many Requests\r\nretry-after: {seconds}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    )
 }
 
 /// Awaits `wait`, or `None` when the shard drains first; the wait is then given up, and its socket

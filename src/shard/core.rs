@@ -4,15 +4,16 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::rc::Weak;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::domain::{AuditSink, Dialer, Domain};
+use super::domain::{AuditSink, Dialer, Domain, IdentitySink};
 use super::errand::Errands;
-use super::http::Front;
+use super::http::{Front, Gate};
 use super::inbox::Inbox;
 use super::links::{Due, Face, Life, Link, Links, Side};
 use super::mail::Mailbox;
@@ -68,6 +69,8 @@ pub(super) enum Follow {
     /// An exchange was closed before its connection.
     Closed(LinkId, &'static str),
     Letter(Mail),
+    /// A link from this address went over a rate.
+    Violated(IpAddr),
 }
 
 pub(super) struct Dialing {
@@ -95,6 +98,8 @@ pub(super) struct Core<D: Domain> {
     pub(super) spinner: Spinner,
     pub(super) out: Effects,
     pub(super) links: Links,
+    /// Where connections come from, where that is counted.
+    pub(super) addresses: BTreeMap<LinkId, IpAddr>,
     pub(super) follow: VecDeque<Follow>,
     pub(super) wheel: Wheel<Due>,
     pub(super) pool: Pool,
@@ -105,6 +110,8 @@ pub(super) struct Core<D: Domain> {
     pub(super) errands: Errands,
     pub(super) limits: Arc<Limits>,
     pub(super) front: Arc<Front>,
+    /// Whose requests come in.
+    pub(super) gate: Gate,
     /// `Date` of responses, and the second that it is of.
     pub(super) date: (u64, String),
     pub(super) dials: BTreeMap<u64, Dialing>,
@@ -137,6 +144,7 @@ pub(super) struct Parts<D: Domain> {
     pub(super) front: Arc<Front>,
     pub(super) muster: Arc<Muster>,
     pub(super) audit: Option<AuditSink>,
+    pub(super) identity: Option<IdentitySink>,
 }
 
 impl<D: Domain> Core<D> {
@@ -154,7 +162,9 @@ impl<D: Domain> Core<D> {
             front,
             muster,
             audit,
+            identity,
         } = parts;
+        let gate = Gate::new(front.tokens.as_ref(), limits.tokens_max, identity);
         Self {
             me,
             id,
@@ -167,6 +177,7 @@ impl<D: Domain> Core<D> {
             spinner: Spinner::default(),
             out: Effects::default(),
             links: Links::new(id),
+            addresses: BTreeMap::new(),
             follow: VecDeque::new(),
             wheel: Wheel::default(),
             pool: Pool::default(),
@@ -177,6 +188,7 @@ impl<D: Domain> Core<D> {
             dialer,
             limits,
             front,
+            gate,
             date: (0, String::new()),
             dials: BTreeMap::new(),
             next_ticket: 0,
@@ -230,10 +242,24 @@ impl<D: Domain> Core<D> {
         takes
     }
 
-    /// Takes a connected client in.
-    pub(super) fn open_client(&mut self, transport: Transport) -> LinkId {
+    /// Whether one more connection from this address is let in; if not, how long until it is worth trying.
+    pub(super) fn lets_in(&mut self, address: IpAddr) -> Result<(), Duration> {
+        self.open_turn();
+        let is_let_in = self.domain.admit(self.now, address, &mut self.out);
+        self.settle();
+        if is_let_in.is_err() {
+            self.meter.shut_out.add(1);
+        }
+        is_let_in
+    }
+
+    /// Takes a connected client in, from an address, where that is counted.
+    pub(super) fn open_client(&mut self, transport: Transport, from: Option<IpAddr>) -> LinkId {
         self.open_turn();
         let link = self.insert(Side::Client(transport));
+        if let Some(from) = from {
+            self.addresses.insert(link, from);
+        }
         self.meter.accepted.add(1);
         if transport == Transport::Http {
             // Its exchanges are what the domain knows.
@@ -430,6 +456,9 @@ impl<D: Domain> Core<D> {
     /// The link's task is done with it.
     pub(super) fn leave(&mut self, id: LinkId) {
         let Some(mut link) = self.links.remove(id) else { return };
+        if !self.addresses.is_empty() {
+            self.addresses.remove(&id);
+        }
         self.open_turn();
         self.meter.links_open.set(self.links.len() as u64);
         if let Some(timer) = link.timer.take() {
@@ -532,7 +561,8 @@ impl<D: Domain> Core<D> {
         self.errands.bytes_max = limits.frame_bytes_max;
         self.limits = limits;
         self.handle(Event::Settings(settings));
-        // After it: a key may be a principal's that it did not know before.
+        // After it: a key or token may be a principal's that it did not know before.
+        self.gate.renew(front.tokens.as_ref(), self.limits.tokens_max);
         self.front = front;
     }
 

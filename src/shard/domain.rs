@@ -2,11 +2,14 @@
 //! gateway is the domain; tests put smaller ones in its place. The floor above is the dialer.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::post::Post;
 use crate::base::{LinkId, Moment, Now};
 use crate::gateway::audit::Record;
+use crate::gateway::principal::Principal;
 use crate::gateway::settings::Settings;
 use crate::gateway::{Effects, Event, Gateway};
 
@@ -17,6 +20,16 @@ pub trait Domain: 'static {
 
     /// When [`Event::Tick`] is wanted next.
     fn deadline(&self) -> Option<Moment>;
+
+    /// Whether [`Domain::admit`] wants to be asked.
+    fn counts_addresses(&self) -> bool {
+        false
+    }
+
+    /// Whether one more connection from this address is let in; if not, how long until it is worth trying.
+    fn admit(&mut self, _now: Now, _address: IpAddr, _out: &mut Effects) -> Result<(), Duration> {
+        Ok(())
+    }
 
     /// Whether answers are still under way to a client that has said that it sends no more. Such a
     /// link stays open for them; it is asked again after each send to it, and now and then.
@@ -32,6 +45,14 @@ impl Domain for Gateway {
 
     fn deadline(&self) -> Option<Moment> {
         Self::deadline(self)
+    }
+
+    fn counts_addresses(&self) -> bool {
+        Self::counts_addresses(self)
+    }
+
+    fn admit(&mut self, now: Now, address: IpAddr, out: &mut Effects) -> Result<(), Duration> {
+        Self::admit(self, now, address, out)
     }
 
     fn owes(&self, link: LinkId) -> bool {
@@ -61,6 +82,37 @@ impl fmt::Debug for AuditSink {
     }
 }
 
+/// What a shard finds out about who asks, for the floor above.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A token is signed by a key that is not known: newer keys are wanted.
+    KeyUnknown,
+    /// A token was verified for the first time: what its issuer calls its subject.
+    Subject { principal: Principal, name: Box<str> },
+    /// A server has refused the token that we showed it.
+    TokenRefused { upstream: usize, token: Arc<str> },
+}
+
+/// Takes notices without ever waiting: what it cannot take is lost.
+#[derive(Clone)]
+pub struct IdentitySink(Arc<dyn Fn(Notice) + Send + Sync>);
+
+impl IdentitySink {
+    pub fn new(take: impl Fn(Notice) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(take))
+    }
+
+    pub fn tell(&self, notice: Notice) {
+        (self.0)(notice);
+    }
+}
+
+impl fmt::Debug for IdentitySink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("IdentitySink").finish_non_exhaustive()
+    }
+}
+
 /// Reaches upstreams: the floor above connects and spawns.
 pub trait Dialer: 'static {
     /// Begins to reach the endpoint of this number (`settings::endpoints`), and answers with
@@ -70,6 +122,9 @@ pub trait Dialer: 'static {
 
     /// What may be dialled, and how, has changed; places of upstreams stay.
     fn renew(&mut self, _settings: &Settings) {}
+
+    /// A token was granted for requests to this upstream, as `Authorization` has it. On the shard's thread.
+    fn granted(&mut self, _upstream: usize, _token: Arc<str>) {}
 
     /// The link of this ticket is gone, or came too late: what was started for it may end.
     fn released(&mut self, _ticket: u64) {}

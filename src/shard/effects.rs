@@ -2,14 +2,16 @@
 //! nothing follows. Holds the bounds of outboxes. No await and no I/O; tasks are only woken here.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
 use super::core::{Core, Dialing, Follow, Phase, bound};
 use super::domain::Domain;
 use super::http::{Front, HttpFace};
-use super::links::{Due, Face, Life};
+use super::links::{Due, Face, Life, Side};
 use crate::base::{LinkId, ShardId};
+use crate::gateway::address::counted;
 use crate::gateway::audit::Record;
 use crate::gateway::http::HeaderPairs;
 use crate::gateway::{Effect, Event, Mail, Report};
@@ -37,6 +39,7 @@ impl<D: Domain> Core<D> {
                 },
                 Some(Follow::Closed(link, why)) => Event::Closed { link, why },
                 Some(Follow::Letter(mail)) => Event::Mail { from: self.id, mail },
+                Some(Follow::Violated(address)) => Event::Violated { address },
             };
             self.domain.handle(self.now, event, &mut self.out);
         }
@@ -111,8 +114,33 @@ impl<D: Domain> Core<D> {
             Effect::ReadText { ticket, folder, path } => {
                 self.errands.read_text(ticket, folder, path);
             }
+            Effect::Violation { link } => self.violated(link),
+            Effect::Expel { address } => self.expel(address),
             Effect::Audit(record) => self.audit(record),
             Effect::Report(report) => self.report(&report),
+        }
+    }
+
+    /// The peer of a link went over a rate: it counts against where its connection came from.
+    fn violated(&mut self, link: LinkId) {
+        if link.shard() != self.id {
+            return self.mail(link.shard(), Mail::Violation { link });
+        }
+        let connection = match self.links.get(link).map(|link| link.side) {
+            Some(Side::Stream(connection)) => Some(connection),
+            Some(_) => Some(link),
+            None => self.links.connection(link),
+        };
+        let from = connection.and_then(|link| self.addresses.get(&link));
+        self.follow.extend(from.map(|from| Follow::Violated(*from)));
+    }
+
+    /// Closes what came from an address.
+    fn expel(&mut self, address: IpAddr) {
+        let from = self.addresses.iter().filter(|(_, from)| counted(**from) == address);
+        let links: Vec<LinkId> = from.map(|(link, _)| *link).collect();
+        for link in links {
+            self.close(link, Cow::Borrowed("its address went over the rates too often"));
         }
     }
 
@@ -357,6 +385,10 @@ impl<D: Domain> Core<D> {
             Report::Drained => self.drained = true,
             Report::UpstreamDown { upstream, why, retry_ms } => {
                 tracing::warn!(upstream, why, retry_ms, "an upstream is down");
+            }
+            Report::AddressBlocked { address, time } => {
+                let seconds = time.as_secs();
+                tracing::warn!(%address, seconds, "rates.violations: an address is shut out");
             }
             Report::BreakerOpened { upstream } => {
                 tracing::warn!(upstream, "breaker_failures: calls are refused for a while");

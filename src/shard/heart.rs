@@ -144,6 +144,8 @@ impl<D: Domain> Core<D> {
                 self.renew(renewal);
                 drop(done);
             }
+            Command::Token { upstream, token } => self.dialer.granted(upstream, token),
+            Command::Keys(keys) => self.gate.learn(keys),
             Command::Drain => self.drain(),
             Command::Stop => self.stop(),
         }

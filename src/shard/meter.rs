@@ -46,6 +46,8 @@ meter! {
     accepted,
     /// Connections refused because `clients_max` were open.
     refused,
+    /// Connections refused because of where they came from (`rates.connections`, `rates.violations`).
+    shut_out,
     /// Failed accepts: no file descriptor left, most often.
     accept_failures,
     /// Lines that came in.

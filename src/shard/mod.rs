@@ -35,7 +35,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 pub use clock::Origin;
-pub use domain::{AuditSink, Dialer, Domain, NoDialer};
+pub use domain::{AuditSink, Dialer, Domain, IdentitySink, NoDialer, Notice};
 pub use meter::{Count, Meter};
 pub use port::{Driver, Port};
 pub use post::{Dialed, Post, Renewal};
@@ -132,6 +132,8 @@ pub struct Plan {
     pub front: Arc<http::Front>,
     /// Where the audit log goes, where one is kept.
     pub audit: Option<AuditSink>,
+    /// Where goes what is found out about who asks.
+    pub identity: Option<IdentitySink>,
     /// Listening sockets.
     pub listeners: Vec<(OwnedFd, Transport)>,
 }
@@ -168,6 +170,7 @@ pub fn run<D: Domain>(
                 front: plan.front,
                 muster,
                 audit: plan.audit,
+                identity: plan.identity,
             })),
         });
         for (listener, transport) in listeners {

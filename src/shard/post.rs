@@ -15,6 +15,7 @@ use super::port::Driver;
 use crate::base::limits::Limits;
 use crate::gateway::Transport;
 use crate::gateway::settings::Settings;
+use crate::gateway::token::KeySet;
 
 /// What other threads may ask of a shard.
 pub(super) enum Command {
@@ -45,6 +46,13 @@ pub(super) enum Command {
     },
     /// Other settings; the sender hears nothing but its end.
     Renew(Renewal, mpsc::Sender<()>),
+    /// An issuer's keys were fetched.
+    Keys(Arc<KeySet>),
+    /// A token was granted for requests to an upstream.
+    Token {
+        upstream: usize,
+        token: Arc<str>,
+    },
     Drain,
     Stop,
 }
@@ -108,6 +116,16 @@ impl Post {
     /// Has the shard go by other settings; `done` is dropped when it does, or has ended.
     pub fn renew(&self, renewal: Renewal, done: mpsc::Sender<()>) {
         self.send(Command::Renew(renewal, done));
+    }
+
+    /// Hands over the keys that tokens must be signed by, as they were fetched just now.
+    pub fn keys(&self, keys: Arc<KeySet>) {
+        self.send(Command::Keys(keys));
+    }
+
+    /// Hands over the token for requests to an upstream, as `Authorization` has it.
+    pub fn token(&self, upstream: usize, token: Arc<str>) {
+        self.send(Command::Token { upstream, token });
     }
 
     /// Asks for a drain: no new clients, flights may finish, then the shard waits for the others.

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::child::Spec;
+use super::credential::Credential;
 use super::nursery::Nurse;
 use super::websocket;
 use crate::base::ShardId;
 use crate::gateway::settings::{self, HttpTarget, Settings, Target, Upstream};
 use crate::shard::rt::{self, Address};
-use crate::shard::{Dialed, Dialer, Driver, Post};
+use crate::shard::{Dialed, Dialer, Driver, IdentitySink, Post};
 
 /// Makes a link of a server and a first connection to it, within a time, for messages up to a size.
-type Driving = fn(Arc<HttpTarget>, OwnedFd, Duration, usize) -> Driver;
+type Driving = fn(Arc<HttpTarget>, OwnedFd, Duration, usize, Option<Credential>) -> Driver;
 
 /// One shard's way to the upstreams.
 pub struct Upstreams {
@@ -24,6 +25,8 @@ pub struct Upstreams {
     connect: Duration,
     bytes_max: usize,
     nurse: Option<Nurse>,
+    /// Upstreams whose requests carry a token, and who is told when one was refused.
+    granted: Option<(BTreeSet<usize>, IdentitySink)>,
     /// Tickets of children that live.
     children: BTreeSet<u64>,
 }
@@ -37,8 +40,9 @@ impl Upstreams {
         connect: Duration,
         bytes_max: usize,
         nurse: Option<Nurse>,
+        granted: Option<(BTreeSet<usize>, IdentitySink)>,
     ) -> Self {
-        Self { shard, upstreams, connect, bytes_max, nurse, children: BTreeSet::new() }
+        Self { shard, upstreams, connect, bytes_max, nurse, granted, children: BTreeSet::new() }
     }
 }
 
@@ -51,6 +55,12 @@ impl Dialer for Upstreams {
 
     fn dial(&mut self, endpoint: usize, ticket: u64, post: &Post) {
         let found = settings::endpoints(&self.upstreams).nth(endpoint);
+        let credential = self
+            .granted
+            .as_ref()
+            .zip(found)
+            .filter(|((granted, _), (index, _))| granted.contains(index))
+            .map(|((_, sink), (index, _))| Credential::new(index, sink.clone()));
         let Some((upstream, target)) =
             found.map(|(index, target)| (&self.upstreams[index], target))
         else {
@@ -59,8 +69,12 @@ impl Dialer for Upstreams {
         match target {
             Target::Tcp { address } => self.connect(Address::Tcp(*address), ticket, post),
             Target::Unix { path } => self.connect(Address::Unix(path.clone()), ticket, post),
-            Target::Http(target) => self.reach(target, super::http::driver, ticket, post),
-            Target::WebSocket(target) => self.reach(target, websocket::driver, ticket, post),
+            Target::Http(target) => {
+                self.reach(target, super::http::driver, credential, ticket, post);
+            }
+            Target::WebSocket(target) => {
+                self.reach(target, websocket::driver, credential, ticket, post);
+            }
             Target::Stdio { command, args, env, cwd } => {
                 let Some(nurse) = &self.nurse else {
                     return post.dialed(ticket, Err("there is no nursery".to_owned()));
@@ -81,6 +95,10 @@ impl Dialer for Upstreams {
         }
     }
 
+    fn granted(&mut self, upstream: usize, token: Arc<str>) {
+        super::credential::set(upstream, token);
+    }
+
     fn released(&mut self, ticket: u64) {
         if self.children.remove(&ticket)
             && let Some(nurse) = &self.nurse
@@ -92,13 +110,20 @@ impl Dialer for Upstreams {
 
 impl Upstreams {
     /// A server behind a URL is there if it can be connected to; that connection carries the first request.
-    fn reach(&self, target: &HttpTarget, driver: Driving, ticket: u64, post: &Post) {
+    fn reach(
+        &self,
+        target: &HttpTarget,
+        driver: Driving,
+        credential: Option<Credential>,
+        ticket: u64,
+        post: &Post,
+    ) {
         let (post, within, bytes_max) = (post.clone(), self.connect, self.bytes_max);
         let target = Arc::new(target.clone());
         rt::spawn(async move {
             match rt::connect(&Address::Tcp(target.address), within).await {
                 Ok(first) => {
-                    post.driven(ticket, driver(target, first, within, bytes_max));
+                    post.driven(ticket, driver(target, first, within, bytes_max, credential));
                 }
                 Err(error) => post.dialed(ticket, Err(error.to_string())),
             }

@@ -2,6 +2,7 @@
 //! server that starts and ends it all. Moves bytes and knows no message.
 
 pub mod child;
+pub mod credential;
 pub mod dial;
 pub mod http;
 pub mod nursery;

@@ -1,6 +1,7 @@
 //! The server: binds, starts a thread for each shard, and ends them. Not here: signals and
 //! configuration files, which are the edge's.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -21,7 +22,9 @@ use crate::gateway::Transport;
 use crate::gateway::settings::Upstream;
 use crate::shard::http::Front;
 use crate::shard::rt::{Driver, DriverChoice, RING_ENTRIES_DEFAULT};
-use crate::shard::{AuditSink, Domain, Meter, Plan, Post, Renewal, cores, run, seeds};
+use crate::shard::{
+    AuditSink, Domain, IdentitySink, Meter, Plan, Post, Renewal, cores, run, seeds,
+};
 
 /// Where clients come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +55,12 @@ pub struct ServerConfig {
     pub front: Arc<Front>,
     /// Where the audit log goes, where one is kept.
     pub audit: Option<AuditSink>,
+    /// Where goes what shards find out about who asks.
+    pub identity: Option<IdentitySink>,
     /// What the domain may dial, by the index it dials.
     pub upstreams: Arc<[Upstream]>,
+    /// Of these, whose requests carry a token that is granted to us.
+    pub granted: BTreeSet<usize>,
     /// How long children are given to end.
     pub patience: Patience,
 }
@@ -70,7 +77,9 @@ impl Default for ServerConfig {
             limits: Arc::new(Limits::DEFAULT),
             front: Arc::new(Front::default()),
             audit: None,
+            identity: None,
             upstreams: Arc::from([]),
+            granted: BTreeSet::new(),
             patience: Patience::default(),
         }
     }
@@ -147,6 +156,7 @@ impl Server {
                 limits: Arc::clone(&config.limits),
                 front: Arc::clone(&config.front),
                 audit: config.audit.clone(),
+                identity: config.identity.clone(),
                 listeners: listeners.pop().unwrap_or_default(),
             };
             let core = config.pin.then(|| cores[usize::from(id.0) % cores.len()]);
@@ -158,6 +168,7 @@ impl Server {
                 config.limits.connect,
                 config.limits.frame_bytes_max,
                 nurse,
+                config.identity.clone().map(|sink| (config.granted.clone(), sink)),
             );
             let (domain, started) = (Arc::clone(&domain), started.clone());
             let thread =

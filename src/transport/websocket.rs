@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::credential::Credential;
 use super::http::request;
 use crate::gateway::settings::HttpTarget;
 use crate::shard::rt::{self, Reader, Writer};
@@ -34,10 +35,12 @@ pub(super) fn driver(
     first: OwnedFd,
     within: Duration,
     bytes_max: usize,
+    credential: Option<Credential>,
 ) -> Driver {
     Box::new(move |port| {
         Box::pin(async move {
-            let why = match talk(&target, &port, first, within, bytes_max).await {
+            let talk = talk(&target, &port, first, within, bytes_max, credential);
+            let why = match talk.await {
                 Ok(why) => why.to_owned(),
                 Err(error) => error.to_string(),
             };
@@ -53,10 +56,12 @@ async fn talk(
     first: OwnedFd,
     within: Duration,
     bytes_max: usize,
+    credential: Option<Credential>,
 ) -> io::Result<&'static str> {
     let (mut reader, mut writer) = rt::adopt(first)?;
     let rest = {
-        let mut greeting = pin!(greet(target, &mut reader, &mut writer));
+        let credential = credential.as_ref().map(|credential| (credential, within));
+        let mut greeting = pin!(greet(target, credential, &mut reader, &mut writer));
         let mut late = pin!(rt::sleep(within));
         poll_fn(|cx| {
             if let Poll::Ready(done) = greeting.as_mut().poll(cx) {
@@ -131,6 +136,7 @@ impl Talk {
 /// Sends the request, reads the answer; what came behind it.
 async fn greet(
     target: &HttpTarget,
+    credential: Option<(&Credential, Duration)>,
     reader: &mut Reader,
     writer: &mut Writer,
 ) -> io::Result<Vec<u8>> {
@@ -145,10 +151,20 @@ async fn greet(
         ("sec-websocket-key", &key),
     ];
     headers.extend(target.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let mut token = None;
+    if let Some((credential, within)) = credential {
+        token = Some((credential, credential.token(within).await?));
+    }
+    headers.extend(token.as_ref().map(|(_, token)| ("authorization", &**token)));
     send(writer, request("GET", &target.path, &target.host, &headers, None)).await?;
     let mut buffer = Vec::new();
     loop {
-        if let Some(length) = judge(&buffer, &key)? {
+        let judged = judge(&buffer, &key);
+        // The next handshake brings another.
+        if let (Err(_), Some((credential, token))) = (&judged, &token) {
+            credential.refuse(token);
+        }
+        if let Some(length) = judged? {
             buffer.drain(..length);
             return Ok(buffer);
         }

@@ -3,6 +3,7 @@
 import contextlib
 import http.server
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -167,7 +168,7 @@ def each_use_is_in_the_audit_log(binary: str, stage: Stage) -> None:
 
 
 def who_is_too_fast_is_told_when_to_come_back(binary: str, stage: Stage) -> None:
-    with house(binary, stage, rates="calls = 20") as one:
+    with house(binary, stage, rates="calls = 20\nconnections = 0\nviolations = 0") as one:
         door, params = one.door("admin"), {"name": "one__echo", "arguments": {"text": "x"}}
         begun, replies = time.monotonic(), []
         while time.monotonic() - begun < 3 or len(replies) < 100:
@@ -187,6 +188,45 @@ def who_is_too_fast_is_told_when_to_come_back(binary: str, stage: Stage) -> None
             answers = [lines.call("one__echo", {"text": "x"}) for _ in range(60)]
         over = [answer["error"] for answer in answers if "error" in answer]
         assert all(it["code"] == TOO_FAST and it["data"]["retryAfterMs"] > 0 for it in over), over
+
+
+def connected(port: int) -> str:
+    """What becomes of a connection that asks for /health: its status line, or that it was closed."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as one:
+        try:
+            one.sendall(f"GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode())
+            return one.recv(4096).decode().partition("\r\n")[0]
+        except ConnectionError:
+            return "closed"
+
+
+def who_connects_or_asks_too_often_is_shut_out(binary: str, stage: Stage) -> None:
+    with house(binary, stage, rates="calls = 5\nconnections = 10\nviolations = 50\nblock = \"2s\"") as one:
+        port = one.gateway.http_port
+        with Lines(one.gateway.port) as lines:
+            lines.initialize()
+            begun, let = time.monotonic(), 0
+            for _ in range(40):
+                let += connected(port) == "HTTP/1.1 200 OK"
+            took = time.monotonic() - begun
+            # A full budget, what comes in the meantime, and what each other shard uses on credit before it hears
+            # of them; the readiness of the gateway was asked for as well.
+            assert 6 <= let <= 20 + 10 * took, f"{let} of 40 in {took:.1f} s"
+            # The connection that is there goes on, until its calls are refused too often.
+            answered = 0
+            with contextlib.suppress(Exception):
+                while answered < 200:
+                    lines.call("one__echo", {"text": "x"})
+                    answered += 1
+            assert answered < 200, "200 calls were answered, most of them too many"
+        assert connected(port) != "HTTP/1.1 200 OK", "it is still let in"
+        deadline = time.monotonic() + 10
+        while connected(port) != "HTTP/1.1 200 OK":
+            assert time.monotonic() < deadline, "it is shut out for ever"
+            time.sleep(0.1)
+        assert "an address is shut out" in one.gateway.log.read_text()
+    with house(binary, stage, rates='connections = 1\nviolations = 1\ntrusted = "127.0.0.0/8"') as one:
+        assert all(connected(one.gateway.http_port) == "HTTP/1.1 200 OK" for _ in range(50)), "a balancer's address"
 
 
 class Witness(http.server.BaseHTTPRequestHandler):
@@ -257,5 +297,6 @@ ALL = {f"access/{check.__name__.replace('_', '-')}": check for check in (
     a_listener_acts_for_its_agent,
     each_use_is_in_the_audit_log,
     who_is_too_fast_is_told_when_to_come_back,
+    who_connects_or_asks_too_often_is_shut_out,
     a_key_never_goes_to_a_server,
 )}

@@ -133,7 +133,8 @@ class Gateway:
     def __init__(self, binary: str, folder: pathlib.Path, upstreams: dict[str, dict], http: bool = False,
                  config: str = "", prepare: Callable[[], None] | None = None,
                  environ: dict[str, str] | None = None, more: tuple[str, ...] = ()) -> None:
-        """`prepare` runs in the process before the gateway does: what a host may forbid it; `more` are arguments."""
+        """`HTTP_PORT` in `config` is the gateway's own. `prepare` runs in the process before the gateway does: what
+        a host may forbid it; `more` are arguments."""
         self.port = free_port()
         self.http_port = free_port() if http else None
         folder.mkdir(exist_ok=True)
@@ -141,7 +142,8 @@ class Gateway:
         self.config = path = folder / "ringgate.toml"
         self.log = folder / "gateway.log"
         mcp_json.write_text(json.dumps({"mcpServers": upstreams}, indent=2))
-        path.write_text(merged(config_text(self.port, self.http_port), config))
+        text = merged(config_text(self.port, self.http_port), config)
+        path.write_text(text.replace("HTTP_PORT", str(self.http_port)))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [binary, "serve", "--config", str(path), "--mcp-json", str(mcp_json), *more],

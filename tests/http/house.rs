@@ -2,6 +2,7 @@
 //! own: mail is delivered at once, and what each exchange was answered is kept.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,6 +79,11 @@ pub(crate) struct House {
     pub(crate) audit: Vec<Record>,
     /// Who asks from now on.
     pub(crate) principal: Principal,
+    /// And where from.
+    pub(crate) address: Option<IpAddr>,
+    addresses: BTreeMap<LinkId, IpAddr>,
+    /// What each shard was told to close.
+    pub(crate) expelled: Vec<(usize, IpAddr)>,
 }
 
 pub(crate) fn upstream(name: &str, prefix: &str, target: Target, era: EraPin) -> Upstream {
@@ -123,16 +129,20 @@ impl House {
         )
     }
 
-    fn new(shards: u16, target: Target, era: EraPin, mut limits: Limits) -> Self {
+    fn new(shards: u16, target: Target, era: EraPin, limits: Limits) -> Self {
         let upstreams = vec![upstream("up", "", target, era)];
-        // A scripted server says what it is told to, and does not know when it is asked how it is.
-        limits.health = Duration::from_hours(24);
         Self::with(shards, Settings { upstreams, limits, ..Settings::default() })
     }
 
     /// Upstreams and what else the settings say.
     pub(crate) fn with(shards: u16, settings: Settings) -> Self {
+        let limits = Limits {
+            // Scripted servers answer nothing by themselves.
+            health: Duration::from_hours(24),
+            ..settings.limits
+        };
         let settings = Arc::new(Settings {
+            limits,
             separator: "__".to_owned(),
             state_key: [7; 32],
             shards,
@@ -153,6 +163,9 @@ impl House {
             closed: Vec::new(),
             audit: Vec::new(),
             principal: Principal::ANONYMOUS,
+            address: None,
+            addresses: BTreeMap::new(),
+            expelled: Vec::new(),
         };
         for shard in 0..usize::from(shards) {
             house.event(shard, Event::Tick);
@@ -182,6 +195,10 @@ impl House {
     pub(crate) fn event(&mut self, shard: usize, event: Event<'_>) {
         let mut out = Effects::default();
         self.gateways[shard].handle(self.now, event, &mut out);
+        self.settle(shard, out);
+    }
+
+    fn settle(&mut self, shard: usize, out: Effects) {
         let mut mails = VecDeque::new();
         self.execute(shard, out, &mut mails);
         while let Some((from, to, mail)) = mails.pop_front() {
@@ -213,6 +230,9 @@ impl House {
                 }
                 Effect::Close { link, why } if link.shard() != me => {
                     (link.shard(), Mail::Close { link, why })
+                }
+                Effect::Violation { link } if link.shard() != me => {
+                    (link.shard(), Mail::Violation { link })
                 }
                 local => {
                     self.execute_local(shard, local, &out.bytes);
@@ -255,6 +275,12 @@ impl House {
             }
             Effect::Dial { lane, .. } => self.dials.push((shard, lane)),
             Effect::Audit(record) => self.audit.push(*record),
+            Effect::Violation { link } => {
+                if let Some(address) = self.addresses.get(&link).copied() {
+                    self.event(shard, Event::Violated { address });
+                }
+            }
+            Effect::Expel { address } => self.expelled.push((shard, address)),
             _ => {}
         }
     }
@@ -271,6 +297,7 @@ impl House {
         self.next += 1;
         let link = LinkId::new(ShardId(u16::try_from(shard).expect("few shards")), self.next, 0);
         self.answers.insert(link, Answer::default());
+        self.addresses.extend(self.address.map(|address| (link, address)));
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let pairs = Pairs(headers.iter().map(|&(n, v)| (n.to_owned(), v.to_owned())).collect());
         let request = Request {
@@ -283,6 +310,14 @@ impl House {
         };
         self.event(shard, Event::Exchange { link, request });
         link
+    }
+
+    /// Whether a shard lets a connection from an address in.
+    pub(crate) fn admit(&mut self, shard: usize, address: IpAddr) -> Result<(), Duration> {
+        let mut out = Effects::default();
+        let is_let_in = self.gateways[shard].admit(self.now, address, &mut out);
+        self.settle(shard, out);
+        is_let_in
     }
 
     /// A POST to `/mcp` with the headers that every client sends, and these.

@@ -406,7 +406,7 @@ fn without_a_policy_uses_are_written_down_as_well_and_of_the_builtin_tools_too()
 fn what_comes_too_fast_is_429_with_the_time_to_wait_and_costs_others_nothing() {
     let target = Target::Builtin { folder: None };
     let (settings, [reader, admin, _]) = settings(vec![upstream("up", "", target, EraPin::Auto)]);
-    let rates = Some(Rates { messages: 10, calls: 4, subscriptions: 1, all: 0 });
+    let rates = Some(Rates { messages: 10, calls: 4, subscriptions: 1, all: 0, ..Rates::DEFAULT });
     let mut house = House::with(2, Settings { rates, ..settings });
     // The shard on which the budget lives, so that nothing is on credit.
     let shard = usize::try_from(reader.number() % 2).unwrap();

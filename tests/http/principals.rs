@@ -4,7 +4,7 @@
 use ringgate::base::limits::Limits;
 use ringgate::gateway::Settings;
 use ringgate::gateway::http::Verb;
-use ringgate::gateway::principal::{Principal, Principals};
+use ringgate::gateway::principal::{Principal, Principals, Subject};
 use ringgate::gateway::settings::{EraPin, Target};
 
 use crate::house::{CAPS, House, upstream};
@@ -127,5 +127,70 @@ fn one_principal_alone_does_not_take_all_places() {
     for _ in 0..10 {
         let ping = house.modern(0, 1, "server/discover", "{}", "{}");
         assert_eq!(house.answer(ping).status, Some(200));
+    }
+}
+
+/// Three that are told apart by their subjects alone: two that act as one agent, and that agent itself.
+fn subjects() -> [Principal; 3] {
+    let agent = Principals::default().acting_as("alice");
+    let of = |name: &str| agent.with(Subject::of("https://as.test", name));
+    [of("a"), of("b"), agent]
+}
+
+#[test]
+fn the_subjects_of_one_agent_are_strangers_to_each_other() {
+    let [a, b, agent] = subjects();
+    let mut house = House::builtin(2);
+    for owner in [a, b, agent] {
+        house.principal = owner;
+        let session = house.session(0, "2025-11-25", "{}");
+        for shard in 0..2 {
+            for other in [a, b, agent, Principal::ANONYMOUS] {
+                house.principal = other;
+                let ping = house.in_session(shard, &session, PING);
+                let status = if other == owner { 200 } else { 404 };
+                assert_eq!(house.answer(ping).status, Some(status), "{other:?} at {shard}");
+            }
+        }
+    }
+    let mut house = House::scripted(2, EraPin::Legacy);
+    house.principal = a;
+    house.greet_legacy();
+    house.greet_legacy();
+    let (_, _, state) = held(&mut house, 0);
+    for other in [b, agent] {
+        house.principal = other;
+        let link = retry(&mut house, 1, &state);
+        let answer = house.answer(link);
+        assert!(answer.body.contains("belongs to another call or client"), "{answer:?}");
+    }
+}
+
+#[test]
+fn one_subject_alone_does_not_take_all_places() {
+    let [a, b, _] = subjects();
+    let upstreams = vec![upstream("up", "", Target::Builtin { folder: None }, EraPin::Auto)];
+    let limits = Limits { clients_max: 4, ..Limits::DEFAULT };
+    let mut principals = Principals::default();
+    principals.acting_as("alice");
+    principals.has_subjects = true;
+    let settings = Settings { upstreams, principals, limits, ..Settings::default() };
+    let mut house = House::with(1, settings);
+    let discover = |house: &mut House, principal| {
+        house.principal = principal;
+        let link = house.modern(0, 1, "server/discover", "{}", "{}");
+        house.answer(link).status
+    };
+    house.principal = a;
+    let sessions: Vec<String> = (0..2).map(|_| house.session(0, "2025-11-25", "{}")).collect();
+    assert_eq!(discover(&mut house, a), Some(503));
+    assert_eq!(discover(&mut house, b), Some(200));
+    for session in sessions {
+        house.principal = a;
+        let headers = [("mcp-session-id", session.as_str())];
+        house.send(0, Verb::Delete, "/mcp", &headers, "");
+    }
+    for _ in 0..10 {
+        assert_eq!(discover(&mut house, a), Some(200), "what is given back can be had again");
     }
 }

@@ -239,7 +239,7 @@ fn principals_keep_their_places_and_others_follow() {
 fn rates_that_change_count_what_was_used_before() {
     let target = Target::Builtin { folder: None };
     let upstreams = vec![upstream("up", "", target, EraPin::Auto)];
-    let rates = Some(Rates { messages: 0, calls: 2, subscriptions: 0, all: 0 });
+    let rates = Some(Rates { messages: 0, calls: 2, subscriptions: 0, all: 0, ..Rates::DEFAULT });
     let mut house = House::with(1, Settings { upstreams, rates, ..Settings::default() });
     let call = |house: &mut House| {
         let params = r#"{"name":"echo","arguments":{"message":"hi"}}"#;

@@ -590,7 +590,7 @@ fn wrong_arguments_are_told_where_a_model_reads_them() {
 #[test]
 fn a_call_counts_once_against_a_rate() {
     let upstreams = vec![upstream("up", "", Target::Builtin { folder: None }, EraPin::Auto)];
-    let rates = Some(Rates { messages: 0, calls: 3, subscriptions: 0, all: 0 });
+    let rates = Some(Rates { messages: 0, calls: 3, subscriptions: 0, all: 0, ..Rates::DEFAULT });
     let mut house = House::with(1, Settings { rates, ..settings(upstreams) });
     let echo = json!({"server": "up", "tool": "echo", "args": {"message": "x"}});
     let mut statuses = Vec::new();

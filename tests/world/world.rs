@@ -501,7 +501,8 @@ impl World {
                 self.exchange_answered(link, status, headers, &bytes[range]);
             }
             Effect::Stream { link, headers } => self.exchange_streams(link, headers),
-            Effect::Audit(_) => {}
+            // Nothing here has an address.
+            Effect::Audit(_) | Effect::Violation { .. } | Effect::Expel { .. } => {}
             Effect::ReadText { ticket, folder, path } => {
                 let path = format!("{folder}/{path}");
                 let after = self.delay();

@@ -1,7 +1,8 @@
-//! The `[auth]` section: whose keys open the HTTP listener. Keys are kept as their digests; as themselves
+//! The `[auth]` section: whose keys and tokens open the HTTP listener. Keys are kept as their digests; as themselves
 //! they may only stand in the environment. And who acts where none are asked for: the listeners' `agent`.
 
 use super::fault::{Findings, Place, nearest};
+use super::jwt::{self, Jwt};
 use super::read::{Field, Reader};
 use super::side_file;
 use super::toml::parse_value;
@@ -21,15 +22,20 @@ pub struct ListenerAgents {
     pub http: Option<String>,
 }
 
-/// `None` where everybody may ask.
+/// Without either everybody may ask.
 pub(super) fn read(
     mut reader: Reader<'_>,
     rules: Option<&Rules>,
     findings: &Findings,
-) -> Option<AgentKeys> {
-    let field = reader.field("keys");
+) -> (Option<AgentKeys>, Option<Jwt>) {
+    let keys = reader.field("keys");
+    let jwt = reader.field("jwt");
     reader.finish();
-    let field = field?;
+    let jwt = jwt.and_then(|field| jwt::read(&field, rules));
+    (keys.and_then(|field| agent_keys(&field, rules, findings)), jwt)
+}
+
+fn agent_keys(field: &Field<'_>, rules: Option<&Rules>, findings: &Findings) -> Option<AgentKeys> {
     let node = match field.value() {
         Value::Table(_) => None,
         Value::Loose(text) if text.trim_start().starts_with('{') => {
@@ -39,7 +45,7 @@ pub(super) fn read(
             }
             Some(Node { place: field.place.clone(), value: value? })
         }
-        _ => Some(side_file::read(&field.path()?, &field, findings)?),
+        _ => Some(side_file::read(&field.path()?, field, findings)?),
     };
     let table = match &node {
         Some(node) => Reader::new(node, &field.path, findings),
@@ -94,7 +100,7 @@ pub(super) fn agent(reader: &mut Reader<'_>) -> Option<String> {
 }
 
 /// An agent without rules may as well be misspelled.
-fn known(agent: &str, field: &Field<'_>, rules: Option<&Rules>) {
+pub(super) fn known(agent: &str, field: &Field<'_>, rules: Option<&Rules>) {
     if agent.is_empty() {
         field.fault("an agent needs a name", "");
     }

@@ -39,6 +39,7 @@ pub(super) fn read(mut reader: Reader<'_>) -> Limits {
         l.list_ttl = ttl;
     }
     small(r, "ask_rounds_max", &mut l.ask_rounds_max);
+    count(r, "tokens_max", 10_000_000, &mut l.tokens_max);
     let connect = time(r, "connect", &mut l.connect);
     let probe = time(r, "probe", &mut l.probe);
     time(r, "request", &mut l.request);

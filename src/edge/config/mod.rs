@@ -10,13 +10,17 @@ mod expand;
 mod fault;
 mod guard;
 mod http;
+mod jwt;
 pub use audit::{Audit, AuditTo};
 pub use auth::ListenerAgents;
 pub use http::Http;
+pub use jwt::{Jwt, KeyPlace, KeySource};
+pub use oauth::{Grant, Secret};
 mod json;
 mod limits;
 mod mcp_json;
 mod names;
+mod oauth;
 mod policy;
 mod rates;
 mod read;
@@ -40,6 +44,7 @@ use std::sync::Arc;
 pub use fault::{Fault, Faults, Place};
 
 use crate::base::limits::Limits;
+use crate::gateway::address::Network;
 use crate::gateway::guard::Guard;
 use crate::gateway::keys::{Digest, Keys};
 use crate::gateway::policy::{Policy, Rules};
@@ -71,10 +76,14 @@ pub struct Config {
     pub limits: Limits,
     /// At least one, names and prefixes settled, in the order of the files.
     pub upstreams: Vec<Upstream>,
+    /// Tokens that are asked for, by the upstream that they are for.
+    pub grants: BTreeMap<String, Grant>,
     /// Who may what; `None` where everybody may everything.
     pub policy: Option<Rules>,
     /// Whose keys open the HTTP listener; `None` where none are asked for.
     pub keys: Option<Vec<(String, Digest)>>,
+    /// Whose tokens do.
+    pub jwt: Option<Jwt>,
     /// Who acts where none are.
     pub agents: ListenerAgents,
     pub audit: Option<Audit>,
@@ -82,6 +91,8 @@ pub struct Config {
     pub guard: Option<Arc<Guard>>,
     /// How much may come in a second; `None` where nothing is limited.
     pub rates: Option<Rates>,
+    /// Addresses that are not limited as one.
+    pub trusted: Vec<Network>,
     pub log: Log,
     /// What is no error but worth a word. Not part of the wish.
     pub warnings: Vec<Fault>,
@@ -251,10 +262,14 @@ impl Config {
         let audit = audit::read(reader.section("audit"));
         let addresses = [tcp, http.as_ref().map(|http| http.listen)];
         let is_seen = addresses.into_iter().flatten().any(|address| !address.ip().is_loopback());
-        let rates = rates::read(reader.section("rates"), is_seen);
+        let (rates, trusted) = rates::read(reader.section("rates"), is_seen);
         let log = sections::log(reader.section("log"));
         reader.finish();
-        let drafts = upstreams::read(&section, variables);
+        let mut drafts = upstreams::read(&section, variables);
+        let grants = drafts
+            .iter_mut()
+            .filter_map(|draft| Some((draft.name.clone(), draft.grant.take()?)))
+            .collect();
         let socket = unix.as_ref().map(|unix| unix.path.as_path());
         let own = http.as_ref().map(|http| http.listen);
         upstreams::refuse_self(&drafts, &section, tcp, own, socket);
@@ -264,7 +279,7 @@ impl Config {
         }
         let policy = policy::read(policy, &upstreams, findings);
         let guard = guard::read(guard, &upstreams, audit.is_some());
-        let keys = auth::read(auth, policy.as_ref(), findings);
+        let (keys, jwt) = auth::read(auth, policy.as_ref(), findings);
         Self {
             tcp,
             http,
@@ -275,12 +290,15 @@ impl Config {
             state_key: gateway.state_key,
             limits,
             upstreams,
+            grants,
             policy,
             keys,
+            jwt,
             agents,
             audit,
             guard,
             rates,
+            trusted,
             log,
             warnings: Vec::new(),
             files: Vec::new(),
@@ -330,6 +348,7 @@ impl Config {
             guard: self.guard.clone(),
             entrances: self.entrances(&before.principals),
             rates: self.rates,
+            trusted: self.trusted.clone(),
             audits: self.audit.is_some(),
             state_key: before.state_key,
             nonce_seed: before.nonce_seed,
@@ -349,6 +368,12 @@ impl Config {
         for agent in of_keys.chain(of_listeners.into_iter().flatten()) {
             principals.acting_as(agent);
         }
+        if let Some(jwt) = &self.jwt {
+            principals.has_subjects = true;
+            for agent in jwt.agents(self.policy.as_ref()).values() {
+                principals.acting_as(agent);
+            }
+        }
         principals
     }
 
@@ -366,8 +391,8 @@ impl Config {
         }
     }
 
-    /// What the HTTP listener is told: its own section, and whose keys open it. `before`: the principals that
-    /// are known already.
+    /// What the HTTP listener is told: its own section, and whose keys and tokens open it. `before`: the principals
+    /// that are known already.
     pub fn front(&self, before: &Principals) -> Option<Front> {
         let mut front = self.http.as_ref()?.front.clone();
         let mut principals = self.principals(before);
@@ -375,6 +400,8 @@ impl Config {
             let entries = keys.iter().map(|(agent, key)| (*key, principals.acting_as(agent)));
             Arc::new(Keys::new(entries.collect()))
         });
+        front.tokens =
+            self.jwt.as_ref().map(|jwt| Arc::new(jwt.rules(self.policy.as_ref(), &mut principals)));
         Some(front)
     }
 }

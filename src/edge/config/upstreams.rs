@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::fault::Place;
+use super::oauth::{self, Grant};
 use super::read::{Field, Reader};
 use super::spread::Several;
 use crate::edge::address::Address;
@@ -21,6 +22,7 @@ pub(super) struct Draft<'a> {
     pub(super) place: Place,
     pub(super) prefix: Option<(String, Field<'a>)>,
     pub(super) target: Target,
+    pub(super) grant: Option<Grant>,
     pub(super) era: EraPin,
     pub(super) share: Share,
     pub(super) warm: bool,
@@ -58,6 +60,7 @@ fn one<'a>(
     let share = reader
         .field("share")
         .and_then(|field| field.choice(&[("auto", Share::Auto), ("always", Share::Always)]));
+    let oauth = reader.field("oauth");
     let warm = reader.field("warm").and_then(|field| field.boolean()).unwrap_or(false);
     let prefix = reader
         .field("prefix")
@@ -83,11 +86,14 @@ fn one<'a>(
         _ => Some(way.target(kind, variables)?),
     };
     let (target, spread) = spread.settle(first, variables)?;
+    let targets = std::iter::once(&target).chain(spread.others.iter().map(|other| &other.target));
+    let grant = oauth.and_then(|field| granted(&field, targets, variables));
     Some(Draft {
         name: name.to_owned(),
         place: section.place.clone(),
         prefix,
         target,
+        grant,
         era: era.unwrap_or_default(),
         share: share.unwrap_or_default(),
         warm,
@@ -176,6 +182,29 @@ impl<'a> Way<'a> {
         }
         peer(&self.url?, self.speaks, self.headers.as_ref(), self.http2.as_ref())
     }
+}
+
+/// A token goes where headers go, and is the only `Authorization` there.
+fn granted<'t>(
+    field: &Field<'_>,
+    targets: impl Iterator<Item = &'t Target>,
+    variables: &BTreeMap<String, String>,
+) -> Option<Grant> {
+    for target in targets {
+        let (Target::Http(http) | Target::WebSocket(http)) = target else {
+            field.fault("has no meaning here", "tokens go with an http:// or ws:// URL; remove it");
+            return None;
+        };
+        if http.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
+            field.fault("headers say what Authorization is already", "keep one of the two");
+            return None;
+        }
+        if !http.address.ip().is_loopback() {
+            let what = "the token travels in clear: whoever sees it on its way can use it";
+            field.warn(what, "let only a network that you trust lie between");
+        }
+    }
+    oauth::read(field, variables)
 }
 
 fn child(

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::super::principal::Principals;
+use super::super::principal::{Principals, Subject};
 use super::*;
 
 /// Shards that mail each other; mail takes a millisecond.
@@ -185,4 +185,33 @@ fn one_principals_messages_cost_another_nothing() {
         fleet.pass(Duration::from_millis(1));
     }
     assert!(fleet.take(0, modest) && fleet.take(1, modest));
+}
+
+#[test]
+fn who_has_asked_for_nothing_lately_is_forgotten() {
+    let subject =
+        |n: u32| Principal::ANONYMOUS.with(Subject::of("https://as.test", &n.to_string()));
+    let mut here = Governor::new(Rates::DEFAULT, ShardId(0), 1);
+    let mut there = Governor::new(Rates { all: 0, ..Rates::DEFAULT }, ShardId(1), 2);
+    let mut out = Effects::default();
+    let mut now = Moment::from_micros(5);
+    for n in 0..100_000 {
+        let budget = Budget::Calls(subject(n));
+        assert_eq!(here.take(now, budget, &mut out), Ok(()));
+        let _ = there.take(now, budget, &mut out);
+        there.leased(now, budget, 1, Duration::ZERO);
+        out.clear();
+        now = now.after(Duration::from_micros(500));
+        for governor in [&here, &there] {
+            let known = governor.buckets.len() + governor.leases.len();
+            assert!(known <= 2 * SWEEP_FIRST, "{known} of {n}");
+        }
+    }
+    // Who has used its budget up is remembered for as long as that matters.
+    let greedy = Budget::Calls(subject(7));
+    while here.take(now, greedy, &mut out).is_ok() {}
+    for n in 100_000..120_000 {
+        let _ = here.take(now, Budget::Calls(subject(n)), &mut out);
+    }
+    assert!(here.take(now, greedy, &mut out).is_err());
 }

@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 
-use super::bearer::{Shown, identify};
+use super::bearer::{Denied, Gate, Identified, Shown};
+use super::resource;
 use crate::gateway::http::HeaderPairs;
 use crate::gateway::keys::Keys;
-use crate::gateway::principal::Principal;
+use crate::gateway::token::Rules;
+use crate::wire::http1::Fault;
 
 /// What an HTTP listener is told. The same for all shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +22,10 @@ pub struct Front {
     pub cors: Cors,
     /// The path that a `WebSocket` is opened at.
     pub websocket: &'static str,
-    /// Whose keys open it; `None`: everybody may ask, and is nobody in particular.
+    /// Whose keys open it; with neither keys nor tokens everybody may ask, and is nobody in particular.
     pub keys: Option<Arc<Keys>>,
+    /// Whose tokens do.
+    pub tokens: Option<Arc<Rules>>,
     /// Whether `/metrics` tells the counters of all shards.
     pub metrics: bool,
     /// For tests of this code as such: binary messages are as good as text.
@@ -48,6 +52,7 @@ impl Default for Front {
             cors: Cors { credentials: false, headers: Vec::new(), max_age: 3_600 },
             websocket: "/ws",
             keys: None,
+            tokens: None,
             metrics: true,
             takes_binary: false,
         }
@@ -63,16 +68,38 @@ const OWN_HEADERS: &str = "accept, authorization, content-type, last-event-id, m
 pub(in crate::shard) enum Guarded {
     Passes {
         origin: Option<Box<str>>,
-        principal: Principal,
+        who: Identified,
     },
     /// A browser asks whether a page may ask.
     Preflight(Option<Box<str>>),
-    Refused {
-        status: u16,
-        what: &'static str,
-        /// What the peer is not told.
-        reason: Option<&'static str>,
+    /// Anybody may read what tokens are taken here.
+    Document {
+        origin: Option<Box<str>>,
+        text: String,
     },
+    Refused(Refused),
+}
+
+/// What a request is refused with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::shard) struct Refused {
+    pub(in crate::shard) status: u16,
+    pub(in crate::shard) what: &'static str,
+    pub(in crate::shard) headers: HeaderPairs,
+    /// What the peer is not told.
+    pub(in crate::shard) reason: Option<&'static str>,
+}
+
+impl Refused {
+    pub(in crate::shard) const fn new(status: u16, what: &'static str) -> Self {
+        Self { status, what, headers: HeaderPairs::new(), reason: None }
+    }
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        Self::new(fault.status, fault.what)
+    }
 }
 
 /// What a request is judged by.
@@ -87,16 +114,16 @@ pub(in crate::shard) struct Asking<'a> {
     pub(in crate::shard) shown: Shown<'a>,
 }
 
-/// What a refusal with this status says in its head (RFC 9110 section 11.6.1).
-pub(in crate::shard) fn refusal_headers(status: u16) -> HeaderPairs {
-    if status == 401 { vec![("www-authenticate", "Bearer".to_owned())] } else { Vec::new() }
-}
-
 impl Front {
     /// Judges a request by its Host, its Origin and its key, in this order: a page that may not ask here does
     /// not learn whether a key is good.
-    pub(in crate::shard) fn judge(&self, asking: &Asking<'_>) -> Guarded {
-        let refused = |status, what| Guarded::Refused { status, what, reason: None };
+    pub(in crate::shard) fn judge(
+        &self,
+        asking: &Asking<'_>,
+        gate: &mut Gate,
+        now_secs: u64,
+    ) -> Guarded {
+        let refused = |status, what| Guarded::Refused(Refused::new(status, what));
         if let Some(hosts) = &self.hosts {
             let host = asking.host.map(name_of).unwrap_or_default();
             if !hosts.iter().any(|known| known.eq_ignore_ascii_case(host)) {
@@ -112,14 +139,40 @@ impl Front {
         if origin.is_some() && asking.method == "OPTIONS" && asking.is_preflight {
             return Guarded::Preflight(origin);
         }
-        match identify(self.keys.as_deref(), asking.path, asking.shown) {
-            Ok(principal) => Guarded::Passes { origin, principal },
-            Err(reason) => Guarded::Refused {
-                status: 401,
-                what: "a key is needed here: Authorization: Bearer …",
-                reason: Some(reason),
-            },
+        if let Some(rules) = &self.tokens
+            && matches!(asking.method, "GET" | "HEAD")
+            && let Some(text) = resource::document(rules, asking.path)
+        {
+            return Guarded::Document { origin, text };
         }
+        match gate.identify(self.keys.as_deref(), asking.path, asking.shown, now_secs) {
+            Ok(who) => Guarded::Passes { origin, who },
+            Err(denied) => Guarded::Refused(self.challenge(denied)),
+        }
+    }
+
+    /// What whoever is not let in is told (RFC 6750 section 3, RFC 9728 section 5.1, RFC 9110 section 11.6.1).
+    fn challenge(&self, denied: Denied) -> Refused {
+        let rules = self.tokens.as_deref();
+        let needed = match rules {
+            Some(_) => "a token or a key is needed here: Authorization: Bearer …",
+            None => "a key is needed here: Authorization: Bearer …",
+        };
+        let (status, what, error, reason) = match denied {
+            Denied::Unknown(reason) => (401, needed, None, reason),
+            Denied::Wrong(reason) => (401, needed, Some("invalid_token"), reason),
+            Denied::Scope(reason) => {
+                (403, "the token grants too little here", Some("insufficient_scope"), reason)
+            }
+            Denied::Later(reason) => {
+                let what = "whether the token is good is not known yet: try again";
+                let headers = vec![("retry-after", "1".to_owned())];
+                return Refused { status: 503, what, headers, reason: Some(reason) };
+            }
+        };
+        let challenge = resource::challenge(rules, error);
+        let headers = vec![("www-authenticate", challenge)];
+        Refused { status, what, headers, reason: Some(reason) }
     }
 
     fn allows(&self, origin: &str) -> bool {
@@ -167,11 +220,11 @@ mod tests {
             is_preflight: false,
             shown: Shown::Nothing,
         };
-        match front.judge(&asking) {
+        match front.judge(&asking, &mut Gate::default(), 0) {
             Guarded::Passes { origin: None, .. } => 0,
-            Guarded::Passes { .. } => 200,
+            Guarded::Passes { .. } | Guarded::Document { .. } => 200,
             Guarded::Preflight(_) => 204,
-            Guarded::Refused { status, .. } => status,
+            Guarded::Refused(refused) => refused.status,
         }
     }
 

@@ -11,12 +11,12 @@ use super::super::inbox::Inbox;
 use super::super::links::{Due, Face, Life};
 use super::bearer::Shown;
 use super::face::HttpFace;
-use super::front::{Asking, Guarded, refusal_headers};
+use super::front::{Asking, Guarded, Refused};
+use super::resource;
 use crate::base::LinkId;
 use crate::gateway::Event;
 use crate::gateway::http::{self, HeaderPairs, Headers, Request, Verb};
-use crate::gateway::principal::Principal;
-use crate::wire::http1::{self, Body, Fault, Framing, Head, head};
+use crate::wire::http1::{self, Body, Framing, Head, head};
 use crate::wire::ws::Decoder;
 
 /// A request that has not come in as a whole yet.
@@ -110,8 +110,8 @@ impl<D: Domain> Core<D> {
                     inbox.consume(bytes);
                     self.settle();
                 }
-                Err(fault) => {
-                    self.refuse(id, fault);
+                Err(refused) => {
+                    self.refuse(id, &refused);
                     break self.discard(inbox);
                 }
             }
@@ -125,7 +125,7 @@ impl<D: Domain> Core<D> {
         id: LinkId,
         bytes: &[u8],
         reading: &mut Reading,
-    ) -> Result<Step, Fault> {
+    ) -> Result<Step, Refused> {
         if let Reading::Whole { bytes: whole } = reading
             && bytes.len() < *whole
         {
@@ -137,8 +137,7 @@ impl<D: Domain> Core<D> {
             return Ok(Step::More);
         };
         let max = self.limits.frame_bytes_max;
-        let too_large =
-            || Fault { status: 413, what: "the body is larger than the limit frame_bytes_max" };
+        let too_large = || Refused::new(413, "the body is larger than the limit frame_bytes_max");
         let is_new = matches!(reading, Reading::Head);
         match head.framing {
             Framing::Length(body) => {
@@ -191,13 +190,13 @@ impl<D: Domain> Core<D> {
         id: LinkId,
         head: &Head<'_, '_>,
         is_new: bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Refused> {
         if !is_new {
             return Ok(());
         }
-        if let Guarded::Refused { status, what, reason } = self.guard(head) {
-            self.note_refusal(reason);
-            return Err(Fault { status, what });
+        if let Guarded::Refused(refused) = self.guard(head) {
+            self.note_refusal(refused.reason);
+            return Err(refused);
         }
         if head.expects_continue {
             self.write(id, |_, _, out| out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n"));
@@ -221,16 +220,17 @@ impl<D: Domain> Core<D> {
         }
     }
 
-    fn guard(&self, head: &Head<'_, '_>) -> Guarded {
+    fn guard(&mut self, head: &Head<'_, '_>) -> Guarded {
         let keys = head.headers().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
-        self.front.judge(&Asking {
+        let asking = Asking {
             method: head.method,
             path: head.path,
             host: head.host,
             origin: head.get("origin"),
             is_preflight: head.get("access-control-request-method").is_some(),
             shown: Shown::of(keys.map(|(_, value)| value)),
-        })
+        };
+        self.front.judge(&asking, &mut self.gate, self.now.unix_ms / 1_000)
     }
 
     /// Somebody was refused for a reason that only the log is told: the first of a second, and how many.
@@ -246,13 +246,14 @@ impl<D: Domain> Core<D> {
 
     /// A whole request: guarded, then the domain's.
     fn dispatch(&mut self, id: LinkId, head: &Head<'_, '_>, body: &[u8], reading: &mut Reading) {
-        let nobody = Principal::ANONYMOUS;
-        let (origin, principal, refused, preflight) = match self.guard(head) {
-            Guarded::Passes { origin, principal } => (origin, principal, None, None),
-            Guarded::Preflight(origin) => (origin, nobody, None, Some(self.front.preflight())),
-            Guarded::Refused { status, what, reason } => {
-                self.note_refusal(reason);
-                (None, nobody, Some((status, what)), None)
+        let mut guarded = self.guard(head);
+        let origin = match &mut guarded {
+            Guarded::Passes { origin, .. }
+            | Guarded::Document { origin, .. }
+            | Guarded::Preflight(origin) => origin.take(),
+            Guarded::Refused(refused) => {
+                self.note_refusal(refused.reason);
+                None
             }
         };
         let is_draining = self.phase >= super::super::core::Phase::Draining;
@@ -273,18 +274,23 @@ impl<D: Domain> Core<D> {
             self.wheel.cancel(timer);
         }
         self.meter.requests.add(1);
-        if let Some((status, what)) = refused {
-            let body = error_body(what);
-            self.respond_now(id, status, &refusal_headers(status), body.as_bytes());
-            return;
-        }
-        if let Some(headers) = preflight {
-            self.respond_now(id, 204, &headers, b"");
-            return;
-        }
+        let who = match guarded {
+            Guarded::Passes { who, .. } => who,
+            Guarded::Refused(refused) => {
+                let body = error_body(refused.what);
+                return self.respond_now(id, refused.status, &refused.headers, body.as_bytes());
+            }
+            Guarded::Document { text, .. } => {
+                return self.respond_now(id, 200, &resource::headers(), text.as_bytes());
+            }
+            Guarded::Preflight(_) => {
+                let headers = self.front.preflight();
+                return self.respond_now(id, 204, &headers, b"");
+            }
+        };
         let wants_socket = head.upgrade.is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"));
         if wants_socket && head.path == self.front.websocket && head.method == "GET" {
-            return self.upgrade(id, head, principal, reading);
+            return self.upgrade(id, head, who, reading);
         }
         if head.path == METRICS && self.front.metrics && matches!(head.method, "GET" | "HEAD") {
             let headers = vec![("content-type", "text/plain; version=0.0.4".to_owned())];
@@ -308,21 +314,21 @@ impl<D: Domain> Core<D> {
             query: head.query,
             headers: &HeadersOf(head),
             body,
-            principal,
+            principal: who.principal,
         };
         self.domain.handle(self.now, Event::Exchange { link: exchange, request }, &mut self.out);
     }
 
     /// Answers what is no request, and closes: what follows cannot be told from it.
-    pub(in crate::shard) fn refuse(&mut self, id: LinkId, fault: Fault) {
+    pub(in crate::shard) fn refuse(&mut self, id: LinkId, refused: &Refused) {
         self.meter.faults.add(1);
         if let Some(link) = self.links.get_mut(id)
             && let Face::Http(face) = &mut link.face
         {
             **face = HttpFace { minor: 1, ..HttpFace::default() };
         }
-        let body = error_body(fault.what);
-        self.respond_now(id, fault.status, &refusal_headers(fault.status), body.as_bytes());
+        let body = error_body(refused.what);
+        self.respond_now(id, refused.status, &refused.headers, body.as_bytes());
     }
 
     /// Answers on a connection without asking the domain.
@@ -345,7 +351,7 @@ impl<D: Domain> Core<D> {
         match self.links.get(id).map(|link| &link.face) {
             Some(Face::Http(face)) if face.exchange.is_some() => {}
             Some(Face::Http(face)) if face.is_timed => {
-                self.refuse(id, Fault { status: 408, what: "the request did not come in in time" });
+                self.refuse(id, &Refused::new(408, "the request did not come in in time"));
             }
             Some(Face::Http(face)) => {
                 let quiet = self.now.at.since(face.idle_since);

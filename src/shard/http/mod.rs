@@ -7,11 +7,13 @@ mod bearer;
 mod face;
 mod front;
 mod intake;
+mod resource;
 mod websocket;
 
-pub(super) use bearer::Shown;
+pub(super) use bearer::{Gate, Shown};
 pub(super) use face::HttpFace;
-pub(super) use front::{Asking, Guarded, refusal_headers};
+pub(super) use front::{Asking, Guarded, Refused};
 pub use front::{Cors, Front};
 pub(super) use intake::{Reading, error_body, verb};
+pub(super) use resource::headers as document_headers;
 pub(super) use websocket::WsFace;

@@ -5,9 +5,9 @@ use super::super::core::{Core, Phase, Verdict};
 use super::super::domain::Domain;
 use super::super::inbox::Inbox;
 use super::super::links::{Due, Face, Life};
+use super::bearer::Identified;
 use super::intake::Reading;
 use crate::base::{LinkId, Moment};
-use crate::gateway::principal::Principal;
 use crate::gateway::{Event, Transport};
 use crate::wire::http1::{Head, write as http};
 use crate::wire::ws::{self, Decoder, Role, handshake, write};
@@ -24,6 +24,8 @@ pub(in crate::shard) struct WsFace {
     /// For tests of this code as such: what comes is sent back as it came, line breaks and all.
     is_echo: bool,
     is_binary: bool,
+    /// The second from which on its client proves nothing any more, since 1970-01-01 UTC.
+    until: u64,
 }
 
 impl WsFace {
@@ -57,7 +59,7 @@ impl<D: Domain> Core<D> {
         &mut self,
         id: LinkId,
         head: &Head<'_, '_>,
-        principal: Principal,
+        who: Identified,
         reading: &mut Reading,
     ) {
         let (accept, subprotocol) = match handshake::judge(head.headers()) {
@@ -93,13 +95,18 @@ impl<D: Domain> Core<D> {
             is_closed: false,
             is_echo,
             is_binary: false,
+            until: who.until,
         }));
         *reading =
             Reading::Messages(Box::new(Decoder::new(Role::Server, self.limits.frame_bytes_max)));
         self.set_timer(id, self.limits.ws_ping, Due::Ping(id));
         self.domain.handle(
             self.now,
-            Event::ClientOpened { link: id, transport: Transport::WebSocket, principal },
+            Event::ClientOpened {
+                link: id,
+                transport: Transport::WebSocket,
+                principal: who.principal,
+            },
             &mut self.out,
         );
     }
@@ -221,6 +228,10 @@ impl<D: Domain> Core<D> {
                 ws::POLICY,
                 "a message in fragments took longer than the limit ws_fragments",
             );
+        }
+        // Over HTTP each request shows its token; here the one that the connection began with must last.
+        if self.now.unix_ms / 1_000 >= face.until {
+            return self.close_ws(id, ws::POLICY, "the token that it began with has expired");
         }
         self.write_ws(id, |_, out| write::ping(out));
         self.begin_pings(id);

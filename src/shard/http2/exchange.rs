@@ -14,7 +14,7 @@ use crate::gateway::http::{HeaderPairs, Headers, Request};
 use crate::gateway::principal::Principal;
 use crate::shard::core::{Core, Phase};
 use crate::shard::domain::Domain;
-use crate::shard::http::{Asking, Guarded, Shown, error_body, refusal_headers, verb};
+use crate::shard::http::{Asking, Guarded, Refused, Shown, document_headers, error_body, verb};
 use crate::shard::links::{Due, Face, Life, Link, Side};
 use crate::wire::http1::is_host;
 
@@ -104,7 +104,8 @@ impl<D: Domain> Core<D> {
             (None, host) => host.and_then(|host| std::str::from_utf8(host).ok()),
         };
         let Some(host) = host.filter(|host| is_host(host.as_bytes())) else {
-            self.refuse_stream(id, 400, "the authority must be one host, and Host the same");
+            let what = "the authority must be one host, and Host the same";
+            self.refuse_stream(id, &Refused::new(400, what));
             return false;
         };
         let is_too_large = usize::try_from(body.size_hint().lower())
@@ -112,27 +113,32 @@ impl<D: Domain> Core<D> {
         let front = std::sync::Arc::clone(&self.front);
         let method = parts.method.as_str();
         let keys = parts.headers.get_all(header::AUTHORIZATION);
-        let guarded = front.judge(&Asking {
+        let asking = Asking {
             method,
             path: parts.uri.path(),
             host: Some(host),
             origin: field(header::ORIGIN),
             is_preflight: parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD),
             shown: Shown::of(keys.iter().map(HeaderValue::as_bytes)),
-        });
+        };
+        let guarded = front.judge(&asking, &mut self.gate, self.now.unix_ms / 1_000);
         let Some(face) = self.stream_face(id) else { return false };
         face.is_head = method == "HEAD";
         match guarded {
-            Guarded::Refused { status, what, reason } => {
-                self.note_refusal(reason);
-                self.refuse_stream(id, status, what);
+            Guarded::Refused(refused) => {
+                self.note_refusal(refused.reason);
+                self.refuse_stream(id, &refused);
+            }
+            Guarded::Document { origin, text } => {
+                face.origin = origin;
+                self.answer_stream(id, 200, &document_headers(), text.as_bytes());
             }
             Guarded::Preflight(origin) => {
                 face.origin = origin;
                 self.answer_stream(id, 204, &front.preflight(), b"");
             }
-            Guarded::Passes { origin, principal } => {
-                (face.origin, face.principal) = (origin, principal);
+            Guarded::Passes { origin, who } => {
+                (face.origin, face.principal) = (origin, who.principal);
                 return !is_too_large || !self.refuse_large(id);
             }
         }
@@ -145,7 +151,8 @@ impl<D: Domain> Core<D> {
     }
 
     fn refuse_large(&mut self, id: LinkId) -> bool {
-        self.refuse_stream(id, 413, "the body is larger than the limit frame_bytes_max");
+        let what = "the body is larger than the limit frame_bytes_max";
+        self.refuse_stream(id, &Refused::new(413, what));
         true
     }
 
@@ -223,12 +230,13 @@ impl<D: Domain> Core<D> {
 
     /// A body that did not come in time.
     pub(in crate::shard) fn late_stream(&mut self, id: LinkId) {
-        self.refuse_stream(id, 408, "the request did not come in in time");
+        self.refuse_stream(id, &Refused::new(408, "the request did not come in in time"));
     }
 
-    fn refuse_stream(&mut self, id: LinkId, status: u16, what: &str) {
+    fn refuse_stream(&mut self, id: LinkId, refused: &Refused) {
         self.meter.faults.add(1);
-        self.answer_stream(id, status, &refusal_headers(status), error_body(what).as_bytes());
+        let body = error_body(refused.what);
+        self.answer_stream(id, refused.status, &refused.headers, body.as_bytes());
     }
 
     fn stream_face(&mut self, id: LinkId) -> Option<&mut StreamFace> {

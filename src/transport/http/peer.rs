@@ -21,6 +21,7 @@ use crate::gateway::mirror::Mirrors;
 use crate::gateway::settings::{HttpTarget, Speaks};
 use crate::shard::rt::{self, Address};
 use crate::shard::{Driver, Port};
+use crate::transport::credential::Credential;
 
 /// Connections kept for the next request.
 const IDLE_CONNECTIONS_MAX: usize = 32;
@@ -33,6 +34,8 @@ const GOODBYE_MAX: Duration = Duration::from_millis(500);
 pub(super) struct Peer {
     pub(super) target: Arc<HttpTarget>,
     pub(super) port: Port,
+    /// What requests carry beside the operator's headers, where it is granted to us.
+    credential: Option<Credential>,
     /// How long a connect may take, and how large a message may be.
     pub(super) connect: Duration,
     pub(super) bytes_max: usize,
@@ -122,11 +125,12 @@ pub fn driver(
     first: OwnedFd,
     connect: Duration,
     bytes_max: usize,
+    credential: Option<Credential>,
 ) -> Driver {
     Box::new(move |port| {
         Box::pin(async move {
             let state = RefCell::new(State::default());
-            let peer = Rc::new(Peer { target, port, connect, bytes_max, state });
+            let peer = Rc::new(Peer { target, port, credential, connect, bytes_max, state });
             let now = peer.port.now();
             if peer.target.is_http2 {
                 peer.state.borrow_mut().shared = Multiplexed::adopt(first).await.ok();
@@ -288,6 +292,42 @@ impl Peer {
         more: &[(&str, &str)],
         body: Option<&[u8]>,
     ) -> Result<(Reply, Answer), Lost> {
+        match &self.credential {
+            None => self.send(verb, path, more, body).await,
+            // Boxed: most upstreams have none.
+            Some(credential) => {
+                Box::pin(self.ask_granted(credential, verb, path, more, body)).await
+            }
+        }
+    }
+
+    /// The same with a token. Where it is refused, the server has not taken the request: it is sent once more, with
+    /// a new one.
+    async fn ask_granted(
+        &self,
+        credential: &Credential,
+        verb: &str,
+        path: &str,
+        more: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Result<(Reply, Answer), Lost> {
+        let token = credential.token(self.connect).await.map_err(Lost::unsent)?;
+        let (reply, answer) = self.send(verb, path, &with(more, &token), body).await?;
+        if answer.status != 401 {
+            return Ok((reply, answer));
+        }
+        let Some(token) = credential.renewed(&token).await else { return Ok((reply, answer)) };
+        drop(reply);
+        self.send(verb, path, &with(more, &token), body).await
+    }
+
+    async fn send(
+        &self,
+        verb: &str,
+        path: &str,
+        more: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Result<(Reply, Answer), Lost> {
         let (session, version) = {
             let state = self.state.borrow();
             (state.session.clone(), state.version.clone())
@@ -371,4 +411,8 @@ impl Peer {
         })
         .await;
     }
+}
+
+fn with<'a>(headers: &[(&'a str, &'a str)], token: &'a str) -> Vec<(&'a str, &'a str)> {
+    headers.iter().copied().chain([("authorization", token)]).collect()
 }

@@ -208,5 +208,15 @@ fn rates_are_limited_where_others_can_ask_or_where_it_is_said() {
     assert_eq!(toml(&format!("{open}[rates]\nenabled = false\n")).unwrap().rates, None);
     let rates = toml("[rates]\ncalls = 7\nall = 0\n").unwrap().rates;
     assert_eq!(rates, Some(Rates { calls: 7, all: 0, ..Rates::DEFAULT }));
+    let text = "[rates]\nconnections = 3\nviolations = 0\nblock = \"1m\"\ntrusted = [\"10.0.0.0/8\", \"::1\"]\n";
+    let config = toml(text).unwrap();
+    let rates = config.rates.expect("it is said");
+    assert_eq!((rates.connections, rates.violations), (3, 0));
+    assert_eq!((rates.block, config.trusted.len()), (Duration::from_mins(1), 2));
+    refused(
+        "[rates]\ntrusted = [\"10.0.0.0/40\"]\n",
+        "c.toml:2: rates.trusted: \"10.0.0.0/40\" is no network; write an address, or a network such as \
+         \"10.0.0.0/8\" or \"fd00::/8\"",
+    );
     refused("[rates]\ncall = 7\n", "c.toml:2: rates.call: unknown key; did you mean \"calls\"?");
 }
