@@ -2,7 +2,7 @@
 
 use super::door::{Effect, Effects, Mail};
 use super::endpoint::Seat;
-use super::flight::{Asker, Errand, Flight, FlightKey, Stage, Trip};
+use super::flight::{Asker, Errand, Flight, FlightKey, Stage};
 use super::lane::{Hello, Lane, LaneKey, Phase, Role};
 use super::report::Report;
 use super::timer::Alarm;
@@ -188,22 +188,8 @@ impl Gateway {
     ) -> Option<FlightKey> {
         let upstream = self.lanes.get(lane)?.upstream;
         let key = self.flights.insert(Flight {
-            asker: Asker::Own(errand),
-            upstream,
             lane: Some(lane),
-            method,
-            stage: Stage::Sent,
-            token: None,
-            level: None,
-            params: None,
-            alarm: None,
-            digest: 0,
-            retry: None,
-            place: 0,
-            rounds: 0,
-            audit: None,
-            execution: None,
-            trip: Trip::default(),
+            ..Flight::new(Asker::Own(errand), upstream, method, Stage::Sent)
         });
         let id = super::flight::wire_id(self.shard, key);
         self.frame_for(lane, out, |out| {

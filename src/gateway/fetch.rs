@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::catalog::{Audience, Hint, Kept, Place, digest};
 use super::door::Effects;
-use super::flight::{Asker, Flight, FlightKey, Stage, Trip};
+use super::flight::{Asker, Flight, FlightKey, Stage};
 use super::forward::refused_by_breaker;
 use super::greet;
 use super::inbound::Asked;
@@ -207,22 +207,8 @@ impl Gateway {
             format!("{{{}}}", meta.into_iter().chain(cursor).collect::<Vec<_>>().join(","));
         let (wheel, wait) = (&mut self.wheel, self.settings.limits.request);
         let flight = self.flights.insert_with(|key_of_flight| Flight {
-            asker: Asker::Fetch(key),
-            upstream,
-            lane: None,
-            method,
-            stage: Stage::Waiting,
-            token: None,
-            level: None,
-            params: None,
             alarm: Some(wheel.set(now.at, wait, Alarm::Flight(key_of_flight))),
-            digest: 0,
-            retry: None,
-            place: 0,
-            rounds: 0,
-            audit: None,
-            execution: None,
-            trip: Trip::default(),
+            ..Flight::new(Asker::Fetch(key), upstream, method, Stage::Waiting)
         });
         if let Some(fetch) = self.fetches.get_mut(key) {
             fetch.flight = Some(flight);

@@ -170,6 +170,29 @@ pub struct Asking {
 }
 
 impl Flight {
+    /// One that nothing is known of beside who asks whom for what. It has no place among a client's flights yet,
+    /// and no time limit.
+    pub fn new(asker: Asker, upstream: usize, method: Method, stage: Stage) -> Self {
+        Self {
+            asker,
+            upstream,
+            lane: None,
+            method,
+            stage,
+            token: None,
+            level: None,
+            params: None,
+            alarm: None,
+            digest: 0,
+            retry: None,
+            place: 0,
+            rounds: 0,
+            audit: None,
+            execution: None,
+            trip: Trip::default(),
+        }
+    }
+
     pub const fn client(&self) -> Option<ClientKey> {
         match &self.asker {
             Asker::Client { client, .. } | Asker::Gather { client, .. } => Some(*client),

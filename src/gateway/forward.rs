@@ -5,7 +5,7 @@ use super::breaker::Turn;
 use super::client::{ClientKey, Front, OwnLane};
 use super::door::{Effect, Effects};
 use super::exchange::ExchangeKey;
-use super::flight::{Asker, Flight, FlightKey, Retry, Stage, Trip, wire_id};
+use super::flight::{Asker, Flight, FlightKey, Retry, Stage, wire_id};
 use super::lane::{Hello, LaneKey};
 use super::report::Report;
 use super::settings::Share;
@@ -94,22 +94,13 @@ impl Gateway {
         let wheel = &mut self.wheel;
         let place = self.clients.get(client).map_or(0, |client| client.flights.len());
         let key = self.flights.insert_with(|key| Flight {
-            asker,
-            upstream,
-            lane: None,
-            method,
-            stage: Stage::Waiting,
             token,
             level: parsed.meta.level(),
-            params: None,
             alarm: Some(wheel.set(now.at, wait, Alarm::Flight(key))),
-            digest: 0,
-            retry: None,
             place,
-            rounds: 0,
             audit,
             execution,
-            trip: Trip::default(),
+            ..Flight::new(asker, upstream, method, Stage::Waiting)
         });
         if let Some(client) = self.clients.get_mut(client) {
             client.flights.push(key);

@@ -5,7 +5,7 @@ use super::builtin::{Context, Outcome};
 use super::client::ClientKey;
 use super::door::{Effect, Effects};
 use super::exchange::ExchangeKey;
-use super::flight::{Asker, Asking, Flight, FlightKey, Stage, Trip};
+use super::flight::{Asker, Asking, Flight, FlightKey, Stage};
 use super::inbound::Asked;
 use super::settings::Target;
 use super::timer::Alarm;
@@ -202,22 +202,12 @@ impl Gateway {
             execution.begin(now.at);
         }
         let key = self.flights.insert(Flight {
-            asker: asked.asker(),
-            upstream,
-            lane: None,
-            method: asked.method,
-            stage: Stage::Stepping { step: 0 },
             token: asked.parsed.meta.progress_token.map(|token| token.text().into()),
-            level: None,
             params: Some(params.into()),
-            alarm: None,
-            digest: 0,
-            retry: None,
             place,
-            rounds: 0,
             audit: self.audit.take(),
             execution,
-            trip: Trip::default(),
+            ..Flight::new(asked.asker(), upstream, asked.method, Stage::Stepping { step: 0 })
         });
         if let Some(client) = self.clients.get_mut(asked.client) {
             client.flights.push(key);
