@@ -76,7 +76,7 @@ impl Gateway {
         if has_own && !self.settings.expose.has_names() {
             return self.list_gateway_tools(asked, out);
         }
-        if let &[only] = &*self.order
+        if let &[only] = self.routes.order()
             && !has_own
             && self.routes.name_prefix(only).is_empty()
             && self.sees(asked.client, only)
@@ -103,7 +103,7 @@ impl Gateway {
         out: &mut Effects,
     ) {
         let order = match &purpose {
-            Purpose::List => self.order.clone(),
+            Purpose::List => self.routes.order().to_vec(),
             Purpose::Offer(offer) => vec![offer.upstream],
         };
         let gather = self.gathers.insert(Gather {

@@ -149,7 +149,7 @@ impl Gateway {
 
     /// One upstream's own; of several, the gateway's.
     fn server_info(&self, client: ClientKey) -> &str {
-        match *self.order {
+        match *self.routes.order() {
             [only] if self.sees(client, only) => {
                 let identity = self.upstreams[only].identity.as_ref();
                 identity.and_then(|identity| identity.server_info.as_deref())
@@ -167,7 +167,7 @@ impl Gateway {
                 Some((&*upstream.name, &**upstream.identity.as_ref()?.instructions.as_ref()?))
             })
             .collect();
-        if let ([_], [(_, only)]) = (&*self.order, said.as_slice()) {
+        if let ([_], [(_, only)]) = (self.routes.order(), said.as_slice()) {
             return Some((*only).to_owned());
         }
         let mut merged = String::new();

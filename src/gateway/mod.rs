@@ -118,8 +118,6 @@ pub struct Gateway {
     flights: Slab<Flight>,
     lanes: Slab<Lane>,
     upstreams: Vec<Upstream>,
-    /// Those of them that are used, in the order in which lists are merged.
-    order: Vec<usize>,
     /// Those that are used no more, and have not ended yet.
     retired: Vec<usize>,
     /// By their numbers (see `settings::endpoints`).
@@ -217,7 +215,6 @@ impl Gateway {
             flights: Slab::default(),
             lanes: Slab::default(),
             upstreams,
-            order: settings.order(),
             retired: Vec::new(),
             endpoints,
             gathers: Slab::default(),
@@ -309,7 +306,7 @@ impl Gateway {
 
     /// The upstreams that are used, with their places, in the order in which lists are merged.
     fn used(&self) -> impl Iterator<Item = (usize, &Upstream)> {
-        self.order.iter().filter_map(|&index| Some((index, self.upstreams.get(index)?)))
+        self.routes.order().iter().filter_map(|&index| Some((index, self.upstreams.get(index)?)))
     }
 
     /// How many requests are under way; what a drain waits for and the simulator counts.

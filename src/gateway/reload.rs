@@ -29,16 +29,15 @@ enum Place {
 impl Gateway {
     /// Goes by other settings. Those before and these agree on what was said of [`super::Event::Settings`].
     pub(super) fn renew(&mut self, now: Now, settings: Arc<Settings>, out: &mut Effects) {
-        let order = settings.order();
-        let gone: Vec<usize> =
-            self.order.iter().copied().filter(|index| !order.contains(index)).collect();
-        let is_other_list = self.order != order
+        let routes = route::Routes::new(&settings);
+        let (used, next) = (self.routes.order(), routes.order());
+        let gone: Vec<usize> = used.iter().copied().filter(|it| !next.contains(it)).collect();
+        let is_other_list = used != next
             || self.settings.policy != settings.policy
             || self.settings.expose != settings.expose;
         let homeless = self.take_watched(&gone, out);
         let before = std::mem::replace(&mut self.settings, settings);
-        self.routes = route::Routes::new(&self.settings);
-        self.order = order;
+        self.routes = routes;
         // Names in them have the prefixes that were.
         for index in 0..self.upstreams.len() {
             self.forget_lists(index, None);

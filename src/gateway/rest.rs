@@ -118,7 +118,7 @@ impl Gateway {
         } else {
             (200, "ready")
         };
-        let count = self.order.len();
+        let count = self.routes.order().len();
         let text =
             format!("{{\"status\":\"{word}\",\"upstreams\":{count},\"upstreamsDown\":{down}}}");
         say(out, link, status, &text);

@@ -17,7 +17,7 @@ struct Entry {
 pub struct Routes {
     /// By place, also of those that are used no more: what is under way still has their names.
     entries: Vec<Entry>,
-    /// Where new requests may go.
+    /// Where new requests may go, see [`Routes::order`].
     order: Vec<usize>,
 }
 
@@ -38,6 +38,11 @@ impl Routes {
             })
             .collect();
         Self { entries, order: settings.order() }
+    }
+
+    /// The places of the upstreams that are used, in the order in which lists are merged.
+    pub fn order(&self) -> &[usize] {
+        &self.order
     }
 
     /// The upstream's own name for a tool or prompt that clients call so.
