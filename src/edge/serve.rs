@@ -123,13 +123,7 @@ fn identity(
     plan: &mut ServerConfig,
 ) -> Result<Option<Identity>, String> {
     let Some((sink, identity)) = Identity::new(config, desk)? else { return Ok(None) };
-    plan.granted = config
-        .upstreams
-        .iter()
-        .enumerate()
-        .filter(|(_, upstream)| config.grants.contains_key(&upstream.name))
-        .map(|(at, _)| at)
-        .collect();
+    plan.granted = identity.granted();
     plan.identity = Some(sink);
     Ok(Some(identity))
 }

@@ -25,7 +25,7 @@ const AHEAD: Duration = Duration::from_mins(1);
 
 /// See the module.
 pub(super) struct Granted {
-    upstream: usize,
+    pub(super) upstream: usize,
     name: String,
     grant: Grant,
     fetcher: Fetcher,

@@ -6,7 +6,7 @@ mod fetch;
 mod grant;
 mod issuer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -66,6 +66,11 @@ impl Identity {
             }
         });
         Ok(Some((sink, Self { issuer, grants })))
+    }
+
+    /// The upstreams that are asked with a token, by their places.
+    pub(super) fn granted(&self) -> BTreeSet<usize> {
+        self.grants.iter().map(|(granted, _)| granted.upstream).collect()
     }
 
     /// Fetches from now on, until nobody can wish for anything any more. Nothing waits for the threads: what they
