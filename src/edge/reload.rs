@@ -22,7 +22,8 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) struct Reloader {
     sources: Sources,
     config: Config,
-    settings: Arc<Settings>,
+    /// What the shards were told of it.
+    running: Renewal,
     ends: Ends,
 }
 
@@ -36,13 +37,8 @@ pub(super) enum Refused {
 }
 
 impl Reloader {
-    pub(super) fn new(
-        sources: Sources,
-        config: Config,
-        settings: Arc<Settings>,
-        ends: Ends,
-    ) -> Self {
-        Self { sources, config, settings, ends }
+    pub(super) fn new(sources: Sources, config: Config, running: Renewal, ends: Ends) -> Self {
+        Self { sources, config, running, ends }
     }
 
     /// The server that it is told to.
@@ -76,7 +72,10 @@ impl Reloader {
                 for change in changes {
                     tracing::info!("{change}");
                 }
-                tracing::info!(generation = self.settings.generation, "the configuration is used");
+                tracing::info!(
+                    generation = self.running.settings.generation,
+                    "the configuration is used"
+                );
             }
         }
     }
@@ -95,24 +94,22 @@ impl Reloader {
     }
 
     fn renew(&mut self, config: Config, audit: Option<&Writer>) {
-        let before = &self.settings;
-        let next = Arc::new(config.settings_after(before));
+        let Renewal { settings: before, front } = &self.running;
+        let next = Renewal {
+            settings: Arc::new(config.settings_after(before)),
+            front: Arc::new(config.front(&before.principals).unwrap_or_default()),
+        };
         if let Some(writer) = audit {
-            writer.note(Arc::clone(&next));
+            writer.note(Arc::clone(&next.settings));
         }
         // Shards hear of it one after the other and talk to each other meanwhile: so first all learn what
         // there is more, then each goes by it.
         self.ends.renew(&Renewal {
-            settings: Arc::new(grown(before, &next)),
-            limits: Arc::new(self.config.limits.clone()),
-            front: Arc::new(self.config.front(&before.principals).unwrap_or_default()),
+            settings: Arc::new(grown(before, &next.settings)),
+            front: Arc::clone(front),
         });
-        self.ends.renew(&Renewal {
-            settings: Arc::clone(&next),
-            limits: Arc::new(config.limits.clone()),
-            front: Arc::new(config.front(&before.principals).unwrap_or_default()),
-        });
-        self.settings = next;
+        self.ends.renew(&next);
+        self.running = next;
         self.config = config;
     }
 }

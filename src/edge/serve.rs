@@ -15,6 +15,7 @@ use super::reload::Reloader;
 use crate::gateway::Gateway;
 use crate::gateway::builtin::Builtin;
 use crate::gateway::principal::Principals;
+use crate::shard::Renewal;
 use crate::shard::rt::DriverChoice;
 use crate::transport::{Listen, Server, ServerConfig, stdio};
 
@@ -35,6 +36,7 @@ pub fn serve(
         .map_err(|error| format!("no random numbers: {error}"))?;
     plan.front = Arc::new(config.front(&Principals::default()).unwrap_or_default());
     let settings = Arc::new(settings);
+    let running = Renewal { settings: Arc::clone(&settings), front: Arc::clone(&plan.front) };
     let writer = match &config.audit {
         Some(Audit { to: AuditTo::Stdout, .. }) if is_stdio => {
             return Err("stdout is the client's with --stdio: let audit.to name a file".to_owned());
@@ -50,9 +52,8 @@ pub fn serve(
     };
     let (desk, writer) = writer.unzip();
     let identity = identity(&config, desk, &mut plan)?;
-    let of_shards = Arc::clone(&settings);
     let server = Server::start(&plan, move |shard| {
-        Gateway::new(Arc::clone(&of_shards), shard, Builtin::new(of_shards.has_folder()))
+        Gateway::new(Arc::clone(&settings), shard, Builtin::new(settings.has_folder()))
     })
     .map_err(|error| error.to_string())?;
     if let Some(identity) = identity {
@@ -73,7 +74,7 @@ pub fn serve(
     if is_watching {
         super::reload::watch(config.files.clone()).map_err(|error| error.to_string())?;
     }
-    let reloader = Reloader::new(sources, config, settings, server.ends());
+    let reloader = Reloader::new(sources, config, running, server.ends());
     let obeying = std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || obey(signals, reloader, writer, may_reload || is_watching))

@@ -556,10 +556,10 @@ impl<D: Domain> Core<D> {
 
     /// The dialer first: the domain may dial what is new at once.
     pub(super) fn renew(&mut self, renewal: Renewal) {
-        let Renewal { settings, limits, front } = renewal;
+        let Renewal { settings, front } = renewal;
         self.dialer.renew(&settings);
-        self.errands.bytes_max = limits.frame_bytes_max;
-        self.limits = limits;
+        self.errands.bytes_max = settings.limits.frame_bytes_max;
+        self.limits = Arc::new(settings.limits.clone());
         self.handle(Event::Settings(settings));
         // After it: a key or token may be a principal's that it did not know before.
         self.gate.renew(front.tokens.as_ref(), self.limits.tokens_max);

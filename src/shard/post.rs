@@ -12,7 +12,6 @@ use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
 use super::http::Front;
 use super::port::Driver;
-use crate::base::limits::Limits;
 use crate::gateway::Transport;
 use crate::gateway::settings::Settings;
 use crate::gateway::token::KeySet;
@@ -60,10 +59,9 @@ pub(super) enum Command {
 /// What a running shard may be told anew, all of it at once.
 #[derive(Clone)]
 pub struct Renewal {
-    /// For the domain, see [`crate::gateway::Event::Settings`].
+    /// For the domain, see [`crate::gateway::Event::Settings`]; and the limits of links that are opened from now on
+    /// and of waits that begin.
     pub settings: Arc<Settings>,
-    /// For links that are opened from now on, and waits that begin.
-    pub limits: Arc<Limits>,
     /// For requests by HTTP that begin from now on.
     pub front: Arc<Front>,
 }
