@@ -43,18 +43,23 @@ pub(super) struct Writer {
 struct Chronicle {
     known: VecDeque<Arc<Settings>>,
     news: Receiver<Arc<Settings>>,
+    /// In place of those that are forgotten.
+    nothing: Settings,
 }
 
 impl Chronicle {
     /// Those of this generation: they were told of before any record of them.
-    fn of(&mut self, generation: u32) -> Option<&Settings> {
+    fn of(&mut self, generation: u32) -> &Settings {
         let is_it = |settings: &Arc<Settings>| settings.generation == generation;
         if !self.known.iter().any(is_it) {
             self.known.extend(self.news.try_iter());
             let over = self.known.len().saturating_sub(GENERATIONS_MAX);
             self.known.drain(..over);
         }
-        self.known.iter().find(|settings| is_it(settings)).map(|settings| &**settings)
+        self.known
+            .iter()
+            .find(|settings| is_it(settings))
+            .map_or(&self.nothing, |settings| settings)
     }
 }
 
@@ -69,7 +74,7 @@ impl Writer {
         let is_ending = Arc::new(AtomicBool::new(false));
         let mut log = Log { out: Out::open(audit)?, is_ending: Arc::clone(&is_ending) };
         let (told, news) = channel();
-        let chronicle = Chronicle { known: [settings].into(), news };
+        let chronicle = Chronicle { known: [settings].into(), news, nothing: Settings::default() };
         let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || {
             let subjects = Subjects { issuer, ..Subjects::default() };
             log.write_all(&entries, chronicle, subjects);
@@ -146,8 +151,7 @@ impl Subjects {
 
 /// Appends one record. Who has a token is called what its issuer calls it, and the issuer named.
 fn line(text: &mut Vec<u8>, record: &Record, chronicle: &mut Chronicle, subjects: &Subjects) {
-    let nothing = Settings::default();
-    let settings = chronicle.of(record.generation).unwrap_or(&nothing);
+    let settings = chronicle.of(record.generation);
     let policy = settings.policy.as_deref();
     let rule = policy.zip(record.decision).map(|(policy, it)| policy.text(it.reason));
     let mut object = json!({
