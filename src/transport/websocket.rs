@@ -156,7 +156,7 @@ async fn greet(
         token = Some((credential, credential.token(within).await?));
     }
     headers.extend(token.as_ref().map(|(_, token)| ("authorization", &**token)));
-    send(writer, request("GET", &target.path, &target.host, &headers, None)).await?;
+    writer.write_all(request("GET", &target.path, &target.host, &headers, None)).await?;
     let mut buffer = Vec::new();
     loop {
         let judged = judge(&buffer, &key);
@@ -187,21 +187,6 @@ fn judge(buffer: &[u8], key: &str) -> io::Result<Option<usize>> {
         None => Ok(Some(length)),
         Some(what) => Err(io::Error::other(format!("{what} (status {})", head.status))),
     }
-}
-
-async fn send(writer: &mut Writer, mut bytes: Vec<u8>) -> io::Result<()> {
-    let mut done = 0;
-    while done < bytes.len() {
-        let (written, back) = writer.write(bytes, done).await;
-        bytes = back;
-        match written {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => done += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// Hands on what the server says, until it says no more.
@@ -300,7 +285,7 @@ async fn write_on(
         })
         .await;
         match said {
-            Say::Bytes(bytes) => send(writer, bytes).await?,
+            Say::Bytes(bytes) => writer.write_all(bytes).await?,
             Say::End(why) => return why,
         }
     }

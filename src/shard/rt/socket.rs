@@ -48,6 +48,22 @@ impl Writer {
         Unsliced { operation: self.0.write(buffer.slice(from..)) }
     }
 
+    /// Writes all of `bytes`.
+    pub async fn write_all(&mut self, mut bytes: Vec<u8>) -> io::Result<()> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let (written, back) = self.write(bytes, done).await;
+            bytes = back;
+            match written {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => done += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Tells the peer that nothing more comes.
     pub async fn shutdown(&mut self) {
         // It can fail only where the peer has gone already.

@@ -64,19 +64,8 @@ impl Connection {
     }
 
     /// Sends a whole request.
-    pub(super) async fn send(&mut self, mut bytes: Vec<u8>) -> io::Result<()> {
-        let mut done = 0;
-        while done < bytes.len() {
-            let (written, back) = self.writer.write(bytes, done).await;
-            bytes = back;
-            match written {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => done += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+    pub(super) async fn send(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+        self.writer.write_all(bytes).await
     }
 
     /// Reads the head of the response.
