@@ -14,11 +14,22 @@ from typescript import REFERENCE
 # Above the exchanges that one upstream may have under way.
 HUNG = 700
 
+CHECKS = {**http_sessions.ALL, **http_modern.ALL}
+
+
+def failures(gateway: Gateway) -> list[str]:
+    """What of the scenarios of sessions, streams and modern exchanges does not hold, and why."""
+    failed = []
+    for name, check in CHECKS.items():
+        try:
+            check(Door(gateway.http_port))
+        except Exception as error:  # whatever a scenario raises is its verdict
+            failed.append(f"{name}: {type(error).__name__}: {str(error)[:200]}")
+    return failed
+
 
 def behind_a_websocket(binary: str, stage: Stage) -> str:
     """Every scenario of sessions, streams and modern exchanges."""
-    checks = {**http_sessions.ALL, **http_modern.ALL}
-    failed = []
     with Started(stage.dir / "upstream-ws.log") as started:
         url = started.over_websocket(*REFERENCE)
         # One shard: each connects for itself, and behind this WebSocket each connection has a server of its own.
@@ -26,23 +37,17 @@ def behind_a_websocket(binary: str, stage: Stage) -> str:
                           environ={"RINGGATE_SHARDS__COUNT": "1"})
         try:
             gateway.wait_up()
-            for name, check in checks.items():
-                try:
-                    check(Door(gateway.http_port))
-                except Exception as error:  # whatever a scenario raises is its verdict
-                    failed.append(f"{name}: {type(error).__name__}: {str(error)[:200]}")
+            failed = failures(gateway)
         finally:
             wrong = gateway.stop()
     assert not failed, "; ".join(failed)
     assert wrong is None, wrong
-    return f"{len(checks)} scenarios"
+    return f"{len(CHECKS)} scenarios"
 
 
 def behind_http2(binary: str, stage: Stage) -> str:
     """Another gateway is the server, which has HTTP/2 on its port."""
     program, *args = REFERENCE
-    checks = {**http_sessions.ALL, **http_modern.ALL}
-    failed = []
     behind = Gateway(binary, stage.dir / "upstream-h2-behind", {"everything": {"command": program, "args": args}}, http=True)
     try:
         behind.wait_up()
@@ -50,18 +55,14 @@ def behind_http2(binary: str, stage: Stage) -> str:
                           environ={"RINGGATE_UPSTREAMS__EVERYTHING__HTTP2": "true"})
         try:
             gateway.wait_up()
-            for name, check in checks.items():
-                try:
-                    check(Door(gateway.http_port))
-                except Exception as error:  # whatever a scenario raises is its verdict
-                    failed.append(f"{name}: {type(error).__name__}: {str(error)[:200]}")
+            failed = failures(gateway)
         finally:
             wrong = gateway.stop()
     finally:
         wrong = behind.stop() or wrong
     assert not failed, "; ".join(failed)
     assert wrong is None, wrong
-    return f"{len(checks)} scenarios"
+    return f"{len(CHECKS)} scenarios"
 
 
 def hung_calls_make_room(binary: str, stage: Stage) -> str:
