@@ -238,6 +238,7 @@ class Witness(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         Witness.heard += self.headers.items()
         message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.hear(message)
         results = {
             "initialize": {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
                            "serverInfo": {"name": "witness", "version": "1"}},
@@ -256,6 +257,9 @@ class Witness(http.server.BaseHTTPRequestHandler):
 
     do_DELETE = do_GET
 
+    def hear(self, message: dict) -> None:
+        """What came, before it is answered."""
+
     def say(self, status: int, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -267,12 +271,21 @@ class Witness(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def a_key_never_goes_to_a_server(binary: str, stage: Stage) -> None:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Witness)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+@contextlib.contextmanager
+def serving(server: type[Witness]) -> Iterator[str]:
+    """A server in this process, and its URL."""
+    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), server)
+    threading.Thread(target=running.serve_forever, daemon=True).start()
     try:
+        yield f"http://127.0.0.1:{running.server_address[1]}/mcp"
+    finally:
+        running.shutdown()
+        running.server_close()
+
+
+def a_key_never_goes_to_a_server(binary: str, stage: Stage) -> None:
+    with serving(Witness) as url:
         Witness.heard.clear()
-        url = f"http://127.0.0.1:{server.server_address[1]}/mcp"
         with house(binary, stage, witness={"url": url, "headers": {"X-Own": "operator"}}) as one:
             door = one.door("admin")
             params = {"name": "witness__see", "arguments": {}}
@@ -285,9 +298,6 @@ def a_key_never_goes_to_a_server(binary: str, stage: Stage) -> None:
         assert "authorization" not in names, "the client's Authorization went upstream"
         leaked = [name for name, value in Witness.heard if "rgk_" in value]
         assert not leaked, f"a key went upstream in {leaked}"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 ALL = {f"access/{check.__name__.replace('_', '-')}": check for check in (

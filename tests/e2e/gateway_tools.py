@@ -2,10 +2,8 @@
 with real servers, keys and rules."""
 
 import contextlib
-import http.server
 import json
 import sys
-import threading
 from collections.abc import Iterator
 
 import access
@@ -112,48 +110,18 @@ def rules_hold_inside_of_execute_tool(binary: str, stage: Stage) -> None:
     assert told == [it for it in expected for _ in range(2)], told
 
 
-class Counter(http.server.BaseHTTPRequestHandler):
-    """A small legacy server over HTTP that counts how often its tools are asked for."""
+class Counter(access.Witness):
+    """The same, and it counts how often its tools are asked for."""
 
-    protocol_version = "HTTP/1.1"
     lists = 0
 
-    def do_POST(self) -> None:
-        message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if "id" not in message:
-            return self.say(202, b"")
-        tool = {"name": "see", "inputSchema": {"type": "object"}}
-        results = {
-            "initialize": {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
-                           "serverInfo": {"name": "counter", "version": "1"}},
-            "tools/list": {"tools": [tool]},
-        }
+    def hear(self, message: dict) -> None:
         Counter.lists += message["method"] == "tools/list"
-        outcome = {"result": results[message["method"]]} if message["method"] in results else {
-            "error": {"code": -32601, "message": "no such method"}}
-        self.say(200, json.dumps({"jsonrpc": "2.0", "id": message["id"], **outcome}).encode())
-
-    def do_GET(self) -> None:
-        self.say(405, b"")
-
-    do_DELETE = do_GET
-
-    def say(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def a_server_is_asked_once_for_what_many_want_to_know(binary: str, stage: Stage) -> None:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Counter)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        counted = {"counter": {"url": f"http://127.0.0.1:{server.server_address[1]}/mcp"}, **quick("one")}
+    with access.serving(Counter) as url:
+        counted = {"counter": {"url": url}, **quick("one")}
         shards = "[shards]\ncount = 1\n"
         with gateway(binary, stage, counted, shards) as one:
             door = Door(one.http_port)
@@ -170,9 +138,6 @@ def a_server_is_asked_once_for_what_many_want_to_know(binary: str, stage: Stage)
             for _ in range(20):
                 assert door.modern("tools/list", ident=1).answer(1)["result"]["ttlMs"] == 0
             assert Counter.lists - before >= 20, Counter.lists - before
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def what_looks_like_an_attack_is_refused_and_never_repeated(binary: str, stage: Stage) -> None:

@@ -4,15 +4,13 @@ what those are told that are not, and that a client's token goes to no server.""
 import base64
 import contextlib
 import http.client
-import http.server
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 
-from access import DENIED, QUICK, Keyed, Witness
+from access import DENIED, QUICK, Keyed, Witness, serving
 from exchange import Door, Reply, Session, error, text_of
 from stage import HERE, Gateway, Stage, cache, client_python
 from typescript import node
@@ -295,11 +293,8 @@ def while_keys_cannot_be_fetched_the_last_ones_are_good(binary: str, stage: Stag
 
 
 def a_token_never_goes_to_a_server(binary: str, stage: Stage) -> None:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Witness)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with serving(Witness) as url:
         Witness.heard.clear()
-        url = f"http://127.0.0.1:{server.server_address[1]}/mcp"
         with house(binary, stage, witness={"url": url, "headers": {"X-Own": "operator"}}) as one:
             token = one.signed(client_id="boss")
             one.soon(token, 200)
@@ -311,9 +306,6 @@ def a_token_never_goes_to_a_server(binary: str, stage: Stage) -> None:
         assert "x-own" in {name.lower() for name, _ in Witness.heard}, Witness.heard
         leaked = [name for name, value in Witness.heard if token in value or name.lower() == "authorization"]
         assert not leaked, f"the client's token went upstream in {leaked}"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 class Guarded(Witness):
@@ -335,19 +327,20 @@ class Guarded(Witness):
 
 
 def a_server_is_asked_with_a_token_that_is_granted_to_the_gateway(binary: str, stage: Stage) -> None:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Guarded)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    authority, gateway = Authority(), None
-    try:
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(serving(Guarded))
+        authority = Authority()
+        stack.callback(authority.stop)
         Guarded.taken.clear()
         Guarded.lasts, Guarded.refusals = 10**9, 0
         folder = stage.dir / "granted"
         folder.mkdir(exist_ok=True)
         (folder / "secret").write_text("secret-of-gateway\n")
-        config = (f'[upstreams.guarded]\nurl = "http://127.0.0.1:{server.server_address[1]}/mcp"\nera = "legacy"\n'
+        config = (f'[upstreams.guarded]\nurl = "{url}"\nera = "legacy"\n'
                   f'[upstreams.guarded.oauth]\ntoken_url = "{authority.issuer}/token"\nclient_id = "gateway"\n'
                   'client_secret_file = "secret"\nscopes = "mcp:use"\nresource = "https://guarded.example/mcp"\n')
         gateway = Gateway(binary, folder, {}, http=True, config=config)
+        stack.callback(gateway.stop)
         gateway.wait_ready()
         door, params = Door(gateway.http_port), {"name": "see", "arguments": {}}
 
@@ -366,14 +359,7 @@ def a_server_is_asked_with_a_token_that_is_granted_to_the_gateway(binary: str, s
         log = gateway.log.read_text()
         assert "secret-of-gateway" not in log and not any(token[10:] in log for token in Guarded.taken), "in the log"
         wrong = gateway.stop()
-        gateway = None
         assert wrong is None, wrong
-    finally:
-        if gateway:
-            gateway.stop()
-        authority.stop()
-        server.shutdown()
-        server.server_close()
 
 
 def the_official_client_finds_its_way_by_itself(binary: str, stage: Stage) -> None:
