@@ -60,7 +60,20 @@ pub(super) async fn carry<D: Domain>(
                 read_all = true;
                 return Poll::Ready(());
             }
-            writing.as_mut().poll(cx)
+            let written = writing.as_mut().poll(cx);
+            // What the read waited for may have been written just now.
+            if written.is_pending()
+                && !read_all
+                && shard.core.borrow_mut().stops_waiting(id)
+                && let Poll::Ready(rest) = reading.as_mut().poll(cx)
+            {
+                read_all = true;
+                switched = rest;
+                if switched.is_some() {
+                    return Poll::Ready(());
+                }
+            }
+            written
         })
         .await;
         if switched.is_none() {
@@ -124,19 +137,26 @@ async fn read_on<D: Domain>(shard: &Shard<D>, id: LinkId, reader: &mut Reader) -
             }
             Ok(n) => {
                 inbox.take_back(buffer, n);
-                let core = &mut *shard.core.borrow_mut();
-                if verdict == Verdict::Discard {
-                    discarded += n;
-                    if discarded > LINGER_BYTES_MAX {
-                        return None;
+                let (is_over, is_held) = {
+                    let core = &mut *shard.core.borrow_mut();
+                    if verdict == Verdict::Discard {
+                        discarded += n;
+                        if discarded > LINGER_BYTES_MAX {
+                            return None;
+                        }
+                        inbox.discard(&mut core.pool);
+                    } else {
+                        core.meter.reads.add(1);
+                        core.meter.bytes_in.add(n as u64);
+                        verdict = core.deliver(id, &mut inbox);
                     }
-                    inbox.discard(&mut core.pool);
-                } else {
-                    core.meter.reads.add(1);
-                    core.meter.bytes_in.add(n as u64);
-                    verdict = core.deliver(id, &mut inbox);
+                    let is_held = verdict == Verdict::Read && core.holds_back(id);
+                    (burst.is_over(n, core.meter.turns.get()), is_held)
+                };
+                if is_held {
+                    poll_fn(|_| shard.core.borrow().may_read_again(id)).await;
                 }
-                if !burst.is_over(n, core.meter.turns.get()) {
+                if !is_over {
                     continue;
                 }
             }
@@ -225,6 +245,43 @@ impl<D: Domain> super::core::Core<D> {
 
     pub(super) fn is_dead(&self, id: LinkId) -> bool {
         self.links.get(id).is_none_or(|link| link.life == Life::Dead)
+    }
+
+    /// Whether the next read of a link is to wait until its answers are written. A read that is submitted beside
+    /// them finds nothing, for the peer has not seen them yet, and costs the kernel a poll and a wake; one that
+    /// comes after them often finds what the peer said next. It waits for two turns at most: a peer that reads
+    /// nothing before it has sent everything must be heard out.
+    fn holds_back(&mut self, id: LinkId) -> bool {
+        let Some(link) = self.links.get_mut(id).filter(|link| link.waiting() > 0) else {
+            return false;
+        };
+        link.held_back = true;
+        self.held_back.push(id);
+        true
+    }
+
+    fn may_read_again(&self, id: LinkId) -> Poll<()> {
+        let waits = self.links.get(id).is_some_and(|link| link.held_back && link.waiting() > 0);
+        if waits { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// Whether a read that waited need not any more.
+    fn stops_waiting(&mut self, id: LinkId) -> bool {
+        let link = self.links.get_mut(id).filter(|link| link.waiting() == 0);
+        link.is_some_and(|link| std::mem::take(&mut link.held_back))
+    }
+
+    /// At the end of a turn: reads that waited since the one before wait no longer. True if others wait.
+    pub(super) fn release_reads(&mut self) -> bool {
+        std::mem::swap(&mut self.held_before, &mut self.held_back);
+        for id in self.held_back.drain(..) {
+            if let Some(link) = self.links.get_mut(id)
+                && std::mem::take(&mut link.held_back)
+            {
+                link.wake();
+            }
+        }
+        !self.held_before.is_empty()
     }
 
     /// Whether a reader that was told to wait may look again.

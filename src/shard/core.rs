@@ -124,6 +124,9 @@ pub(super) struct Core<D: Domain> {
     pub(super) audit: Option<AuditSink>,
     /// When the log was told last of a request without a key.
     pub(super) refusal_told: Option<Moment>,
+    /// Links whose reads wait for what is being written: since this turn, and since the one before.
+    pub(super) held_back: Vec<LinkId>,
+    pub(super) held_before: Vec<LinkId>,
     /// The bell was heard: there may be commands.
     pub(super) rung: bool,
     /// Tasks to wake when the phase changes: acceptors, and those that wait for the end.
@@ -198,6 +201,8 @@ impl<D: Domain> Core<D> {
             muster,
             audit,
             refusal_told: None,
+            held_back: Vec::new(),
+            held_before: Vec::new(),
             rung: false,
             on_phase: Vec::new(),
         }

@@ -20,6 +20,8 @@ use super::rt::{self, Alarm, Reader};
 const TURN_MICROS_MAX: u64 = 25_000;
 /// How long a stopping shard waits for its tasks.
 const STOP_MAX: Duration = Duration::from_secs(4);
+/// How long a read may wait for a write where no turn comes by itself.
+const READ_HOLD_MAX: Duration = Duration::from_millis(1);
 /// How often it looks.
 const STOP_LOOK: Duration = Duration::from_millis(5);
 
@@ -38,6 +40,9 @@ pub(super) async fn beat<D: Domain>(shard: Rc<Shard<D>>, commands: Receiver<Comm
         let _ = alarm.poll(cx);
         core.begin_turn();
         core.end_turn(&commands);
+        if core.release_reads() {
+            alarm.set_no_later(READ_HOLD_MAX);
+        }
         core.meter.panics.set(rt::panics());
         if let Some(deadline) = core.next_deadline() {
             alarm.set_no_later(deadline.since(core.now.at));

@@ -97,6 +97,8 @@ pub(super) struct Link {
     pub(super) paused: bool,
     /// Its outbox is over the bound.
     pub(super) blocked: bool,
+    /// Its next read waits for what is being written.
+    pub(super) held_back: bool,
     /// A line was too long: what follows is not read.
     pub(super) overlong: bool,
     /// Nothing can be written to it any more; its last words may still be read.
@@ -116,6 +118,7 @@ impl Link {
             life: Life::Open,
             paused: false,
             blocked: false,
+            held_back: false,
             overlong: false,
             deaf: false,
         }
