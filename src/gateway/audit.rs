@@ -68,7 +68,7 @@ impl Gateway {
             generation: self.settings.generation,
             begun: now.at,
             principal: client.who.principal,
-            agent: client.who.agent,
+            agent: self.agent_of(Some(client)),
             transport: client.transport,
             method: asked.method,
             upstream,

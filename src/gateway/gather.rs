@@ -277,12 +277,18 @@ impl Gateway {
             return Ok(());
         };
         let member = method.list_member().unwrap_or_default();
+        let acting = match &gather.purpose {
+            Purpose::Offer(offer) => offer.acting.clone(),
+            Purpose::List => None,
+        };
+        let before = std::mem::replace(&mut self.acting, acting);
         let entries: Vec<Json<'_>> = result
             .get(member)
             .into_iter()
             .flat_map(Json::elements)
             .filter(|&entry| self.may_list(client, upstream, method, entry))
             .collect();
+        self.acting = before;
         let Some(gather) = self.gathers.get_mut(key) else { return Ok(()) };
         if let Purpose::Offer(offer) = &mut gather.purpose {
             for entry in entries {

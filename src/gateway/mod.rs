@@ -109,6 +109,8 @@ pub struct Gateway {
     audit: Option<Box<audit::Record>>,
     /// What `execute_tool` is about, while its call is being handled and until a flight takes it.
     execution: Option<Box<tools::Execution>>,
+    /// The agent by whose rules a gateway tool is being carried out, where its client was believed.
+    acting: Option<Box<tools::Acting>>,
     sealer: Sealer,
     links: Links,
     /// Exchanges whose links are other shards'.
@@ -206,6 +208,7 @@ impl Gateway {
             addresses: address::Addresses::default(),
             audit: None,
             execution: None,
+            acting: None,
             sealer: Sealer::new(&settings, shard),
             shard,
             links: Links::default(),

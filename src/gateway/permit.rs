@@ -91,9 +91,7 @@ impl Gateway {
         found: &Finding,
         out: &mut Effects,
     ) {
-        let who = self.clients.get(asked.client).map(|client| client.who);
-        let agent =
-            self.settings.principals.agent(who.map(|who| who.principal).unwrap_or_default());
+        let agent = self.agent_shown(asked.client);
         let server = self.settings.upstreams.get(upstream).map_or("", |upstream| &*upstream.name);
         let Finding { pattern, path, .. } = found;
         let message = format!(
@@ -138,7 +136,7 @@ impl Gateway {
         own: &str,
     ) -> Option<Decision> {
         let policy = self.settings.policy.as_deref()?;
-        let agent = agent_of(self.clients.get(client));
+        let agent = self.agent_of(self.clients.get(client));
         Some(match kind {
             Some(kind) => self.decisions.decide(policy, agent, upstream, kind, own),
             None => policy.decide_server(agent, upstream),
@@ -157,7 +155,22 @@ impl Gateway {
 
     /// As [`Gateway::sees`].
     pub(super) fn may_see(&self, client: Option<&Client>, upstream: usize) -> bool {
-        sees(self.settings.policy.as_deref(), client, upstream)
+        match (&self.settings.policy, &self.acting) {
+            (Some(policy), Some(acting)) => policy.decide_server(acting.agent, upstream).is_allowed,
+            (policy, _) => sees(policy.as_deref(), client, upstream),
+        }
+    }
+
+    /// By whose rules a client's request goes.
+    pub(super) fn agent_of(&self, client: Option<&Client>) -> AgentId {
+        self.acting.as_ref().map_or_else(|| agent_of(client), |acting| acting.agent)
+    }
+
+    /// The agent as its client knows it: by which it proved to act, or which it was believed to be.
+    fn agent_shown(&self, client: ClientKey) -> Option<&str> {
+        let who = self.clients.get(client).map(|client| client.who.principal);
+        let acting = self.acting.as_deref().map(|acting| &*acting.name);
+        acting.or_else(|| self.settings.principals.agent(who.unwrap_or_default()))
     }
 
     /// Whether a client may read a resource, and so be told of it.
@@ -246,14 +259,16 @@ impl Gateway {
         out: &mut Effects,
     ) {
         let Some(policy) = self.settings.policy.clone() else { return };
-        let who = self.clients.get(asked.client).map(|client| client.who);
-        let principal = who.map(|who| who.principal).unwrap_or_default();
-        let agent = self.settings.principals.agent(principal);
+        let agent = self.agent_shown(asked.client);
         let named = agent.map_or("null".to_owned(), text::quoted);
         let rule = text::quoted(&policy.text(reason));
-        if !who.is_some_and(|who| Policy::is_known(who.agent)) {
+        if !Policy::is_known(self.agent_of(self.clients.get(asked.client))) {
             let message = match agent {
                 Some(agent) => format!("agent {agent} may use nothing here: it has no rules"),
+                None if self.settings.trusts_agent_id => {
+                    "this gateway serves agents that it knows: say in agent_id which you are"
+                        .to_owned()
+                }
                 None => "this gateway serves agents that it knows: show a key of one".to_owned(),
             };
             let data =

@@ -28,6 +28,8 @@ pub struct Settings {
     pub separator: String,
     /// What clients see of the upstreams' tools.
     pub expose: Expose,
+    /// Who has not proved to be anybody is the agent that `agent_id` of a gateway tool names.
+    pub trusts_agent_id: bool,
     pub limits: Limits,
     /// Who may what; `None` where everybody may everything.
     pub policy: Option<Arc<Policy>>,

@@ -487,6 +487,61 @@ fn nobody_assumes_another_agent_by_naming_it() {
 }
 
 #[test]
+fn an_agent_that_is_believed_is_judged_by_its_own_rules_for_that_call_only() {
+    let (mut settings, [reader, _]) = ruled(vec![
+        upstream("up", "up", tcp(1), EraPin::Legacy),
+        upstream("own", "own", Target::Builtin { folder: None }, EraPin::Auto),
+    ]);
+    settings.trusts_agent_id = true;
+    let mut house = House::with(1, settings);
+    let lane = house.greet_legacy();
+    let learning = house.heard(lane, "tools/list").unwrap().0;
+    house.says(lane, &format!(r#"{{"jsonrpc":"2.0","id":{learning},"result":{{"tools":[]}}}}"#));
+    house.principal = Principal::ANONYMOUS;
+    let servers = |house: &mut House, arguments: Value| {
+        let link = modern(house, 0, "list_servers", arguments);
+        let servers = &found(house, link)["servers"];
+        names(servers).into_iter().map(str::to_owned).collect::<Vec<String>>()
+    };
+    assert_eq!(servers(&mut house, json!({"agent_id": "reader"})), ["up"]);
+    assert!(servers(&mut house, json!({"agent_id": "nobody"})).is_empty());
+    assert!(servers(&mut house, json!({})).is_empty(), "the call before is over");
+
+    // The list comes later than the question, and is the agent's.
+    let link =
+        modern(&mut house, 0, "get_server_tools", json!({"agent_id": "reader", "server": "up"}));
+    let (id, _) = house.heard(lane, "tools/list").unwrap();
+    assert!(servers(&mut house, json!({})).is_empty());
+    house.says(lane, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"tools":[{{"name":"echo","inputSchema":{{}}}},{{"name":"drop","inputSchema":{{}}}}]}}}}"#));
+    assert_eq!(names(&found(&house, link)["tools"]), ["echo"]);
+
+    for (agent, tool, code) in [
+        (Some("reader"), "drop", "DENIED_BY_POLICY"),
+        (Some("nobody"), "echo", "INVALID_AGENT_ID"),
+        (None, "echo", "INVALID_AGENT_ID"),
+    ] {
+        let arguments = json!({"agent_id": agent, "server": "up", "tool": tool});
+        let arguments = match agent {
+            Some(_) => arguments,
+            None => json!({"server": "up", "tool": tool}),
+        };
+        let link = modern(&mut house, 0, "execute_tool", arguments);
+        let data = body(&house, link)["error"]["data"].clone();
+        assert_eq!((&data["code"], &data["agent"]), (&json!(code), &json!(agent)), "{data}");
+        assert!(house.heard(lane, "tools/call").is_none(), "it reached its server");
+    }
+    let call = json!({"agent_id": "reader", "server": "up", "tool": "echo"});
+    let link = modern(&mut house, 0, "execute_tool", call);
+    let (id, _) = house.heard(lane, "tools/call").unwrap();
+    house.says(lane, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[]}}}}"#));
+    assert!(body(&house, link)["result"].is_object());
+    // Whoever has proved to be somebody is that one still.
+    house.principal = reader;
+    let link = modern(&mut house, 0, "list_servers", json!({"agent_id": "stranger"}));
+    assert_eq!(body(&house, link)["error"]["code"], -32003);
+}
+
+#[test]
 fn a_tool_that_there_is_not_is_told_in_each_eras_own_code() {
     let mut house = two(1, EraPin::Legacy);
     let lane = house.greet_legacy();

@@ -110,6 +110,7 @@ pub fn settings(dice: &mut Dice, is_faultless: bool) -> Settings {
         state_key: [7; 32],
         nonce_seed: [9; 12],
         shards: u16::try_from(shards).unwrap_or(1),
+        trusts_agent_id: false,
         learns_tools,
         audits: policy.is_some(),
         policy,

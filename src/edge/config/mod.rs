@@ -71,6 +71,8 @@ pub struct Config {
     pub separator: String,
     /// What clients see of the upstreams' tools.
     pub expose: Expose,
+    /// Gateway tools believe `agent_id`.
+    pub trusts_agent_id: bool,
     /// Seals request states; `None` for a random one.
     pub state_key: Option<[u8; 32]>,
     pub limits: Limits,
@@ -287,6 +289,7 @@ impl Config {
             shards,
             separator: gateway.separator,
             expose: gateway.expose,
+            trusts_agent_id: gateway.trusts_agent_id,
             state_key: gateway.state_key,
             limits,
             upstreams,
@@ -342,6 +345,7 @@ impl Config {
             order: Some(order),
             separator: self.separator.clone(),
             expose: self.expose,
+            trusts_agent_id: self.trusts_agent_id,
             limits: self.limits.clone(),
             policy,
             principals: self.principals(&before.principals),

@@ -151,6 +151,7 @@ pub(super) struct Gateway {
     pub(super) separator: String,
     pub(super) state_key: Option<[u8; 32]>,
     pub(super) expose: Expose,
+    pub(super) trusts_agent_id: bool,
 }
 
 pub(super) fn gateway(mut reader: Reader<'_>) -> Gateway {
@@ -158,10 +159,15 @@ pub(super) fn gateway(mut reader: Reader<'_>) -> Gateway {
     let state_key = reader.field("state_key").and_then(|field| state_key(&field));
     let words =
         [("names", Expose::Names), ("gateway-tools", Expose::GatewayTools), ("both", Expose::Both)];
-    let expose = reader.field("expose").and_then(|field| field.choice(&words));
+    let expose = reader.field("expose").and_then(|field| field.choice(&words)).unwrap_or_default();
+    let trust = reader.field("trust_agent_id");
+    let trusts_agent_id = trust.as_ref().is_some_and(|field| field.boolean().unwrap_or_default());
+    if let Some(trust) = trust.filter(|_| trusts_agent_id && !expose.has_tools()) {
+        trust.warn("has no effect: clients see no gateway tools", "set expose = \"gateway-tools\"");
+    }
     reader.finish();
     let separator = separator.unwrap_or_else(|| "__".to_owned());
-    Gateway { separator, state_key, expose: expose.unwrap_or_default() }
+    Gateway { separator, state_key, expose, trusts_agent_id }
 }
 
 fn separator(field: &Field<'_>) -> Option<String> {

@@ -78,6 +78,13 @@ fn refused(text: &str, wanted: &str) {
 }
 
 #[test]
+fn an_agent_id_is_believed_where_that_is_said_and_there_are_tools_that_take_one() {
+    let trusts = |text: &str| toml(text).map(|config| config.trusts_agent_id);
+    assert_eq!(trusts("[gateway]\nexpose = \"gateway-tools\"\n"), Ok(false));
+    assert_eq!(trusts("[gateway]\nexpose = \"gateway-tools\"\ntrust_agent_id = true\n"), Ok(true));
+}
+
+#[test]
 fn what_of_the_tools_is_exposed_is_one_of_three_words() {
     let expose = |text: &str| toml(text).map(|config| config.expose);
     assert_eq!(expose(""), Ok(Expose::Names));

@@ -2,11 +2,13 @@
 //! context holds three descriptions and not hundreds. Here: which there are and how they are called; what each
 //! does has a file of its own (`servers`, `offer`, `execute`). What they may reach is `permit`'s business.
 
+mod acting;
 mod arguments;
 mod execute;
 mod offer;
 mod servers;
 
+pub use acting::Acting;
 pub use execute::Execution;
 pub use offer::Offer;
 
@@ -120,6 +122,7 @@ impl Gateway {
             Tool::Offer => self.get_server_tools(now, asked, out),
             Tool::Execute => self.execute_tool(now, asked, out),
         }
+        self.acting = None;
     }
 
     /// `tools/list` where nothing else is shown. The same for everybody, as long as the process lives.
@@ -143,46 +146,6 @@ impl Gateway {
             out.extend_from_slice(DESCRIPTORS.as_bytes());
             out.extend_from_slice(b"]}}");
         });
-    }
-
-    /// The client may name the agent that it is, and no other: who it is, its link has proved. True if it was
-    /// refused.
-    fn is_another_agent(
-        &mut self,
-        asked: &Asked<'_>,
-        agent_id: Option<Json<'_>>,
-        out: &mut Effects,
-    ) -> bool {
-        let Some(named) = agent_id else { return false };
-        let named = named.as_str().unwrap_or_default();
-        let Some(who) = self.clients.get(asked.client).map(|client| client.who) else {
-            return true;
-        };
-        let own = self.settings.principals.agent(who.principal);
-        let ruling = self.settings.policy.as_deref().and_then(|it| it.agent_name(who.agent));
-        // Where there are neither agents nor rules the name says nothing, and clients that always send one are served.
-        let is_moot = own.is_none() && self.settings.policy.is_none();
-        if is_moot || own == Some(&*named) || (own.is_none() && ruling == Some(&*named)) {
-            return false;
-        }
-        let message = match own {
-            Some(own) => format!(
-                "agent_id must be {own}, whom this connection acts for, or be left out; it is {}",
-                shown(&named)
-            ),
-            None => format!(
-                "agent_id is {}, and this connection has not proved to act for anybody: show a key, or leave it out",
-                shown(&named)
-            ),
-        };
-        let data = format!(
-            "{{\"code\":\"INVALID_AGENT_ID\",\"agent\":{},\"agent_id\":{}}}",
-            own.map_or_else(|| "null".to_owned(), text::quoted),
-            text::quoted(shown(&named)),
-        );
-        let code = Code::InvalidAgent.number_in(asked.version.era());
-        self.refuse(asked, code, &message, Some(&data), out);
-        true
     }
 
     /// The upstream that the argument `server` names.

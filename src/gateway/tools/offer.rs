@@ -1,7 +1,7 @@
 //! `get_server_tools`: the tools of one upstream that a client may use, as their server describes them; those
 //! that it asks for, and as many as its context has room for.
 
-use super::arguments;
+use super::{Acting, arguments};
 use crate::base::Now;
 use crate::gateway::Gateway;
 use crate::gateway::door::Effects;
@@ -23,6 +23,8 @@ const PATTERN_BYTES_MAX: usize = 256;
 pub struct Offer {
     pub(in crate::gateway) upstream: usize,
     pub(in crate::gateway) version: Version,
+    /// By whose rules, where that is not the client's own agent.
+    pub(in crate::gateway) acting: Option<Box<Acting>>,
     names: Option<Vec<String>>,
     pattern: Option<String>,
     budget: Option<u64>,
@@ -118,6 +120,7 @@ impl Gateway {
         let offer = Offer {
             upstream,
             version,
+            acting: self.acting.clone(),
             names,
             pattern,
             budget,
@@ -189,6 +192,7 @@ mod tests {
         let mut offer = Offer {
             upstream: 0,
             version: Version::LATEST,
+            acting: None,
             names: None,
             pattern: None,
             budget: Some(10),
