@@ -78,6 +78,9 @@ pub struct Limits {
     /// How often a call that was lost on its way, and may be made again, is made again at another endpoint. Once: what
     /// is lost at two endpoints, one after the other, is likelier to be their end than they its.
     pub retries: u32,
+    /// How long such a call waits for one endpoint where another could serve it; then it is made again there, in what
+    /// is left of `request`. A third of that: so the other has the most of it.
+    pub attempt: Duration,
     /// How long a link may stay blocked before it is closed.
     pub blocked: Duration,
     /// How long flights may go on once a drain has begun.
@@ -137,6 +140,7 @@ impl Limits {
         health_wait: Duration::from_secs(5),
         lane_flights: 64,
         retries: 1,
+        attempt: Duration::from_secs(10),
         blocked: Duration::from_secs(5),
         drain: Duration::from_secs(30),
         lane_idle: Duration::from_mins(5),

@@ -31,7 +31,7 @@ pub struct Fetch {
     /// Who asked first. What is private is for nobody else.
     principal: Principal,
     /// The request for a page.
-    flight: Option<FlightKey>,
+    pub(super) flight: Option<FlightKey>,
     pages: Vec<Box<str>>,
     bytes: usize,
     hint: Hint,

@@ -67,6 +67,8 @@ pub struct Trip {
     pub tries: u32,
     /// It is known that its upstream has not seen it, or made twice it does no more than once.
     pub is_safe: bool,
+    /// It is not given up for another endpoint by time any more: it was once, or its server works on it.
+    pub is_patient: bool,
 }
 
 /// Who waits for the answer.

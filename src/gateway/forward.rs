@@ -470,7 +470,7 @@ impl Gateway {
     }
 
     /// Gives a flight a new key, and with it a new id: a retry is a request of its own.
-    fn rekey(&mut self, now: Now, key: FlightKey) -> Option<FlightKey> {
+    pub(super) fn rekey(&mut self, now: Now, key: FlightKey) -> Option<FlightKey> {
         let mut flight = self.flights.remove(key)?;
         if let Some(alarm) = flight.alarm.take() {
             self.wheel.cancel(alarm);
@@ -647,6 +647,10 @@ impl Gateway {
     pub(super) fn flight_due(&mut self, now: Now, key: FlightKey, out: &mut Effects) {
         let Some(flight) = self.flights.get_mut(key) else { return };
         flight.alarm = None;
+        if self.is_attempt_over(now, key, out) {
+            return;
+        }
+        let Some(flight) = self.flights.get(key) else { return };
         let limits = &self.settings.limits;
         match &flight.stage {
             Stage::Stepping { .. } => match flight.execution.as_deref() {

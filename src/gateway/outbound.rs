@@ -176,6 +176,7 @@ impl Gateway {
                 if flight.has_deadline() {
                     return self.tell_progress(key, params, out);
                 }
+                flight.trip.is_patient = true;
                 if let Some(alarm) = flight.alarm.take() {
                     self.wheel.cancel(alarm);
                 }

@@ -3,11 +3,13 @@
 //! harm twice than once; `limits.retries` times at most.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::Gateway;
 use super::door::Effects;
 use super::flight::{Asker, Errand, FlightKey, Stage, read_wire_id};
 use super::lane::LaneKey;
+use super::timer::Alarm;
 use crate::base::Now;
 use crate::mcp::{Code, Method, error};
 use crate::wire::envelope::{self, Frame};
@@ -77,6 +79,84 @@ impl Gateway {
             flight.lane = None;
             self.relaunch(now, key, out);
         }
+    }
+
+    /// A call has been sent that may be made twice: it waits no longer for this endpoint than `limits.attempt`.
+    pub(super) fn begin_attempt(&mut self, now: Now, key: FlightKey) {
+        let limits = &self.settings.limits;
+        let (attempt, is_shorter) = (limits.attempt, limits.attempt < limits.request);
+        if !is_shorter || !self.may_be_given_up(key) {
+            return;
+        }
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        if let Some(alarm) = flight.alarm.take() {
+            self.wheel.cancel(alarm);
+        }
+        flight.alarm = Some(self.wheel.set(now.at, attempt, Alarm::Flight(key)));
+    }
+
+    /// Whether a call that waits for its answer may be made again elsewhere before it has failed.
+    fn may_be_given_up(&self, key: FlightKey) -> bool {
+        self.may_go_again(key)
+            && self.flights.get(key).is_some_and(|flight| {
+                let is_asked_for = !matches!(flight.asker, Asker::Own(_));
+                is_asked_for
+                    && flight.is_sent()
+                    && !flight.has_deadline()
+                    && !flight.trip.is_patient
+            })
+    }
+
+    /// One endpoint has had its time with a call that another may be asked for; true if the call goes on. What is left
+    /// of `limits.request` it has there, or here, where no other serves.
+    pub(super) fn is_attempt_over(&mut self, now: Now, key: FlightKey, out: &mut Effects) -> bool {
+        let limits = &self.settings.limits;
+        let rest = limits.request.saturating_sub(limits.attempt);
+        if rest.is_zero() || !self.may_be_given_up(key) {
+            return false;
+        }
+        let Some((index, (_, endpoint, _))) =
+            self.flights.get(key).and_then(|flight| Some((flight.upstream, flight.trip.on?)))
+        else {
+            return false;
+        };
+        if !self.has_another(now, index, endpoint) {
+            self.be_patient(now, key, rest);
+            return true;
+        }
+        self.cancel_upstream(key, "no answer in the time of the limit attempt", out);
+        self.call_failed(now, endpoint, out);
+        // Its old id is dead: an answer that comes late finds nobody.
+        let Some(key) = self.rekey(now, key) else { return true };
+        if let Some(Asker::Fetch(fetch)) = self.flights.get(key).map(|flight| &flight.asker)
+            && let Some(fetch) = self.fetches.get_mut(*fetch)
+        {
+            fetch.flight = Some(key);
+        }
+        self.be_patient(now, key, rest);
+        self.go_again(now, endpoint, vec![key], out);
+        true
+    }
+
+    /// A call has so much time, and is not given up before.
+    fn be_patient(&mut self, now: Now, key: FlightKey, rest: Duration) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        flight.trip.is_patient = true;
+        if let Some(alarm) = flight.alarm.take() {
+            self.wheel.cancel(alarm);
+        }
+        flight.alarm = Some(self.wheel.set(now.at, rest, Alarm::Flight(key)));
+    }
+
+    /// Whether an upstream has an endpoint besides this one that would get a call.
+    fn has_another(&self, now: Now, index: usize, endpoint: usize) -> bool {
+        self.upstreams[index].balance.as_ref().is_some_and(|balance| {
+            balance.endpoints().any(|number| {
+                number != endpoint
+                    && self.has_ready_seat(number)
+                    && self.endpoints[number].breaker.retry_after(now.at).is_none()
+            })
+        })
     }
 
     /// These frames never left on a lane.

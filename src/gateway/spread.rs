@@ -211,6 +211,7 @@ impl Gateway {
                 flight.params = Some(params.text().into());
             }
         }
+        self.begin_attempt(now, key);
     }
 
     /// A call was answered by an endpoint.

@@ -126,10 +126,14 @@ class Steady(threading.Thread):
             self.slowest_s = max(self.slowest_s, time.monotonic() - began)
             self.done += 1
 
-    def finish(self) -> None:
-        """Ends, and wants that nothing went wrong."""
+    def end(self) -> None:
+        """Makes no further call, and waits for the one under way."""
         self._ending.set()
         self.join(ANSWER_S_MAX)
         self.lines.socket.close()
+
+    def finish(self) -> None:
+        """Ends, and wants that nothing went wrong."""
+        self.end()
         assert not self.wrong, f"a neighbour noticed: {self.wrong[:3]}"
         assert self.done, "the neighbour made no call"

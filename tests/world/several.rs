@@ -1,6 +1,8 @@
 //! Several endpoints of one upstream: who gets which call, what becomes of calls when an endpoint dies, and what
 //! stays together. Led step by step; times are virtual and therefore exact.
 
+use std::time::Duration;
+
 use ringgate::gateway::policy::Pattern;
 use ringgate::gateway::settings::{Endpoint, Rank, Select};
 use ringgate::gateway::{Report, Settings};
@@ -191,6 +193,70 @@ fn what_is_lost_again_is_made_no_third_time() {
     world.run_for_ms(2_000);
     assert_eq!(world.answer_of(client, 1)["error"]["code"], UNAVAILABLE);
     assert_eq!(begun(&world, 2), 0, "limits.retries is 1");
+    world.finish();
+}
+
+#[test]
+fn a_call_that_does_no_harm_leaves_an_endpoint_that_does_not_answer_in_time_for_another() {
+    for (is_modern, server) in stage::ERAS {
+        for (does_no_harm, is_alone) in [(true, false), (false, false), (true, true)] {
+            let mut settings = several(&[(Kind::Tcp, 1), (Kind::Tcp, 2)]);
+            assert_eq!(settings.limits.attempt, Duration::from_secs(10));
+            if does_no_harm {
+                let pattern = Pattern::parse("wo*").expect("a pattern");
+                settings.upstreams[0].spread.idempotent = vec![pattern];
+            }
+            let mut world = world(settings, vec![Server::new(server); 2]);
+            let client = world.join(is_modern, json!({}));
+            if is_alone {
+                world.server_up(1, false);
+                world.run_for_ms(10);
+            }
+            world.servers[0].is_frozen = true;
+            world.call(client, 1, "work", "");
+            world.run_for_ms(9_900);
+            assert!(world.answer_of(client, 1).is_null());
+            world.run_for_ms(200);
+            let goes_on = does_no_harm && !is_alone;
+            assert_eq!(begun(&world, 1), u64::from(goes_on));
+            assert_eq!(succeeded(&world, client, 1), goes_on, "{}", world.answer_of(client, 1));
+            world.run_for_ms(20_000);
+            // Where nobody else could serve it, it had its whole time here.
+            let answer = world.answer_of(client, 1);
+            assert_eq!(succeeded(&world, client, 1), goes_on, "{answer}");
+            assert!(goes_on || answer["error"]["code"] == -32004, "{answer}");
+            world.servers[0].is_frozen = false;
+            world.run_for_ms(60_000);
+            world.finish();
+        }
+    }
+}
+
+#[test]
+fn two_endpoints_that_do_not_answer_have_no_more_time_together_than_one() {
+    let mut settings = several(&[(Kind::Tcp, 1), (Kind::Tcp, 1)]);
+    settings.upstreams[0].spread.idempotent = vec![Pattern::parse("*").expect("a pattern")];
+    let mut world = world(settings, vec![Server::new(false); 2]);
+    let client = world.join(false, json!({}));
+    world.call(client, 1, "work", "hang");
+    world.run_for_ms(29_900);
+    assert_eq!(begun(&world, 0) + begun(&world, 1), 2);
+    assert!(world.answer_of(client, 1).is_null());
+    world.run_for_ms(200);
+    assert_eq!(world.answer_of(client, 1)["error"]["code"], -32004);
+    world.finish();
+}
+
+#[test]
+fn who_reports_progress_is_not_left() {
+    let mut settings = several(&[(Kind::Tcp, 1), (Kind::Tcp, 1)]);
+    settings.upstreams[0].spread.idempotent = vec![Pattern::parse("*").expect("a pattern")];
+    let mut world = world(settings, vec![Server::new(false); 2]);
+    let client = world.join(false, json!({}));
+    world.call(client, 1, "work", "p hang");
+    world.run_for_ms(25_000);
+    assert_eq!(begun(&world, 0) + begun(&world, 1), 1);
+    world.run_for_ms(10_000);
     world.finish();
 }
 

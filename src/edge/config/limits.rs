@@ -53,6 +53,7 @@ pub(super) fn read(mut reader: Reader<'_>) -> Limits {
     time(r, "health_wait", &mut l.health_wait);
     count(r, "lane_flights", 1 << 20, &mut l.lane_flights);
     small(r, "retries", &mut l.retries);
+    time(r, "attempt", &mut l.attempt);
     time(r, "blocked", &mut l.blocked);
     time(r, "drain", &mut l.drain);
     time(r, "lane_idle", &mut l.lane_idle);

@@ -1,6 +1,7 @@
 """A small legacy server that starts at once, and does on request what a server must never do.
 
-Usage: quick.py [--gate FILE]   With a gate, it refuses to start while the file is absent.
+Usage: quick.py [--gate FILE] [--slow FILE]   With a gate, it refuses to start while the file is absent; while the
+other is there, every echo takes SLOW_S.
 Its tools: `echo` answers with the text it is given; the others misbehave as their names say.
 """
 
@@ -16,6 +17,8 @@ import time
 if "--gate" in sys.argv and not pathlib.Path(sys.argv[sys.argv.index("--gate") + 1]).exists():
     sys.exit("quick: the gate is closed")
 
+SLOW = pathlib.Path(sys.argv[sys.argv.index("--slow") + 1]) if "--slow" in sys.argv else None
+SLOW_S = 0.25
 TOOLS = ["echo", "hang", "twice", "unknown_id", "garbage", "flood", "steps", "half", "die"]
 FLOOD_LINES = 20_000
 STEP_BYTES = 1_000
@@ -41,6 +44,8 @@ def answer(ident: object, text: str) -> None:
 def call(ident: object, tool: str, arguments: dict, token: object) -> None:
     text = arguments.get("text", "")
     if tool == "echo":
+        if SLOW and SLOW.exists():
+            time.sleep(SLOW_S)
         answer(ident, text)
     elif tool == "hang":
         pass
