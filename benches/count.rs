@@ -6,11 +6,16 @@
 mod house;
 #[path = "house/rules.rs"]
 mod rules;
+#[path = "house/deciding.rs"]
+mod deciding;
 
 use std::hint::black_box;
 use std::io::Write;
 
 use house::{CLIENT, ECHO, House, LIST, MODERN_ECHO, MODERN_LIST, PING};
+use ringgate::base::Moment;
+use ringgate::base::limits::Limits;
+use ringgate::gateway::breaker::Breaker;
 use ringgate::gateway::policy::Cache;
 use ringgate::mcp::{Era, Params};
 use ringgate::wire::envelope::{self, Frame};
@@ -71,6 +76,7 @@ fn main() {
     ] {
         proxied(name, from, to);
     }
+    deciding();
     catalog();
     // The last: callgrind counts the calls of a set-up with those of the scene that makes the same call next,
     // and this one makes ten thousand.
@@ -144,6 +150,21 @@ fn builtin() {
         scene(name, 1, || house.frame(CLIENT, black_box(frame)));
         house.check();
     }
+}
+
+fn deciding() {
+    for (name, add) in deciding::ALL {
+        let mut house = House::deciding(add).with_client(Era::Legacy);
+        scene(&format!("handle: tools/call echo, legacy, with {name}"), 1, || {
+            house.frame(CLIENT, black_box(ECHO));
+        });
+        house.check();
+    }
+    let (mut breaker, limits) = (Breaker::default(), Limits::DEFAULT);
+    scene("breaker: a call let through and answered", 1, || {
+        let _ = black_box(black_box(&mut breaker).admit(Moment::START));
+        let _ = black_box(black_box(&mut breaker).succeeded(&limits));
+    });
 }
 
 fn catalog() {

@@ -118,21 +118,23 @@ impl House {
     }
 
     fn new(target: Target, era: EraPin) -> Self {
-        let upstream = Upstream {
-            name: "up".to_owned(),
-            prefix: String::new(),
-            target,
-            era,
-            share: Share::Auto,
-            warm: false,
-            spread: Spread::default(),
-        };
-        Self::behind(vec![upstream])
+        Self::behind(vec![upstream(target, era)])
     }
 
     fn behind(upstreams: Vec<Upstream>) -> Self {
-        let settings =
+        Self::by(upstreams, |_| ())
+    }
+
+    /// The built-in upstream behind us, and settings that decide about calls.
+    #[allow(dead_code, reason = "one benchmark decides, the other does not")]
+    pub(crate) fn deciding(add: fn(&mut Settings)) -> Self {
+        Self::by(vec![upstream(Target::Builtin { folder: None }, EraPin::Auto)], add)
+    }
+
+    fn by(upstreams: Vec<Upstream>, add: fn(&mut Settings)) -> Self {
+        let mut settings =
             Settings { upstreams, separator: "__".to_owned(), shards: 1, ..Settings::default() };
+        add(&mut settings);
         let gateway = Gateway::new(Arc::new(settings), ShardId(0), Builtin::new(false));
         let mut house = Self { gateway, out: Effects::default(), answer: Vec::new() };
         house.event(Event::Tick);
@@ -193,6 +195,18 @@ impl House {
     /// The client has its answer, and it is a result.
     pub(crate) fn check(&self) {
         assert!(self.said().contains("\"id\":12345,\"result\""), "{}", self.said());
+    }
+}
+
+fn upstream(target: Target, era: EraPin) -> Upstream {
+    Upstream {
+        name: "up".to_owned(),
+        prefix: String::new(),
+        target,
+        era,
+        share: Share::Auto,
+        warm: false,
+        spread: Spread::default(),
     }
 }
 
