@@ -369,6 +369,11 @@ impl Gateway {
             | Method::TemplatesList => {
                 self.list(now, asked, out);
             }
+            Method::TasksGet
+            | Method::TasksList
+            | Method::TasksResult
+            | Method::TasksCancel
+            | Method::TasksUpdate => self.task_request(now, asked, out),
             _ => self.route(now, asked, out),
         }
     }
@@ -456,8 +461,7 @@ impl Gateway {
                 Method::Complete => {
                     "params.ref must be {\"type\":\"ref/prompt\",\"name\":…} or {\"type\":\"ref/resource\",\"uri\":…}"
                 }
-                Method::ToolsCall | Method::PromptsGet => "params.name must be a string",
-                _ => "params.taskId must be a string",
+                _ => "params.name must be a string",
             };
             return self.refuse(asked, invalid, message, None, out);
         };
@@ -525,6 +529,9 @@ impl Gateway {
         }
         if self.upstreams[upstream].is_builtin {
             return self.call_builtin(now, asked, upstream, own, out);
+        }
+        if self.upstreams[upstream].identity.as_ref().is_some_and(|identity| identity.tasks) {
+            self.chore = self.chore_of_call(asked, upstream, own);
         }
         self.launch(now, asked.asker(), upstream, asked.method, asked.params, asked.parsed, out);
     }
@@ -611,7 +618,7 @@ impl Gateway {
         let Some(found) = self.clients.get_mut(client) else { return };
         if let Some(at) = found.listens.iter().position(|listen| &*listen.id == id) {
             let listen = found.listens.remove(at);
-            self.unwatch(&listen.uris, out);
+            self.unlisten(&listen, out);
             return;
         }
         let of_client = found.flights.clone();
@@ -648,7 +655,7 @@ impl Gateway {
             self.drop_lane(own.lane, "its client is gone", out);
         }
         for listen in &client.listens {
-            self.unwatch(&listen.uris, out);
+            self.unlisten(listen, out);
         }
         if let Some(session) = client.session {
             self.unwatch(&session.subscriptions, out);
