@@ -16,4 +16,5 @@ mod rest;
 mod sessions;
 mod strangers;
 mod streams;
+mod tasks;
 mod tools;
