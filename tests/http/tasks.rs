@@ -474,6 +474,7 @@ fn what_a_legacy_server_asks_about_a_modern_clients_task_waits_for_its_update() 
     house.wait(Duration::from_mins(20));
     assert!(!house.closed.contains(&lane));
     house.wait(Duration::from_mins(50));
+    house.wait(Duration::from_mins(5));
     assert!(house.closed.contains(&lane), "the task has been forgotten by now");
     let link = new(&mut house, 0, "tasks/get", &about(&token), TAKES_AND_ASKED);
     assert_eq!(answered(&house, link)["error"]["code"], -32602);
