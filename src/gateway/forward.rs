@@ -725,19 +725,6 @@ impl Gateway {
         }
     }
 
-    /// How long until an upstream's breakers let a call through, where none does now.
-    pub(super) fn retry_after(&self, upstream: usize) -> Option<std::time::Duration> {
-        let now = self.exchanges.now;
-        let Some(balance) = &self.upstreams.get(upstream)?.balance else {
-            let only = self.upstreams[upstream].endpoints.start;
-            return self.endpoints[only].breaker.retry_after(now);
-        };
-        let waits =
-            balance.endpoints().map(|number| self.endpoints[number].breaker.retry_after(now));
-        // One that waits for nothing comes first.
-        waits.min().flatten()
-    }
-
     /// A call was lost at an endpoint.
     pub(super) fn call_failed(&mut self, now: Now, number: usize, out: &mut Effects) {
         let endpoint = &mut self.endpoints[number];

@@ -33,7 +33,7 @@ impl Gateway {
         }
         let speaks = found.identity.as_ref()?.version.era();
         // `execute_tool` gives a result.
-        let takes_tasks = self.execution.is_none() && self.takes_tasks(asked);
+        let takes_tasks = self.execution.is_none() && takes_tasks(asked);
         let support = found.task_tools.get(own);
         let goal = match (asked.version.era(), speaks) {
             (Era::Legacy, _) | (Era::Modern, Era::Modern) if takes_tasks => Goal::Create,
@@ -42,14 +42,6 @@ impl Gateway {
             _ => return None,
         };
         Some(Box::new(Chore::new(goal, None)))
-    }
-
-    /// Whether a request's client takes a task for an answer.
-    fn takes_tasks(&self, asked: &Asked<'_>) -> bool {
-        match asked.version.era() {
-            Era::Legacy => asked.parsed.task.is_some_and(Json::is_object),
-            Era::Modern => asked.parsed.meta.capabilities.is_some_and(declares_tasks),
-        }
     }
 
     /// A modern upstream will do a legacy client's call as a task only: then it is waited for. True if so.
@@ -246,5 +238,13 @@ impl Gateway {
             None => splice.insert_member(json, format!("\"extensions\":{{{tasks}}}")),
         }
         shape::written(splice)
+    }
+}
+
+/// Whether a request's client takes a task for an answer.
+fn takes_tasks(asked: &Asked<'_>) -> bool {
+    match asked.version.era() {
+        Era::Legacy => asked.parsed.task.is_some_and(Json::is_object),
+        Era::Modern => asked.parsed.meta.capabilities.is_some_and(declares_tasks),
     }
 }

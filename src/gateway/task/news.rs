@@ -300,7 +300,7 @@ fn listening<'c>(
     upstream: usize,
     own: &str,
 ) -> impl Iterator<Item = (&'c Listen, &'c Known)> {
-    client.listens.iter().flat_map(move |listen| {
+    client.listens.iter().filter_map(move |listen| {
         let mut tasks = listen.tasks.iter();
         tasks
             .find(|known| known.id.upstream == upstream && &*known.id.own == own)

@@ -171,7 +171,7 @@ impl Gateway {
                 Choice::Unavailable(does_not_read(name))
             }
             (Some((key, lane)), _) if lane.is_ready() => Choice::Send(key),
-            (Some(_), Status::Starting) | (None, Status::Starting) => Choice::Wait,
+            (_, Status::Starting) => Choice::Wait,
             _ => return gone,
         })
     }
