@@ -515,6 +515,9 @@ impl Gateway {
                 upstream.own_lanes = upstream.own_lanes.saturating_sub(1);
                 upstream.parked.retain(|&parked| parked != key);
                 upstream.spare.take_if(|spare| *spare == key);
+                for flight in self.flights_of(key) {
+                    self.flights.remove(flight);
+                }
             }
             Role::Remote(_) => {}
         }

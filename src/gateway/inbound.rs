@@ -418,6 +418,10 @@ impl Gateway {
             return self.refuse(asked, Code::InvalidParams.number(), &message, None, out);
         }
         let version = Version::negotiate(&wanted);
+        // What the client itself can do as a task, nobody is told: a server's requests about it do not pass.
+        let mut said = crate::wire::Splice::of(capabilities.text());
+        said.remove_members(capabilities, &["tasks"]);
+        let said = said.into_text();
         let Some(client) = self.clients.get_mut(asked.client) else { return };
         if client.session.is_some() {
             let message =
@@ -426,7 +430,7 @@ impl Gateway {
         }
         client.session = Some(Box::new(Session {
             version,
-            capabilities: capabilities.text().into(),
+            capabilities: said.into(),
             askable: Askable::read(capabilities),
             info: info.map_or("{\"name\":\"unknown\",\"version\":\"\"}", Json::text).into(),
             level: None,

@@ -6,7 +6,7 @@ use super::Gateway;
 use super::client::{ClientKey, Front};
 use super::door::Effects;
 use super::endpoint::Seat;
-use super::flight::Asker;
+use super::flight::{Asker, Errand};
 use super::lane::{Hello, Lane, LaneKey, Role};
 use super::timer::Alarm;
 use crate::base::Now;
@@ -57,10 +57,10 @@ impl Gateway {
                     && lane.queue.is_empty()
                     && asks_nothing
             });
-            // What the gateway asks itself goes on: it waits for a task to end.
+            // What is asked about a task goes on; it waits for that to end.
             let is_busy = self.flights_of(own.lane).into_iter().any(|key| {
-                let flight = self.flights.get(key);
-                flight.is_some_and(|flight| !matches!(flight.asker, Asker::Own(_)))
+                let asker = self.flights.get(key).map(|flight| &flight.asker);
+                !matches!(asker, Some(Asker::Own(Errand::Collect(_) | Errand::Look(_))))
             });
             if !is_quiet || is_busy {
                 if let Some(client) = self.clients.get_mut(key) {

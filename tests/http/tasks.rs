@@ -5,27 +5,27 @@ use std::time::Duration;
 
 use ringgate::base::LinkId;
 use ringgate::base::limits::Limits;
-use ringgate::gateway::Settings;
 use ringgate::gateway::principal::{Principal, Principals};
-use ringgate::gateway::settings::{EraPin, Target};
+use ringgate::gateway::settings::EraPin;
 use serde_json::{Value, json};
 
-use crate::house::{House, upstream};
+use crate::house::House;
 
-const OLD: &str = r#""tools":{},"tasks":{"list":{},"cancel":{},"requests":{"tools":{"call":{}}}}"#;
-const NEW: &str = r#""tools":{},"extensions":{"io.modelcontextprotocol/tasks":{}}"#;
-const TAKES: &str = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
-const TAKES_AND_ASKED: &str =
+pub(crate) const OLD: &str =
+    r#""tools":{},"tasks":{"list":{},"cancel":{},"requests":{"tools":{"call":{}}}}"#;
+pub(crate) const NEW: &str = r#""tools":{},"extensions":{"io.modelcontextprotocol/tasks":{}}"#;
+pub(crate) const TAKES: &str = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
+pub(crate) const TAKES_AND_ASKED: &str =
     r#"{"elicitation":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
-const TOOLS: &str = r#"{"tools":[{"name":"may","inputSchema":{},"execution":{"taskSupport":"optional"}},{"name":"must","inputSchema":{},"execution":{"taskSupport":"required"}},{"name":"never","inputSchema":{}}]}"#;
+pub(crate) const TOOLS: &str = r#"{"tools":[{"name":"may","inputSchema":{},"execution":{"taskSupport":"optional"}},{"name":"must","inputSchema":{},"execution":{"taskSupport":"required"}},{"name":"never","inputSchema":{}}]}"#;
 const WORKING: &str = r#""status":"working","createdAt":"a","lastUpdatedAt":"b","#;
 
-fn parse(text: &str) -> Value {
+pub(crate) fn parse(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 /// What an exchange was answered with, whether as JSON or at the end of a stream.
-fn answered(house: &House, link: LinkId) -> Value {
+pub(crate) fn answered(house: &House, link: LinkId) -> Value {
     let answer = house.answer(link);
     assert!(answer.status.is_some(), "no answer yet");
     match answer.data().last() {
@@ -40,7 +40,7 @@ fn is_open(house: &House, link: LinkId) -> bool {
 }
 
 /// The upstream answers the last request of a method; gives that request's `params`.
-fn replies(house: &mut House, lane: LinkId, method: &str, result: &str) -> Value {
+pub(crate) fn replies(house: &mut House, lane: LinkId, method: &str, result: &str) -> Value {
     let (id, line) = house.heard(lane, method).unwrap_or_else(|| panic!("no {method} came"));
     house.says(lane, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#));
     parse(&line)["params"].clone()
@@ -59,7 +59,7 @@ fn times(house: &House, lane: LinkId, method: &str) -> usize {
     house.lanes[&lane].iter().filter(|line| line.contains(&wanted)).count()
 }
 
-fn old_house(shards: u16) -> (House, LinkId) {
+pub(crate) fn old_house(shards: u16) -> (House, LinkId) {
     let mut house = House::scripted(shards, EraPin::Legacy);
     let lane = house.greet_with(OLD);
     replies(&mut house, lane, "tools/list", TOOLS);
@@ -70,7 +70,7 @@ fn old_house(shards: u16) -> (House, LinkId) {
     (house, lane)
 }
 
-fn new_house(shards: u16) -> (House, LinkId) {
+pub(crate) fn new_house(shards: u16) -> (House, LinkId) {
     let mut house = House::scripted(shards, EraPin::Modern);
     let lane = house.greet_modern_with(NEW);
     for _ in 1..shards {
@@ -80,13 +80,19 @@ fn new_house(shards: u16) -> (House, LinkId) {
 }
 
 /// A request of a legacy session.
-fn old(house: &mut House, session: &str, method: &str, params: &str) -> LinkId {
+pub(crate) fn old(house: &mut House, session: &str, method: &str, params: &str) -> LinkId {
     let body = format!(r#"{{"jsonrpc":"2.0","id":7,"method":"{method}","params":{params}}}"#);
     house.in_session(0, session, &body)
 }
 
 /// A request of a modern client, about a tool or a task.
-fn new(house: &mut House, shard: usize, method: &str, params: &str, caps: &str) -> LinkId {
+pub(crate) fn new(
+    house: &mut House,
+    shard: usize,
+    method: &str,
+    params: &str,
+    caps: &str,
+) -> LinkId {
     let value = parse(params);
     let name = value["taskId"].as_str().or(value["name"].as_str()).unwrap_or_default().to_owned();
     let inner = params.strip_prefix('{').and_then(|p| p.strip_suffix('}')).unwrap();
@@ -101,12 +107,12 @@ fn new(house: &mut House, shard: usize, method: &str, params: &str, caps: &str) 
     house.post(shard, &headers, &body)
 }
 
-fn about(token: &str) -> String {
+pub(crate) fn about(token: &str) -> String {
     format!(r#"{{"taskId":"{token}"}}"#)
 }
 
 /// A task that a legacy client has begun at a legacy upstream: the client's id of it.
-fn begun_old(house: &mut House, lane: LinkId, session: &str, own: &str) -> String {
+pub(crate) fn begun_old(house: &mut House, lane: LinkId, session: &str, own: &str) -> String {
     let call = r#"{"name":"may","arguments":{},"task":{"ttl":60000}}"#;
     let link = old(house, session, "tools/call", call);
     let made = format!(r#"{{"task":{{"taskId":"{own}",{WORKING}"ttl":60000}}}}"#);
@@ -117,7 +123,7 @@ fn begun_old(house: &mut House, lane: LinkId, session: &str, own: &str) -> Strin
 }
 
 /// The same of modern ones.
-fn begun_new(house: &mut House, lane: LinkId, own: &str) -> String {
+pub(crate) fn begun_new(house: &mut House, lane: LinkId, own: &str) -> String {
     let call = r#"{"name":"may","arguments":{}}"#;
     let link = new(house, 0, "tools/call", call, TAKES);
     let made = format!(r#"{{"resultType":"task","taskId":"{own}",{WORKING}"ttlMs":60000}}"#);
@@ -128,7 +134,7 @@ fn begun_new(house: &mut House, lane: LinkId, own: &str) -> String {
 }
 
 /// A modern client's task at a legacy upstream that can ask it: its id of it, and its connection.
-fn begun_across(house: &mut House, own: &str) -> (String, LinkId) {
+pub(crate) fn begun_across(house: &mut House, own: &str) -> (String, LinkId) {
     let call = r#"{"name":"must","arguments":{}}"#;
     let link = new(house, 0, "tools/call", call, TAKES_AND_ASKED);
     let lane = house.greet_with(OLD);
@@ -536,6 +542,53 @@ fn a_tool_that_must_be_a_task_is_waited_for_where_the_client_takes_none() {
 }
 
 #[test]
+fn a_task_that_is_waited_for_asks_as_the_call_would() {
+    let (mut house, _) = old_house(1);
+    let call = r#"{"name":"must","arguments":{}}"#;
+    let link = new(&mut house, 0, "tools/call", call, r#"{"elicitation":{}}"#);
+    let lane = house.greet_with(OLD);
+    let made = format!(r#"{{"task":{{"taskId":"t1",{WORKING}"ttl":1}}}}"#);
+    replies(&mut house, lane, "tools/call", &made);
+    house.says(lane, r#"{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"?","requestedSchema":{},"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"t1"}}}}"#);
+    house.wait(Duration::from_millis(20));
+    let asked = answered(&house, link)["result"].clone();
+    assert_eq!(asked["resultType"], "input_required", "{asked}");
+    let retry = format!(
+        r#"{{"name":"must","arguments":{{}},"inputResponses":{{"q":{{"action":"accept"}}}},"requestState":{}}}"#,
+        asked["requestState"]
+    );
+    house.wait(Duration::from_mins(5));
+    let link = new(&mut house, 0, "tools/call", &retry, r#"{"elicitation":{}}"#);
+    assert!(house.lanes[&lane].iter().any(|line| line.contains(r#""id":"q","result""#)));
+    replies(&mut house, lane, "tasks/result", r#"{"content":[]}"#);
+    assert_eq!(answered(&house, link)["result"]["content"], json!([]));
+    // A legacy client's call, of a modern upstream.
+    let (mut house, lane) = new_house(1);
+    let session = house.session(0, "2025-11-25", r#"{"elicitation":{},"tasks":{"list":{}}}"#);
+    let link = old(&mut house, &session, "tools/call", r#"{"name":"t"}"#);
+    let said = house.heard(lane, "tools/call").unwrap().1;
+    assert!(!said.contains("\"list\""), "what it can do as a task, nobody is told: {said}");
+    let data =
+        r#","data":{"requiredCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}}"#;
+    refuses(&mut house, lane, "tools/call", -32021, data);
+    let made = format!(r#"{{"resultType":"task","taskId":"t1",{WORKING}"ttlMs":1}}"#);
+    replies(&mut house, lane, "tools/call", &made);
+    house.wait(Duration::from_secs(1));
+    let asks = r#"{"taskId":"t1","status":"input_required","inputRequests":{"k":{"method":"elicitation/create","params":{"message":"?","requestedSchema":{}}}}}"#;
+    replies(&mut house, lane, "tasks/get", asks);
+    let asked = parse(house.answer(link).data().last().unwrap());
+    house.wait(Duration::from_mins(5));
+    let reply =
+        format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{"action":"accept"}}}}"#, asked["id"]);
+    house.in_session(0, &session, &reply);
+    replies(&mut house, lane, "tasks/update", r#"{"resultType":"complete"}"#);
+    house.wait(Duration::from_millis(1));
+    let done = r#"{"taskId":"t1","status":"completed","result":{"content":[]}}"#;
+    replies(&mut house, lane, "tasks/get", done);
+    assert_eq!(answered(&house, link)["result"], json!({"content": []}));
+}
+
+#[test]
 fn a_task_that_nobody_waits_for_any_more_is_cancelled() {
     let (mut house, lane) = old_house(1);
     let call = r#"{"name":"must","arguments":{}}"#;
@@ -690,170 +743,4 @@ fn a_legacy_call_that_a_modern_upstream_does_as_a_task_only_is_waited_for() {
     let link = new(&mut house, 0, "tools/call", r#"{"name":"t"}"#, "{}");
     refuses(&mut house, lane, "tools/call", -32021, data);
     assert_eq!(answered(&house, link)["error"]["code"], -32021);
-}
-
-fn listen(house: &mut House, tokens: &[&str], caps: &str) -> LinkId {
-    let ids = serde_json::to_string(tokens).unwrap();
-    let params = format!(r#"{{"notifications":{{"taskIds":{ids}}}}}"#);
-    new(house, 0, "subscriptions/listen", &params, caps)
-}
-
-#[test]
-fn news_of_a_modern_task_reach_who_listens_for_it() {
-    let (mut house, lane) = new_house(1);
-    let token = begun_new(&mut house, lane, "t1");
-    let refused = listen(&mut house, &[&token], "{}");
-    assert_eq!(answered(&house, refused)["error"]["code"], -32021);
-    let stream = listen(&mut house, &[&token, "unknown"], TAKES);
-    let said = parse(&house.answer(stream).data()[0]);
-    assert_eq!(said["params"]["notifications"], json!({"taskIds": [token]}));
-    let (id, line) = house.heard(lane, "subscriptions/listen").unwrap();
-    let params = parse(&line)["params"].clone();
-    assert_eq!(params["notifications"]["taskIds"], json!(["t1"]));
-    assert!(params["_meta"].to_string().contains("io.modelcontextprotocol/tasks"), "{params}");
-    house.says(lane, &format!(r#"{{"jsonrpc":"2.0","method":"notifications/tasks","params":{{"_meta":{{"io.modelcontextprotocol/subscriptionId":{id}}},"taskId":"t1","status":"completed","ttlMs":1,"result":{{"content":[]}}}}}}"#));
-    house.says(lane, r#"{"jsonrpc":"2.0","method":"notifications/tasks","params":{"taskId":"t2","status":"working","ttlMs":1}}"#);
-    let said: Vec<Value> = house.answer(stream).data().iter().map(|text| parse(text)).collect();
-    assert_eq!(said.len(), 2, "{said:?}");
-    let news = &said[1]["params"];
-    assert_eq!((&news["taskId"], &news["status"]), (&json!(token), &json!("completed")));
-    assert_eq!(news["_meta"]["io.modelcontextprotocol/subscriptionId"], 7);
-}
-
-#[test]
-fn news_of_a_legacy_task_reach_a_modern_client_that_listens_with_all_that_they_must_say() {
-    let (mut house, _) = old_house(1);
-    let (token, lane) = begun_across(&mut house, "t1");
-    let status = |status: &str| {
-        format!(
-            r#"{{"jsonrpc":"2.0","method":"notifications/tasks/status","params":{{"taskId":"t1","status":"{status}","ttl":null}}}}"#
-        )
-    };
-    house.says(lane, &status("working"));
-    let stream = listen(&mut house, &[&token], TAKES);
-    house.says(lane, &status("working"));
-    house.says(lane, &status("completed"));
-    replies(&mut house, lane, "tasks/result", r#"{"content":[]}"#);
-    let said: Vec<Value> = house.answer(stream).data().iter().map(|text| parse(text)).collect();
-    let statuses: Vec<&Value> = said[1..].iter().map(|news| &news["params"]["status"]).collect();
-    assert_eq!(statuses, ["working", "completed"], "{said:?}");
-    assert_eq!(said[2]["method"], "notifications/tasks");
-    assert_eq!(said[2]["params"]["result"], json!({"content": []}));
-    assert_eq!(said[2]["params"]["taskId"], *token);
-}
-
-#[test]
-fn a_task_is_found_from_every_shard_and_by_the_next_process() {
-    // A legacy server behind connections of each shard's own.
-    let (mut house, lane) = old_house(2);
-    let session = house.session(0, "2025-11-25", "{}");
-    let token = begun_old(&mut house, lane, &session, "t1");
-    for shard in [0, 1] {
-        let link = new(&mut house, shard, "tasks/get", &about(&token), TAKES);
-        let params =
-            replies(&mut house, lane, "tasks/get", r#"{"taskId":"t1","status":"working","ttl":1}"#);
-        assert_eq!(params["taskId"], "t1");
-        assert_eq!(answered(&house, link)["result"]["taskId"], *token, "{shard}");
-    }
-    // One behind a client's own connection: the request goes to where that is.
-    let (token, own) = begun_across(&mut house, "t2");
-    let link = new(&mut house, 1, "tasks/get", &about(&token), TAKES_AND_ASKED);
-    replies(&mut house, own, "tasks/get", r#"{"taskId":"t2","status":"working","ttl":1}"#);
-    assert_eq!(answered(&house, link)["result"]["taskId"], *token);
-    // A modern one behind any.
-    let (mut house, lane) = new_house(2);
-    let token = begun_new(&mut house, lane, "t3");
-    let (mut house, lane) = new_house(1);
-    let link = new(&mut house, 0, "tasks/get", &about(&token), TAKES);
-    replies(&mut house, lane, "tasks/get", r#"{"taskId":"t3","status":"working","ttlMs":1}"#);
-    assert_eq!(answered(&house, link)["result"]["taskId"], *token, "the key is the same");
-}
-
-#[test]
-fn of_several_upstreams_each_gets_its_own_tasks() {
-    let target = |port: u16| Target::Tcp { address: ([127, 0, 0, 1], port).into() };
-    let upstreams = vec![
-        upstream("a", "a", target(1), EraPin::Legacy),
-        upstream("b", "b", target(2), EraPin::Modern),
-    ];
-    let mut house = House::with(1, Settings { upstreams, ..Settings::default() });
-    let a = house.greet_with(OLD);
-    replies(&mut house, a, "tools/list", TOOLS);
-    let b = house.greet_modern_with(NEW);
-    let begin = |house: &mut House, name: &str, lane: LinkId, made: &str| {
-        let call = format!(r#"{{"name":"{name}","arguments":{{}}}}"#);
-        let link = new(house, 0, "tools/call", &call, TAKES);
-        replies(house, lane, "tools/call", made);
-        answered(house, link)["result"]["taskId"].as_str().unwrap().to_owned()
-    };
-    let first =
-        begin(&mut house, "a__may", a, r#"{"task":{"taskId":"1","status":"working","ttl":1}}"#);
-    let second = begin(
-        &mut house,
-        "b__x",
-        b,
-        r#"{"resultType":"task","taskId":"1","status":"working","ttlMs":1}"#,
-    );
-    assert_ne!(first, second);
-    let link = new(&mut house, 0, "tasks/get", &about(&second), TAKES);
-    let done = r#"{"resultType":"complete","taskId":"1","status":"completed","ttlMs":1,"result":{"content":[{"type":"resource_link","uri":"u://1"}]}}"#;
-    replies(&mut house, b, "tasks/get", done);
-    let shown = answered(&house, link)["result"].clone();
-    assert_eq!(shown["result"]["content"][0]["uri"], "b+u://1");
-    let link = new(&mut house, 0, "tasks/get", &about(&first), TAKES);
-    replies(&mut house, a, "tasks/get", r#"{"taskId":"1","status":"completed","ttl":1}"#);
-    replies(
-        &mut house,
-        a,
-        "tasks/result",
-        r#"{"content":[{"type":"resource_link","uri":"u://1"}]}"#,
-    );
-    let shown = answered(&house, link)["result"].clone();
-    assert_eq!(shown["result"]["content"][0]["uri"], "a+u://1");
-}
-
-#[test]
-fn beyond_its_limits_a_shard_forgets_the_oldest_tasks_and_their_ids_hold_on() {
-    let limits = Limits { tasks_max: 2, ..Limits::DEFAULT };
-    let mut house = House::limited(limits);
-    let lane = house.greet_with(OLD);
-    replies(&mut house, lane, "tools/list", TOOLS);
-    let session = house.session(0, "2025-11-25", "{}");
-    let tokens: Vec<String> =
-        (0..3).map(|n| begun_old(&mut house, lane, &session, &format!("t{n}"))).collect();
-    let link = old(&mut house, &session, "tasks/list", "{}");
-    for n in 1..3 {
-        let task = format!(r#"{{"taskId":"t{n}","status":"working","ttl":1}}"#);
-        replies(&mut house, lane, "tasks/get", &task);
-    }
-    assert_eq!(answered(&house, link)["result"]["tasks"].as_array().unwrap().len(), 2);
-    let link = old(&mut house, &session, "tasks/get", &about(&tokens[0]));
-    replies(&mut house, lane, "tasks/get", r#"{"taskId":"t0","status":"working","ttl":1}"#);
-    assert_eq!(answered(&house, link)["result"]["taskId"], *tokens[0]);
-}
-
-#[test]
-fn results_that_are_kept_take_no_more_than_the_limit() {
-    let limits = Limits { task_bytes_max: 5_000, ..Limits::DEFAULT };
-    let target = Target::Tcp { address: ([127, 0, 0, 1], 1).into() };
-    let upstreams = vec![upstream("up", "", target, EraPin::Modern)];
-    let mut house = House::with(1, Settings { upstreams, limits, ..Settings::default() });
-    let lane = house.greet_modern_with(NEW);
-    let session = house.session(0, "2025-11-25", "{}");
-    let mut tokens = Vec::new();
-    for _ in 0..3 {
-        let link = old(&mut house, &session, "tools/call", r#"{"name":"t","task":{}}"#);
-        let result = format!(r#"{{"resultType":"complete","content":["{}"]}}"#, "x".repeat(2_000));
-        replies(&mut house, lane, "tools/call", &result);
-        tokens
-            .push(answered(&house, link)["result"]["task"]["taskId"].as_str().unwrap().to_owned());
-    }
-    let codes: Vec<bool> = tokens
-        .iter()
-        .map(|token| {
-            let link = old(&mut house, &session, "tasks/result", &about(token));
-            answered(&house, link).get("result").is_some()
-        })
-        .collect();
-    assert_eq!(codes, [false, true, true]);
 }

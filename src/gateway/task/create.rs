@@ -11,7 +11,7 @@ use super::shape;
 use super::table::{Kept, Task};
 use crate::base::{Now, calendar};
 use crate::mcp::capability::declares_tasks;
-use crate::mcp::{Code, Era, Method};
+use crate::mcp::{Code, Era, Method, Version};
 use crate::wire::{Json, Splice};
 
 /// What a server asks for that wants a call as a task only (2026-07-28 extension "Capability Negotiation").
@@ -237,14 +237,16 @@ impl Gateway {
             Some(other) => splice.replace(other.text(), format!("{{{tasks}}}")),
             None => splice.insert_member(json, format!("\"extensions\":{{{tasks}}}")),
         }
-        shape::written(splice)
+        splice.into_text()
     }
 }
 
 /// Whether a request's client takes a task for an answer.
 fn takes_tasks(asked: &Asked<'_>) -> bool {
     match asked.version.era() {
-        Era::Legacy => asked.parsed.task.is_some_and(Json::is_object),
+        Era::Legacy => {
+            asked.version == Version::V2025_11_25 && asked.parsed.task.is_some_and(Json::is_object)
+        }
         Era::Modern => asked.parsed.meta.capabilities.is_some_and(declares_tasks),
     }
 }

@@ -262,7 +262,7 @@ impl Gateway {
         let known = self.know_task(principal, lane, &related.as_str()?)?;
         let mut splice = Splice::of(params.text());
         splice.replace(related.text(), text::quoted(&known.token));
-        Some(shape::written(splice))
+        Some(splice.into_text())
     }
 
     /// Progress of a call that was answered with a task: its token is good as long as that (2025-11-25 "Progress").

@@ -100,7 +100,7 @@ pub fn renamed(whole: Json<'_>, task: Json<'_>, token: &str, inner: Option<Strin
     if let (Some(inner), Some(result)) = (inner, task.get("result")) {
         splice.replace(result.text(), inner);
     }
-    written(splice)
+    splice.into_text()
 }
 
 /// The result of a call, with the task that it belongs to in its `_meta`, as `tasks/result` gives it.
@@ -116,7 +116,7 @@ pub fn related(result: Json<'_>, token: &str) -> String {
         }
         (None, None) => {}
     }
-    written(splice)
+    splice.into_text()
 }
 
 /// The same without it: where the task stands beside, or nobody knows of one.
@@ -129,18 +129,12 @@ pub fn unrelated(result: Json<'_>) -> String {
             splice.remove_members(meta, &[RELATED_TASK]);
         }
     }
-    written(splice)
+    splice.into_text()
 }
 
 /// The task that the `_meta` of a message says it belongs to, as its sender calls it.
 pub fn relation(params: Json<'_>) -> Option<Json<'_>> {
     params.get("_meta")?.get(RELATED_TASK)?.get("taskId").filter(|id| id.as_str().is_some())
-}
-
-pub(super) fn written(splice: Splice<'_>) -> String {
-    let mut out = Vec::new();
-    splice.write(&mut out);
-    String::from_utf8(out).unwrap_or_default()
 }
 
 #[cfg(test)]

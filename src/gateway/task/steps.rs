@@ -417,9 +417,14 @@ impl Gateway {
         answers: &str,
         out: &mut Effects,
     ) -> bool {
+        let request = self.settings.limits.request;
         let Some(chore) = self.chore(key).filter(|chore| chore.known.is_some()) else {
             return false;
         };
+        // What a person took is not the upstream's time.
+        if matches!(chore.goal, Goal::Await) {
+            chore.until = Some(now.at.after(request));
+        }
         chore.answered.extend(Json::known(answers).members().map(|member| member.key.into()));
         let more = format!(",\"inputResponses\":{answers}");
         self.next_step(now, key, Method::TasksUpdate, &more, out);
