@@ -666,8 +666,9 @@ impl Gateway {
     pub(super) fn flight_due(&mut self, now: Now, key: FlightKey, out: &mut Effects) {
         let Some(flight) = self.flights.get_mut(key) else { return };
         flight.alarm = None;
-        let is_chore = flight.chore.is_some();
-        if self.is_attempt_over(now, key, out) || (is_chore && self.chore_due(now, key, out)) {
+        // A call whose task is known is not made again.
+        let is_task = flight.chore.as_deref().is_some_and(|chore| chore.known.is_some());
+        if (!is_task && self.is_attempt_over(now, key, out)) || self.chore_due(now, key, out) {
             return;
         }
         let Some(flight) = self.flights.get(key) else { return };
