@@ -48,6 +48,11 @@ pub struct Limits {
     /// Tokens (JWTs) that a shard remembers as verified; beyond, those that were not used for the longest are
     /// verified anew. About 100 bytes each.
     pub tokens_max: usize,
+    /// Tasks that a shard remembers, for lists and news; beyond, it forgets the oldest. Some 500 bytes each, and none
+    /// is needed to find a task by its id.
+    pub tasks_max: usize,
+    /// Bytes of results that a shard keeps of tasks that had ended before they began; beyond, it forgets the oldest.
+    pub task_bytes_max: usize,
     /// How long an upstream may take to be connected, probed and initialized.
     pub connect: Duration,
     /// How long a probe for the era may take before the upstream counts as legacy. Generous, because a
@@ -55,6 +60,9 @@ pub struct Limits {
     pub probe: Duration,
     /// How long a request may take; progress starts it anew.
     pub request: Duration,
+    /// How long `tasks/result` may wait for a task to end, and a shard remember one: longer than anybody looks on,
+    /// shorter than what servers keep by default grows old.
+    pub task: Duration,
     /// How long a person may take over a form before the call that asked is given up.
     pub form: Duration,
     /// How long a legacy server's first question waits for others of the same call, so that a modern
@@ -127,9 +135,12 @@ impl Limits {
         list_ttl: Duration::from_mins(1),
         ask_rounds_max: 32,
         tokens_max: 10_000,
+        tasks_max: 10_000,
+        task_bytes_max: 16 << 20,
         connect: Duration::from_secs(20),
         probe: Duration::from_secs(10),
         request: Duration::from_secs(30),
+        task: Duration::from_hours(1),
         form: Duration::from_mins(10),
         ask_gather: Duration::from_millis(20),
         verdict: Duration::from_mins(10),

@@ -26,6 +26,13 @@ pub fn write_result(out: &mut Vec<u8>, id: &str, result: Json<'_>, translation: 
     out.push(b'}');
 }
 
+/// A result alone.
+pub fn result_text(result: Json<'_>, translation: &Translation<'_>) -> String {
+    let mut out = Vec::new();
+    edit(result, translation).write(&mut out);
+    String::from_utf8(out).unwrap_or_default()
+}
+
 /// Appends the answer that carries `error`, an error object as the upstream wrote it.
 pub fn write_error(out: &mut Vec<u8>, id: &str, error: Json<'_>, translation: &Translation<'_>) {
     out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");

@@ -61,6 +61,12 @@ impl Gateway {
             });
         }
         let Role::Own(client) = role else {
+            // A task's client is seldom there.
+            let is_asked = role == Role::Parked
+                && self.is_asked_about_task(key, id.text(), method, params, out);
+            if is_asked {
+                return;
+            }
             return refuse(
                 self,
                 out,
@@ -82,9 +88,12 @@ impl Gateway {
             );
         }
         match asker_era {
+            Era::Modern if self.is_asked_about_task(key, id.text(), method, params, out) => {}
             Era::Modern => self.hold_for(now, client, key, id.text(), method, params, out),
             Era::Legacy => {
                 let origin = Origin::Lane { lane: key, id: id.text().into() };
+                let renamed = self.renamed_question(client, key, params);
+                let params = renamed.as_deref().map_or(params, Json::known);
                 self.ask_client(client, origin, method, params, out);
             }
         }

@@ -105,6 +105,7 @@ pub struct Listen {
     pub prompts: bool,
     pub resources: bool,
     pub uris: Vec<Watched>,
+    pub tasks: Vec<super::task::id::Known>,
 }
 
 /// A resource that a client watches.

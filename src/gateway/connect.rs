@@ -9,7 +9,7 @@ use super::timer::Alarm;
 use super::upstream::{Identity, Status};
 use super::{Gateway, Peer, greet, request};
 use crate::base::{LinkId, Now, ShardId};
-use crate::mcp::{Code, Era, Method, Version, error, meta};
+use crate::mcp::{Code, Era, Features, Method, Version, error, meta};
 use crate::wire::envelope::{self, Frame};
 use crate::wire::{Json, Message};
 
@@ -36,6 +36,7 @@ impl Gateway {
                 capabilities: self.builtin.capabilities().into(),
                 instructions: Some(crate::wire::text::quoted(self.builtin.instructions()).into()),
                 server_info: None,
+                tasks: false,
             });
         } else {
             for number in upstream.endpoints.clone() {
@@ -283,6 +284,8 @@ impl Gateway {
                     self.health_answered(now, endpoint);
                 }
             }
+            (Errand::Collect(task), _) => self.collected(task),
+            (Errand::Look(task), answer) => self.looked(key, task, answer, out),
             (Errand::Tell | Errand::Listen | Errand::Tools, _) => {}
         }
     }
@@ -417,6 +420,7 @@ impl Gateway {
     /// We end a lane that nobody uses, or whose flights have been seen to.
     pub(super) fn drop_lane(&mut self, key: LaneKey, why: &'static str, out: &mut Effects) {
         let Some(lane) = self.lanes.remove(key) else { return };
+        self.forget_tasks_of(key);
         if let Some(alarm) = lane.alarm {
             self.wheel.cancel(alarm);
         }
@@ -443,6 +447,7 @@ impl Gateway {
         out: &mut Effects,
     ) {
         let Some(lane) = self.lanes.remove(key) else { return };
+        self.forget_tasks_of(key);
         if let Some(alarm) = lane.alarm {
             self.wheel.cancel(alarm);
         }
@@ -510,6 +515,9 @@ impl Gateway {
                 upstream.own_lanes = upstream.own_lanes.saturating_sub(1);
                 upstream.parked.retain(|&parked| parked != key);
                 upstream.spare.take_if(|spare| *spare == key);
+                for flight in self.flights_of(key) {
+                    self.flights.remove(flight);
+                }
             }
             Role::Remote(_) => {}
         }
@@ -668,10 +676,11 @@ impl Gateway {
                 self.links.take(link);
                 out.push(Effect::Close { link, why });
             }
-            Mail::Mirrors { upstream, mirrors, harmless } => {
+            Mail::Mirrors { upstream, mirrors, harmless, task_tools } => {
                 if let Some(upstream) = self.upstreams.get_mut(upstream) {
                     upstream.mirrors = mirrors;
                     upstream.harmless = harmless;
+                    upstream.task_tools = task_tools;
                 }
             }
             Mail::Exchange { link, carried } => self.carried(now, link, &carried, out),
@@ -759,5 +768,6 @@ fn identity(version: Version, result: Json<'_>, info: Option<Json<'_>>) -> Ident
         capabilities: result.get("capabilities").map_or_else(|| "{}".into(), text),
         instructions: result.get("instructions").filter(|i| i.as_str().is_some()).map(text),
         server_info: info.filter(|info| info.is_object()).map(text),
+        tasks: result.get("capabilities").is_some_and(|said| Features::read(said).tasks),
     }
 }

@@ -255,11 +255,13 @@ pub enum Mail {
         link: LinkId,
         why: &'static str,
     },
-    /// What calls to the tools of `upstream` mirror in headers, and which of them do no harm twice.
+    /// What calls to the tools of `upstream` mirror in headers, which of them do no harm twice, and which
+    /// may be tasks.
     Mirrors {
         upstream: usize,
         mirrors: super::mirror::Mirrors,
         harmless: BTreeSet<Box<str>>,
+        task_tools: super::upstream::TaskTools,
     },
     /// The sender has used so many of a budget of the receiver's on credit, and wants a lease.
     LeaseAsked {

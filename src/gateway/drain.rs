@@ -57,7 +57,7 @@ impl Gateway {
                     );
                     out.extend_from_slice(text.as_bytes());
                 });
-                self.unwatch(&listen.uris, out);
+                self.unlisten(&listen, out);
             }
         }
     }

@@ -40,6 +40,19 @@ impl Gateway {
         }
     }
 
+    /// How long until an upstream's breakers let a call through, where none does now.
+    pub(super) fn retry_after(&self, upstream: usize) -> Option<std::time::Duration> {
+        let now = self.exchanges.now;
+        let Some(balance) = &self.upstreams.get(upstream)?.balance else {
+            let only = self.upstreams[upstream].endpoints.start;
+            return self.endpoints[only].breaker.retry_after(now);
+        };
+        let waits =
+            balance.endpoints().map(|number| self.endpoints[number].breaker.retry_after(now));
+        // One that waits for nothing comes first.
+        waits.min().flatten()
+    }
+
     /// What errors tell beside their codes: members, JSON text. Which tool it was is known of calls that
     /// `execute_tool` made.
     pub(super) fn fault_members(

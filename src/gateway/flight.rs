@@ -7,7 +7,8 @@
 //!                │          │  │ └──────────────────┘◀────┘
 //!                │          │  └ input_required (legacy client) ─▶ Asking ─┐
 //!                │          └──────────────────────────────────────────────┘ all answered
-//!                └─▶ Stepping (built-in upstream)
+//!                ├─▶ Stepping (built-in upstream)
+//!                └─▶ Pausing, Sent, Pausing … (a task that is waited for)
 //!   any of them ─▶ closed: answered, failed, cancelled or timed out; exactly one answer leaves
 //! ```
 
@@ -51,6 +52,8 @@ pub struct Flight {
     pub audit: Option<Box<super::audit::Record>>,
     /// It was asked for by `execute_tool`: its `params` have the upstream's own name.
     pub execution: Option<Box<super::tools::Execution>>,
+    /// What it is for, where it is about a task.
+    pub chore: Option<Box<super::task::chore::Chore>>,
     pub trip: Trip,
 }
 
@@ -106,6 +109,10 @@ pub enum Errand {
     Tools,
     /// Whether it is there.
     Health,
+    /// The result of a modern client's task at a legacy upstream, which asks meanwhile.
+    Collect(super::task::table::TaskKey),
+    /// The same, of one whose end is news.
+    Look(super::task::table::TaskKey),
 }
 
 /// Where a flight stands; see the module's drawing.
@@ -115,7 +122,11 @@ pub enum Stage {
     Sent,
     Held(Box<Held>),
     Asking(Box<Asking>),
-    Stepping { step: u32 },
+    Stepping {
+        step: u32,
+    },
+    /// It waits until its task is to be looked at again.
+    Pausing,
 }
 
 /// Reports of progress that wait for a held call's client; more are dropped, as progress may be.
@@ -191,6 +202,7 @@ impl Flight {
             rounds: 0,
             audit: None,
             execution: None,
+            chore: None,
             trip: Trip::default(),
         }
     }

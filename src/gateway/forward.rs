@@ -9,6 +9,7 @@ use super::flight::{Asker, Flight, FlightKey, Retry, Stage, wire_id};
 use super::lane::{Hello, LaneKey};
 use super::report::Report;
 use super::settings::Share;
+use super::task::Extras;
 use super::timer::Alarm;
 use super::tools::Execution;
 use super::upstream::Status;
@@ -86,6 +87,7 @@ impl Gateway {
         };
         let audit = self.audit.take();
         let mut execution = self.execution.take();
+        let chore = self.chore.take();
         let mut wait = self.settings.limits.request;
         if let Some(execution) = &mut execution {
             execution.begin(now.at);
@@ -100,6 +102,7 @@ impl Gateway {
             place,
             audit,
             execution,
+            chore,
             ..Flight::new(asker, upstream, method, Stage::Waiting)
         });
         if let Some(client) = self.clients.get_mut(client) {
@@ -178,6 +181,13 @@ impl Gateway {
         parsed: &Params<'_>,
         out: &mut Effects,
     ) -> Choice {
+        let is_task_call = match self.flights.get(key).and_then(|flight| flight.chore.as_deref()) {
+            None => false,
+            Some(chore) if chore.is_call() => true,
+            Some(_) => {
+                return self.choose_for_task(key).unwrap_or(Choice::Wait);
+            }
+        };
         let number = match self.pick(now, key, client, index, method, parsed) {
             Ok(number) => number,
             Err(choice) => return choice,
@@ -190,7 +200,8 @@ impl Gateway {
                 _ => Choice::Wait,
             };
         };
-        if let Some(client) = client
+        // A task of a modern server outlives its call's connection, and has no logs.
+        if let Some(client) = client.filter(|_| !is_task_call || era == Era::Legacy)
             && let Some(own) = self.needs_own(client, index, era, method, parsed)
         {
             return self.own_lane(now, client, number, own, out);
@@ -380,6 +391,13 @@ impl Gateway {
         {
             return;
         }
+        let mut extras = Extras::default();
+        if self.flights.get(key).is_some_and(|flight| flight.chore.is_some()) {
+            match self.send_chore(now, key, lane, params, parsed, out) {
+                Some(besides) => extras = besides,
+                None => return,
+            }
+        }
         let (Some(flight), Some(to)) = (self.flights.get_mut(key), self.lanes.get(lane)) else {
             return;
         };
@@ -416,12 +434,13 @@ impl Gateway {
             from,
             to: target,
             remembered: session.map(|session| request::Remembered {
-                capabilities: &session.capabilities,
+                capabilities: extras.capabilities.as_deref().unwrap_or(&session.capabilities),
                 info: &session.info,
                 level: session.level,
             }),
             renamed: renamed.as_deref(),
             retry: retry.as_deref().map(|retry| (&*retry.answers, retry.state.as_deref())),
+            extra: extras.member,
         };
         self.frame_for(lane, out, |out| request::write(out, &translation, params, parsed));
     }
@@ -647,7 +666,9 @@ impl Gateway {
     pub(super) fn flight_due(&mut self, now: Now, key: FlightKey, out: &mut Effects) {
         let Some(flight) = self.flights.get_mut(key) else { return };
         flight.alarm = None;
-        if self.is_attempt_over(now, key, out) {
+        // A call whose task is known is not made again.
+        let is_task = flight.chore.as_deref().is_some_and(|chore| chore.known.is_some());
+        if (!is_task && self.is_attempt_over(now, key, out)) || self.chore_due(now, key, out) {
             return;
         }
         let Some(flight) = self.flights.get(key) else { return };
@@ -686,7 +707,7 @@ impl Gateway {
                 );
                 self.fail(key, Code::Timeout, &message, out);
             }
-            Stage::Waiting | Stage::Sent => {
+            Stage::Waiting | Stage::Sent | Stage::Pausing => {
                 let own = flight.execution.as_deref().and_then(|execution| execution.timeout);
                 let message = format!(
                     "upstream {} did not answer within {} ms: {}",
@@ -703,19 +724,6 @@ impl Gateway {
                 self.fail(key, Code::Timeout, &message, out);
             }
         }
-    }
-
-    /// How long until an upstream's breakers let a call through, where none does now.
-    pub(super) fn retry_after(&self, upstream: usize) -> Option<std::time::Duration> {
-        let now = self.exchanges.now;
-        let Some(balance) = &self.upstreams.get(upstream)?.balance else {
-            let only = self.upstreams[upstream].endpoints.start;
-            return self.endpoints[only].breaker.retry_after(now);
-        };
-        let waits =
-            balance.endpoints().map(|number| self.endpoints[number].breaker.retry_after(now));
-        // One that waits for nothing comes first.
-        waits.min().flatten()
     }
 
     /// A call was lost at an endpoint.
@@ -744,7 +752,7 @@ impl Gateway {
     pub(super) fn cancel_upstream(&self, key: FlightKey, reason: &str, out: &mut Effects) {
         let Some(flight) = self.flights.get(key) else { return };
         let Some(lane) = flight.lane.filter(|_| match &flight.stage {
-            Stage::Waiting | Stage::Asking(_) => false,
+            Stage::Waiting | Stage::Asking(_) | Stage::Pausing => false,
             Stage::Held(held) => !held.unsent,
             _ => true,
         }) else {
@@ -761,6 +769,7 @@ impl Gateway {
     /// The asker wants no answer any more, and gets none.
     pub(super) fn cancel(&mut self, key: FlightKey, reason: &str, out: &mut Effects) {
         self.cancel_upstream(key, reason, out);
+        self.abandon_task(key, out);
         self.withdraw_questions(key, out);
         let Some(flight) = self.close(key, out) else { return };
         if let Asker::Client { exchange, .. } = flight.asker {

@@ -113,7 +113,7 @@ impl Gateway {
     /// The result object: `InitializeResult` or `DiscoverResult`.
     fn greeting(&self, client: ClientKey, version: Version) -> String {
         let mut capabilities = Vec::new();
-        self.features(client).write(&mut capabilities);
+        self.features(client).write(version, &mut capabilities);
         let capabilities = String::from_utf8(capabilities).unwrap_or_default();
         let info = self.server_info(client);
         let instructions = self

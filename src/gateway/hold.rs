@@ -34,14 +34,8 @@ impl Gateway {
         let Some(found) = self.lanes.get_mut(lane) else { return };
         found.asks_made += 1;
         // A server that gives its questions names for ids has them known by these.
-        let name = id.strip_prefix('"').and_then(|id| id.strip_suffix('"'));
-        let is_free = |name: &&str| {
-            !name.is_empty()
-                && name.len() <= ASK_NAME_BYTES_MAX
-                && found.asks.iter().all(|ask| ask.key != *name)
-        };
-        let key =
-            name.filter(is_free).map_or_else(|| format!("ask-{}", found.asks_made), str::to_owned);
+        let name = ask_name(id, |name| found.asks.iter().all(|ask| ask.key != name));
+        let key = name.map_or_else(|| format!("ask-{}", found.asks_made), str::to_owned);
         let ask = HeldAsk { key, id: id.into(), method, params: params.text().into() };
         // Which call it is for, the upstream does not say. All are this client's, so any will do; the
         // oldest that has not been asked for yet is the likeliest, and spreads the questions.
@@ -256,7 +250,7 @@ impl Gateway {
     }
 
     /// The call is held on another shard: the exchange goes on there.
-    fn carry_retry(&mut self, asked: &Asked<'_>, to: ShardId, out: &mut Effects) {
+    pub(super) fn carry_retry(&mut self, asked: &Asked<'_>, to: ShardId, out: &mut Effects) {
         let exchange = asked.exchange.and_then(|key| self.exchanges.get(key));
         let link = exchange.and_then(|exchange| exchange.link);
         let (Some(key), Some(link)) = (asked.exchange, link) else {
@@ -308,7 +302,12 @@ impl Gateway {
             }
         }
         if let Some(early) = early {
+            let is_chore = self.flights.get(key).is_some_and(|flight| flight.chore.is_some());
             if let Ok(json) = Json::parse(&early.text) {
+                let answer = if early.is_error { Err(json) } else { Ok(json) };
+                if is_chore && self.chore_answered(now, lane, key, answer, out) {
+                    return;
+                }
                 self.finish(
                     key,
                     Era::Legacy,
@@ -328,6 +327,13 @@ impl Gateway {
             self.send(now, key, lane, asked.params, asked.parsed, out);
         }
     }
+}
+
+/// The name that a question has from its server, if its id is one and nothing else has it.
+pub(super) fn ask_name(id: &str, is_free: impl FnOnce(&str) -> bool) -> Option<&str> {
+    let name = id.strip_prefix('"').and_then(|id| id.strip_suffix('"'))?;
+    let is_name = !name.is_empty() && name.len() <= ASK_NAME_BYTES_MAX;
+    (is_name && is_free(name)).then_some(name)
 }
 
 /// What our `requestState` says.

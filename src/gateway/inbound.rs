@@ -369,6 +369,11 @@ impl Gateway {
             | Method::TemplatesList => {
                 self.list(now, asked, out);
             }
+            Method::TasksGet
+            | Method::TasksList
+            | Method::TasksResult
+            | Method::TasksCancel
+            | Method::TasksUpdate => self.task_request(now, asked, out),
             _ => self.route(now, asked, out),
         }
     }
@@ -413,6 +418,10 @@ impl Gateway {
             return self.refuse(asked, Code::InvalidParams.number(), &message, None, out);
         }
         let version = Version::negotiate(&wanted);
+        // What the client itself can do as a task, nobody is told: a server's requests about it do not pass.
+        let mut said = crate::wire::Splice::of(capabilities.text());
+        said.remove_members(capabilities, &["tasks"]);
+        let said = said.into_text();
         let Some(client) = self.clients.get_mut(asked.client) else { return };
         if client.session.is_some() {
             let message =
@@ -421,7 +430,7 @@ impl Gateway {
         }
         client.session = Some(Box::new(Session {
             version,
-            capabilities: capabilities.text().into(),
+            capabilities: said.into(),
             askable: Askable::read(capabilities),
             info: info.map_or("{\"name\":\"unknown\",\"version\":\"\"}", Json::text).into(),
             level: None,
@@ -456,8 +465,7 @@ impl Gateway {
                 Method::Complete => {
                     "params.ref must be {\"type\":\"ref/prompt\",\"name\":…} or {\"type\":\"ref/resource\",\"uri\":…}"
                 }
-                Method::ToolsCall | Method::PromptsGet => "params.name must be a string",
-                _ => "params.taskId must be a string",
+                _ => "params.name must be a string",
             };
             return self.refuse(asked, invalid, message, None, out);
         };
@@ -525,6 +533,9 @@ impl Gateway {
         }
         if self.upstreams[upstream].is_builtin {
             return self.call_builtin(now, asked, upstream, own, out);
+        }
+        if self.upstreams[upstream].identity.as_ref().is_some_and(|identity| identity.tasks) {
+            self.chore = self.chore_of_call(asked, upstream, own);
         }
         self.launch(now, asked.asker(), upstream, asked.method, asked.params, asked.parsed, out);
     }
@@ -611,7 +622,7 @@ impl Gateway {
         let Some(found) = self.clients.get_mut(client) else { return };
         if let Some(at) = found.listens.iter().position(|listen| &*listen.id == id) {
             let listen = found.listens.remove(at);
-            self.unwatch(&listen.uris, out);
+            self.unlisten(&listen, out);
             return;
         }
         let of_client = found.flights.clone();
@@ -648,7 +659,7 @@ impl Gateway {
             self.drop_lane(own.lane, "its client is gone", out);
         }
         for listen in &client.listens {
-            self.unwatch(&listen.uris, out);
+            self.unlisten(listen, out);
         }
         if let Some(session) = client.session {
             self.unwatch(&session.subscriptions, out);

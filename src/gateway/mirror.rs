@@ -10,6 +10,7 @@ use super::http::{PARAM_PREFIX, Request};
 use super::lane::{LaneKey, Role};
 use super::post::{Wrong, mismatch};
 use super::retry::read_annotations;
+use super::upstream::read_task_support;
 use super::{Gateway, request};
 use crate::mcp::{Era, Method, Params, header};
 use crate::wire::{Json, text};
@@ -79,7 +80,9 @@ impl Gateway {
         let upstream = &self.upstreams[found.upstream];
         let index = found.upstream;
         let spread = &self.settings.upstreams[index].spread;
-        let is_wanted = self.settings.learns_tools || spread.trusts_annotations;
+        let is_wanted = self.settings.learns_tools
+            || spread.trusts_annotations
+            || upstream.identity.as_ref().is_some_and(|identity| identity.tasks);
         if !is_wanted || found.role != Role::Shared || !upstream.features().tools {
             return;
         }
@@ -115,6 +118,10 @@ impl Gateway {
         if self.settings.upstreams[index].spread.trusts_annotations {
             read_annotations(result, &mut learning.harmless);
         }
+        if self.upstreams[index].identity.as_ref().is_some_and(|identity| identity.tasks) {
+            read_task_support(result, &mut self.upstreams[index].learning.task_tools);
+        }
+        let learning = &mut self.upstreams[index].learning;
         learning.pages += 1;
         let cursor = result.get("nextCursor").filter(|cursor| cursor.as_str().is_some());
         if let Some(cursor) = cursor.filter(|_| learning.pages < pages_max) {
@@ -124,14 +131,16 @@ impl Gateway {
         if learnt.is_stale {
             return self.learn_tools(lane, None, out);
         }
-        let (mirrors, harmless) = (learnt.mirrors, learnt.harmless);
+        let (mirrors, harmless, task_tools) = (learnt.mirrors, learnt.harmless, learnt.task_tools);
         for shard in self.other_shards(endpoint) {
             let (mirrors, harmless) = (mirrors.clone(), harmless.clone());
-            let mail = Mail::Mirrors { upstream: index, mirrors, harmless };
+            let task_tools = task_tools.clone();
+            let mail = Mail::Mirrors { upstream: index, mirrors, harmless, task_tools };
             out.push(Effect::Mail { to: shard, mail });
         }
         self.upstreams[index].mirrors = mirrors;
         self.upstreams[index].harmless = harmless;
+        self.upstreams[index].task_tools = task_tools;
     }
 
     /// Whether a call's headers say what its mirrored parameters say.

@@ -56,6 +56,7 @@ mod session;
 pub mod settings;
 mod spread;
 pub mod subscribe;
+pub mod task;
 pub mod timer;
 pub mod token;
 pub mod tools;
@@ -111,6 +112,9 @@ pub struct Gateway {
     execution: Option<Box<tools::Execution>>,
     /// The agent by whose rules a gateway tool is being carried out, where its client was believed.
     acting: Option<Box<tools::Acting>>,
+    /// What the request that is being handled is for, if it is about a task, and until a flight takes it.
+    chore: Option<Box<task::chore::Chore>>,
+    tasks: task::table::Tasks,
     sealer: Sealer,
     links: Links,
     /// Exchanges whose links are other shards'.
@@ -209,6 +213,8 @@ impl Gateway {
             audit: None,
             execution: None,
             acting: None,
+            chore: None,
+            tasks: task::table::Tasks::default(),
             sealer: Sealer::new(&settings, shard),
             shard,
             links: Links::default(),
@@ -351,6 +357,7 @@ impl Gateway {
                 Alarm::Parked(lane) => self.parked_due(lane, out),
                 Alarm::Pool(endpoint) => self.pool_due(now, endpoint, out),
                 Alarm::Health(endpoint) => self.health_due(now, endpoint, out),
+                Alarm::Task(task) => self.forget_task(task),
                 Alarm::Drained => self.drain_overdue(),
                 Alarm::Retired => self.sweep_retired(now, out),
             }

@@ -55,7 +55,8 @@ impl Gateway {
                     self.upstream_cancels(key, id.text(), out);
                 }
             }
-            Notice::ElicitationComplete | Notice::TaskStatus => {
+            Notice::TaskStatus | Notice::Tasks => self.task_news(key, notice, params, frame, out),
+            Notice::ElicitationComplete => {
                 if let Role::Own(client) = role
                     && let Some(client) = self.clients.get(client)
                     && client.session.as_ref().is_some_and(|session| session.initialized)
@@ -70,7 +71,6 @@ impl Gateway {
                 }
             }
             Notice::Acknowledged
-            | Notice::Tasks
             | Notice::Initialized
             | Notice::Progress
             | Notice::RootsChanged => {}
@@ -78,7 +78,7 @@ impl Gateway {
     }
 
     /// What a shared child said concerns the clients of every shard.
-    fn tell_shards(&self, key: LaneKey, frame: &[u8], out: &mut Effects) {
+    pub(super) fn tell_shards(&self, key: LaneKey, frame: &[u8], out: &mut Effects) {
         let Some(lane) = self.lanes.get(key).filter(|lane| lane.role == Role::Shared) else {
             return;
         };
@@ -218,7 +218,7 @@ pub(super) fn write_list_changed(
 }
 
 /// One notification: its URI as the client calls it, its subscription the client's.
-fn write_one(
+pub(super) fn write_one(
     out: &mut Vec<u8>,
     notice: Notice,
     params: Json<'_>,

@@ -161,7 +161,7 @@ impl Gateway {
                 let Some(flight) =
                     self.flights.get_mut(key).filter(|flight| flight.lane == Some(lane))
                 else {
-                    return;
+                    return self.task_progress(lane, key, params, out);
                 };
                 if let Stage::Held(held) = &mut flight.stage {
                     // Its client has no request open just now; it hears of it when it comes back.

@@ -6,6 +6,7 @@ use super::Gateway;
 use super::client::{ClientKey, Front};
 use super::door::Effects;
 use super::endpoint::Seat;
+use super::flight::{Asker, Errand};
 use super::lane::{Hello, Lane, LaneKey, Role};
 use super::timer::Alarm;
 use crate::base::Now;
@@ -56,7 +57,12 @@ impl Gateway {
                     && lane.queue.is_empty()
                     && asks_nothing
             });
-            if !is_quiet || !self.flights_of(own.lane).is_empty() {
+            // What is asked about a task goes on; it waits for that to end.
+            let is_busy = self.flights_of(own.lane).into_iter().any(|key| {
+                let asker = self.flights.get(key).map(|flight| &flight.asker);
+                !matches!(asker, Some(Asker::Own(Errand::Collect(_) | Errand::Look(_))))
+            });
+            if !is_quiet || is_busy {
                 if let Some(client) = self.clients.get_mut(key) {
                     client.lanes.push(own);
                 }
@@ -168,6 +174,19 @@ impl Gateway {
 
     /// Nobody has wanted a parked or spare lane within its time.
     pub(super) fn parked_due(&mut self, key: LaneKey, out: &mut Effects) {
+        if self.has_tasks(key) {
+            let alarm = self.wheel.set(
+                self.exchanges.now,
+                self.settings.limits.lane_idle,
+                Alarm::Parked(key),
+            );
+            if let Some(lane) = self.lanes.get_mut(key)
+                && let Some(before) = lane.alarm.replace(alarm)
+            {
+                self.wheel.cancel(before);
+            }
+            return;
+        }
         let waits = |lane: &&Lane| matches!(lane.role, Role::Parked | Role::Spare);
         if let Some(lane) = self.lanes.get(key).filter(waits) {
             let upstream = &mut self.upstreams[lane.upstream];

@@ -8,7 +8,7 @@ use super::exchange::{Exchange, ExchangeKey, Kind};
 use super::http::{Aim, Caller, Carried, Facts, HeaderPairs, Request};
 use super::{Gateway, Peer};
 use crate::base::{Key, LinkId, Now, ShardId};
-use crate::mcp::{Code, Era, Method, Params, Version, error, header};
+use crate::mcp::{Code, Era, Method, Params, Version, era, error, header};
 use crate::wire::envelope::{self, Frame};
 use crate::wire::{Id, Json, Message, text};
 
@@ -367,7 +367,10 @@ fn judge_modern(facts: &Facts<'_>, method: &str, parsed: &Params<'_>) -> Result<
         return Err(mismatch(format!("the header Mcp-Method must be the body's method, {method}")));
     }
     let named = Method::parse(&method)
-        .filter(|method| !matches!(method, Method::Complete))
+        .filter(|&method| {
+            // What there is no more is refused as such.
+            method != Method::Complete && era::client_may_send(Version::LATEST, method)
+        })
         .and_then(|method| super::request::named(method, parsed));
     if let Some(name) = named.and_then(Json::as_str)
         && facts.name.and_then(header::decode).as_deref() != Some(&*name)

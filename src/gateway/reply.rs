@@ -34,6 +34,17 @@ impl Gateway {
         }
         let Asker::Client { era, .. } = &flight.asker else { return };
         let era = *era;
+        let is_chore = flight.chore.is_some();
+        if is_chore && self.chore_answered(now, lane, key, answer, out) {
+            return;
+        }
+        if let Err(error) = answer
+            && lane_era == Era::Modern
+            && era == Era::Legacy
+            && self.is_made_a_task(now, key, error, out)
+        {
+            return;
+        }
         if let Ok(result) = answer
             && lane_era == Era::Modern
             && era == Era::Legacy
@@ -108,7 +119,13 @@ impl Gateway {
     }
 
     /// A modern upstream said `input_required` to a legacy client's call: the client is asked.
-    fn ask_for_upstream(&mut self, now: Now, key: FlightKey, result: Json<'_>, out: &mut Effects) {
+    pub(super) fn ask_for_upstream(
+        &mut self,
+        now: Now,
+        key: FlightKey,
+        result: Json<'_>,
+        out: &mut Effects,
+    ) {
         let rounds_max = self.settings.limits.ask_rounds_max;
         let form = self.settings.limits.form;
         let Some(flight) = self.flights.get_mut(key) else { return };
@@ -155,6 +172,10 @@ impl Gateway {
         }
         answers.push('}');
         let state = asking.state.take();
+        if flight.chore.is_some() && self.answers_task(now, key, &answers, out) {
+            return;
+        }
+        let Some(flight) = self.flights.get_mut(key) else { return };
         if self.upstreams[flight.upstream].is_builtin {
             if let Ok(answers) = Json::parse(&answers) {
                 self.step(now, key, Some(Given::Answers(answers)), out);

@@ -25,6 +25,8 @@ pub struct Translation<'a> {
     pub renamed: Option<&'a str>,
     /// For a retry: the `inputResponses` object and the `requestState` string, as JSON texts.
     pub retry: Option<(&'a str, Option<&'a str>)>,
+    /// A member that is put to `params`.
+    pub extra: Option<&'a str>,
 }
 
 /// Appends the request, without a newline. `parsed` is what [`Params::read`] found in `params`.
@@ -68,6 +70,7 @@ fn edit<'t>(translation: &Translation<'_>, params: Json<'t>, parsed: &Params<'t>
         splice.replace(token.text(), translation.wire_id.to_string());
     }
     let mut members: Vec<String> = Vec::new();
+    members.extend(translation.extra.map(str::to_owned));
     if let Some((answers, state)) = translation.retry {
         members.push(format!("\"inputResponses\":{answers}"));
         if let Some(state) = state {
@@ -79,8 +82,12 @@ fn edit<'t>(translation: &Translation<'_>, params: Json<'t>, parsed: &Params<'t>
             if let Some(meta) = parsed.meta_json {
                 splice.replace(meta.text(), request_meta(meta, translation.wire_id));
             }
-            if parsed.input_responses.is_some() || parsed.request_state.is_some() {
-                splice.remove_members(params, &["inputResponses", "requestState"]);
+            // What a modern client calls `task` means nothing.
+            if parsed.input_responses.is_some()
+                || parsed.request_state.is_some()
+                || parsed.task.is_some()
+            {
+                splice.remove_members(params, &["inputResponses", "requestState", "task"]);
             }
         }
         (Era::Legacy, Era::Modern) => {
@@ -181,6 +188,7 @@ mod tests {
         remembered: None,
         renamed: None,
         retry: None,
+        extra: None,
     };
 
     #[test]

@@ -6,6 +6,8 @@
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 
+use ring::hmac;
+
 use super::settings::Settings;
 use crate::base::ShardId;
 
@@ -18,6 +20,8 @@ pub struct Sealer {
     /// Twelve random bytes of the process, two of the shard, ten that count.
     nonce: [u8; NONCE_BYTES],
     count: u64,
+    /// Makes the nonces of [`Sealer::seal_stable`].
+    nonces: hmac::Key,
 }
 
 impl std::fmt::Debug for Sealer {
@@ -32,7 +36,14 @@ impl Sealer {
         let mut nonce = [0; NONCE_BYTES];
         nonce[..12].copy_from_slice(&settings.nonce_seed);
         nonce[12..14].copy_from_slice(&shard.0.to_le_bytes());
-        Self { cipher: XChaCha20Poly1305::new(&settings.state_key.into()), nonce, count: 0 }
+        let label = b"ringgate: nonces of texts that are sealed alike";
+        let nonces = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &settings.state_key), label);
+        Self {
+            cipher: XChaCha20Poly1305::new(&settings.state_key.into()),
+            nonce,
+            count: 0,
+            nonces: hmac::Key::new(hmac::HMAC_SHA256, nonces.as_ref()),
+        }
     }
 
     /// Whether a text is one of our tokens, by its look; only [`Sealer::open`] knows if it is good.
@@ -44,13 +55,29 @@ impl Sealer {
     pub fn seal(&mut self, plain: &[u8], context: &[u8]) -> String {
         self.count += 1;
         self.nonce[16..].copy_from_slice(&self.count.to_le_bytes());
+        self.seal_with(self.nonce, plain, context)
+    }
+
+    /// The same, and always alike: for names that must stay what they are. Its nonce is a keyed digest of what is
+    /// sealed (as in RFC 5297), so that it is another for anything else.
+    pub fn seal_stable(&self, plain: &[u8], context: &[u8]) -> String {
+        let mut said = hmac::Context::with_key(&self.nonces);
+        said.update(&(context.len() as u64).to_le_bytes());
+        said.update(context);
+        said.update(plain);
+        let mut nonce = [0; NONCE_BYTES];
+        nonce.iter_mut().zip(said.sign().as_ref()).for_each(|(to, from)| *to = *from);
+        self.seal_with(nonce, plain, context)
+    }
+
+    fn seal_with(&self, nonce: [u8; NONCE_BYTES], plain: &[u8], context: &[u8]) -> String {
         let sealed = self
             .cipher
-            .encrypt(XNonce::from_slice(&self.nonce), Payload { msg: plain, aad: context })
+            .encrypt(XNonce::from_slice(&nonce), Payload { msg: plain, aad: context })
             .expect("only a text beyond 256 GiB cannot be encrypted");
         let mut token = String::with_capacity(PREFIX.len() + 2 * (NONCE_BYTES + sealed.len()));
         token.push_str(PREFIX);
-        for byte in self.nonce.iter().chain(&sealed) {
+        for byte in nonce.iter().chain(&sealed) {
             for nibble in [byte >> 4, byte & 15] {
                 token.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
             }
@@ -118,6 +145,24 @@ mod tests {
         }
         assert_eq!(ours.open("", b""), None);
         assert_eq!(ours.open("rg1.zz", b""), None);
+    }
+
+    #[test]
+    fn what_is_sealed_alike_is_the_same_token_and_no_other_text_or_context_gives_it() {
+        let ours = sealer(1);
+        let token = ours.seal_stable(b"task 7", b"alice");
+        assert_eq!(ours.seal_stable(b"task 7", b"alice"), token);
+        assert_eq!(ours.open(&token, b"alice").as_deref(), Some(&b"task 7"[..]));
+        assert_eq!(ours.open(&token, b"bob"), None);
+        let nonce = |token: &str| token[..PREFIX.len() + 2 * NONCE_BYTES].to_owned();
+        for other in [
+            ours.seal_stable(b"task 8", b"alice"),
+            ours.seal_stable(b"task 7", b"bob"),
+            ours.seal_stable(b"etask 7", b"alic"),
+            sealer(2).seal_stable(b"task 7", b"alice"),
+        ] {
+            assert_ne!(nonce(&other), nonce(&token));
+        }
     }
 
     #[test]

@@ -9,10 +9,14 @@ use super::door::{Effect, Effects, Mail};
 use super::flight::{Errand, wire_id};
 use super::inbound::Asked;
 use super::lane::{LaneKey, Role};
+use super::task::watched_tasks;
 use super::{Gateway, request};
 use crate::base::{Now, ShardId};
 use crate::mcp::{Code, Era, LogLevel, Method, Params, meta};
 use crate::wire::{Json, text};
+
+/// What the gateway says that it can, where it listens for tasks.
+const TAKES_TASKS: &str = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
 
 impl Gateway {
     /// `resources/subscribe` (legacy).
@@ -124,9 +128,11 @@ impl Gateway {
         if let Some(why) = uris.iter().find_map(|uri| self.too_long(uri)) {
             return self.refuse(asked, Code::InvalidParams.number(), &why, None, out);
         }
+        let Some(tasks) = self.listened_tasks(asked, wanted, out) else { return };
         let Some(client) = self.clients.get(asked.client) else { return };
-        let held: usize = client.listens.iter().map(|listen| 1 + listen.uris.len()).sum();
-        if held + uris.len() >= self.settings.limits.subscriptions_max {
+        let of = |listen: &Listen| 1 + listen.uris.len() + listen.tasks.len();
+        let held: usize = client.listens.iter().map(of).sum();
+        if held + uris.len() + tasks.len() >= self.settings.limits.subscriptions_max {
             let message = "more subscriptions than the limit subscriptions_max allows";
             return self.refuse(asked, Code::Internal.number(), message, None, out);
         }
@@ -154,6 +160,7 @@ impl Gateway {
             prompts: is_wanted("promptsListChanged"),
             resources: is_wanted("resourcesListChanged"),
             uris: watched.clone(),
+            tasks: tasks.clone(),
         };
         let honoured = honoured(&listen);
         let Some(client) = self.clients.get_mut(asked.client) else { return };
@@ -169,6 +176,17 @@ impl Gateway {
         });
         for watched in &watched {
             self.want(watched, out);
+        }
+        for task in &tasks {
+            self.watch_task(task, true, out);
+        }
+    }
+
+    /// A listen has ended: what it heard of, it watches no more.
+    pub(super) fn unlisten(&mut self, listen: &Listen, out: &mut Effects) {
+        self.unwatch(&listen.uris, out);
+        for task in &listen.tasks {
+            self.watch_task(task, false, out);
         }
     }
 
@@ -230,7 +248,7 @@ impl Gateway {
         }
     }
 
-    fn watch_for(&mut self, watched: &Watched, out: &mut Effects) {
+    pub(super) fn watch_for(&mut self, watched: &Watched, out: &mut Effects) {
         if let Some(lane) = watched.own.or_else(|| self.watch_lane(watched.upstream)) {
             self.watch(lane, out);
         }
@@ -275,6 +293,8 @@ impl Gateway {
                 });
             }
         } else if era == Era::Legacy {
+            // Of tasks it tells unasked.
+            wanted = watched_tasks(&wanted).0.into_iter().map(str::to_owned).collect();
             let (has, wants) = (lane.watched.clone(), &wanted);
             for uri in wants.iter().filter(|uri| !has.contains(uri)) {
                 self.errand(
@@ -308,12 +328,21 @@ impl Gateway {
 
     /// Opens the listen stream of a modern upstream, and then ends the one before.
     fn listen_upstream(&mut self, key: LaneKey, uris: &[String], out: &mut Effects) {
-        let quoted: Vec<String> = uris.iter().map(|uri| text::quoted(uri)).collect();
+        let (uris, tasks) = watched_tasks(uris);
+        let quote = |texts: Vec<&str>| {
+            texts.into_iter().map(text::quoted).collect::<Vec<String>>().join(",")
+        };
+        let itself = gateway_itself();
+        let (mut capabilities, mut of_tasks) = (itself.capabilities, String::new());
+        if !tasks.is_empty() {
+            capabilities = TAKES_TASKS;
+            of_tasks = format!(",\"taskIds\":[{}]", quote(tasks));
+        }
         let params = format!(
             "{{\"_meta\":{{{}}},\"notifications\":{{\"toolsListChanged\":true,\"promptsListChanged\":true,\
-             \"resourcesListChanged\":true,\"resourceSubscriptions\":[{}]}}}}",
-            request::of_the_connection(&gateway_itself()),
-            quoted.join(",")
+             \"resourcesListChanged\":true,\"resourceSubscriptions\":[{}]{of_tasks}}}}}",
+            request::of_the_connection(&request::Remembered { capabilities, ..itself }),
+            quote(uris)
         );
         let new = self.errand(key, Errand::Listen, Method::Listen, &params, out);
         let old = self.lanes.get_mut(key).and_then(|lane| std::mem::replace(&mut lane.listen, new));
@@ -357,6 +386,11 @@ fn honoured(listen: &Listen) -> String {
         if is_wanted {
             parts.push(format!("\"{key}\":true"));
         }
+    }
+    if !listen.tasks.is_empty() {
+        let tasks: Vec<String> =
+            listen.tasks.iter().map(|known| text::quoted(&known.token)).collect();
+        parts.push(format!("\"taskIds\":[{}]", tasks.join(",")));
     }
     if !listen.uris.is_empty() {
         let uris: Vec<String> =

@@ -33,6 +33,8 @@ pub enum Alarm {
     Health(usize),
     /// The drain ends, whatever is in flight.
     Drained,
+    /// A task has been remembered for long enough.
+    Task(super::task::table::TaskKey),
     /// Upstreams that are used no more may have nothing under way any more.
     Retired,
 }

@@ -20,6 +20,8 @@ pub struct Identity {
     pub capabilities: Box<str>,
     pub instructions: Option<Box<str>>,
     pub server_info: Option<Box<str>>,
+    /// It makes tasks of calls.
+    pub tasks: bool,
 }
 
 impl Identity {
@@ -42,6 +44,30 @@ pub enum Status {
     },
 }
 
+/// Whether a tool's calls may be tasks or must be (2025-11-25 `ToolExecution`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskSupport {
+    pub is_required: bool,
+}
+
+/// By tool, as the upstream calls it. Most have none and do not stand here.
+pub type TaskTools = BTreeMap<Box<str>, TaskSupport>;
+
+/// What one page of `tools/list` says of tasks.
+pub fn read_task_support(result: Json<'_>, tools: &mut TaskTools) {
+    for tool in result.get("tools").into_iter().flat_map(Json::elements) {
+        let support = tool.get("execution").and_then(|execution| execution.get("taskSupport"));
+        let is_required = match support.and_then(Json::as_str).as_deref() {
+            Some("required") => true,
+            Some("optional") => false,
+            _ => continue,
+        };
+        if let Some(name) = tool.get("name").and_then(Json::as_str) {
+            tools.insert((&*name).into(), TaskSupport { is_required });
+        }
+    }
+}
+
 /// A list of tools that is being read.
 #[derive(Debug, Default)]
 pub struct Learning {
@@ -52,6 +78,7 @@ pub struct Learning {
     pub pages: usize,
     pub mirrors: Mirrors,
     pub harmless: BTreeSet<Box<str>>,
+    pub task_tools: TaskTools,
 }
 
 /// One server behind us.
@@ -86,6 +113,8 @@ pub struct Upstream {
     pub mirrors: Mirrors,
     /// Its tools that do no more harm twice than once, by its own word, where that is trusted.
     pub harmless: BTreeSet<Box<str>>,
+    /// Its tools whose calls may be tasks (2025-11-25).
+    pub task_tools: TaskTools,
     /// The same, while pages of its list are still to come.
     pub learning: Learning,
 }
@@ -115,6 +144,7 @@ impl Upstream {
             spare: None,
             mirrors: Mirrors::new(),
             harmless: BTreeSet::new(),
+            task_tools: TaskTools::new(),
             learning: Learning::default(),
         }
     }

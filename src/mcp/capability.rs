@@ -1,7 +1,17 @@
 //! Capabilities, as far as the gateway acts on them: what a client may be asked, what a server offers.
 
 use super::method::Method;
+use super::version::{Era, Version};
 use crate::wire::Json;
+
+/// The extension of 2026-07-28 whose calls may be answered with tasks.
+pub const TASKS: &str = "io.modelcontextprotocol/tasks";
+
+/// Whether capabilities, of a client or a server, name the extension of tasks.
+pub fn declares_tasks(capabilities: Json<'_>) -> bool {
+    let tasks = capabilities.get("extensions").and_then(|extensions| extensions.get(TASKS));
+    tasks.is_some_and(Json::is_object)
+}
 
 /// What a client declared it can be asked (`ClientCapabilities`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +67,8 @@ pub struct Features {
     pub logging: bool,
     pub subscribe: bool,
     pub list_changed: bool,
+    /// Calls may become tasks, in the way of the server's era.
+    pub tasks: bool,
 }
 
 impl Features {
@@ -69,6 +81,7 @@ impl Features {
         logging: false,
         subscribe: false,
         list_changed: true,
+        tasks: false,
     };
 
     pub fn read(capabilities: Json<'_>) -> Self {
@@ -87,6 +100,12 @@ impl Features {
                 }
                 "completions" => features.completions = true,
                 "logging" => features.logging = true,
+                "tasks" => {
+                    let calls = member.value.get("requests").and_then(|it| it.get("tools"));
+                    let calls = calls.and_then(|it| it.get("call"));
+                    features.tasks |= calls.is_some_and(Json::is_object);
+                }
+                "extensions" => features.tasks |= declares_tasks(capabilities),
                 _ => continue,
             }
             features.list_changed |= has("listChanged");
@@ -104,11 +123,12 @@ impl Features {
             logging: self.logging || other.logging,
             subscribe: self.subscribe || other.subscribe,
             list_changed: self.list_changed || other.list_changed,
+            tasks: self.tasks || other.tasks,
         }
     }
 
-    /// The `ServerCapabilities` object that offers this.
-    pub fn write(self, out: &mut Vec<u8>) {
+    /// The `ServerCapabilities` object that offers this to clients of a revision.
+    pub fn write(self, version: Version, out: &mut Vec<u8>) {
         out.push(b'{');
         let mut first = true;
         let mut put = |out: &mut Vec<u8>, text: &str| {
@@ -150,6 +170,11 @@ impl Features {
         if self.logging {
             put(out, r#""logging":{}"#);
         }
+        if self.tasks && version.era() == Era::Modern {
+            put(out, r#""extensions":{"io.modelcontextprotocol/tasks":{}}"#);
+        } else if self.tasks && version == Version::V2025_11_25 {
+            put(out, r#""tasks":{"list":{},"cancel":{},"requests":{"tools":{"call":{}}}}"#);
+        }
         out.push(b'}');
     }
 }
@@ -160,7 +185,7 @@ mod tests {
 
     #[test]
     fn features_are_read_back_as_written() {
-        for bits in 0..128u8 {
+        for bits in 0..=u8::MAX {
             let bit = |n: u8| bits & (1 << n) != 0;
             let features = Features {
                 tools: bit(0),
@@ -170,10 +195,16 @@ mod tests {
                 logging: bit(4),
                 subscribe: bit(5) && bit(2),
                 list_changed: bit(6) && (bit(0) || bit(1) || bit(2)),
+                tasks: bit(7),
             };
+            for version in [Version::V2025_11_25, Version::V2026_07_28] {
+                let mut out = Vec::new();
+                features.write(version, &mut out);
+                assert_eq!(Features::read(Json::from_bytes(&out).unwrap()), features);
+            }
             let mut out = Vec::new();
-            features.write(&mut out);
-            assert_eq!(Features::read(Json::from_bytes(&out).unwrap()), features);
+            features.write(Version::V2025_06_18, &mut out);
+            assert!(!Features::read(Json::from_bytes(&out).unwrap()).tasks, "they came later");
         }
     }
 

@@ -12,6 +12,8 @@ pub const CAPABILITIES: &str = MetaKey::Capabilities.as_str();
 pub const LOG_LEVEL: &str = MetaKey::LogLevel.as_str();
 pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 pub const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+/// The task that a message belongs to (2025-11-25 "Tasks").
+pub const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 pub const PROGRESS_TOKEN: &str = MetaKey::ProgressToken.as_str();
 /// What describes the connection rather than the request; it does not cross to the other era.
 pub const OF_THE_CONNECTION: [&str; 4] = [VERSION, CLIENT_INFO, CAPABILITIES, LOG_LEVEL];

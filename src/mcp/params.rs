@@ -25,6 +25,8 @@ pub struct Params<'a> {
     pub progress_token: Option<Json<'a>>,
     pub notifications: Option<Json<'a>>,
     pub task_id: Option<Json<'a>>,
+    /// What makes a task of a request (2025-11-25).
+    pub task: Option<Json<'a>>,
     /// The `_meta` object itself; [`Params::meta`] is what it holds.
     pub meta_json: Option<Json<'a>>,
     pub meta: Meta<'a>,
@@ -46,6 +48,7 @@ keys! {
         InputResponses = "inputResponses",
         ProgressToken = "progressToken",
         TaskId = "taskId",
+        Task = "task",
         Level = "level",
         Notifications = "notifications",
     }
@@ -92,6 +95,7 @@ impl<'a> Listener<'a> for Params<'a> {
             ParamKey::InputResponses => &mut self.input_responses,
             ParamKey::ProgressToken => &mut self.progress_token,
             ParamKey::TaskId => &mut self.task_id,
+            ParamKey::Task => &mut self.task,
             ParamKey::Level => &mut self.level,
             ParamKey::Notifications => &mut self.notifications,
         };

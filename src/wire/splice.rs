@@ -70,6 +70,13 @@ impl<'t> Splice<'t> {
         }
     }
 
+    /// The text with its edits.
+    pub fn into_text(self) -> String {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        String::from_utf8(out).unwrap_or_default()
+    }
+
     /// Appends the text with its edits to `out`.
     pub fn write(mut self, out: &mut Vec<u8>) {
         // A stable sort: edits of one place stay in the order in which they were given.

@@ -446,7 +446,7 @@ impl House {
         self.greet_with(r#""resources":{"subscribe":true},"logging":{}"#)
     }
 
-    fn greet_with(&mut self, capabilities: &str) -> LinkId {
+    pub(crate) fn greet_with(&mut self, capabilities: &str) -> LinkId {
         let lane = self.connect();
         let (id, _) = self.heard(lane, "initialize").expect("it is initialized");
         self.says(
@@ -460,12 +460,16 @@ impl House {
 
     /// As above, as a modern server.
     pub(crate) fn greet_modern(&mut self) -> LinkId {
+        self.greet_modern_with(r#""tools":{}"#)
+    }
+
+    pub(crate) fn greet_modern_with(&mut self, capabilities: &str) -> LinkId {
         let lane = self.connect();
         let (id, _) = self.heard(lane, "server/discover").expect("it is asked who it is");
         self.says(
             lane,
             &format!(
-                r#"{{"jsonrpc":"2.0","id":{id},"result":{{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{{"tools":{{}}}},"ttlMs":0,"cacheScope":"private"}}}}"#
+                r#"{{"jsonrpc":"2.0","id":{id},"result":{{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{{{capabilities}}},"ttlMs":0,"cacheScope":"private"}}}}"#
             ),
         );
         lane

@@ -16,4 +16,6 @@ mod rest;
 mod sessions;
 mod strangers;
 mod streams;
+mod task_news;
+mod tasks;
 mod tools;

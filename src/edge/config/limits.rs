@@ -40,9 +40,12 @@ pub(super) fn read(mut reader: Reader<'_>) -> Limits {
     }
     small(r, "ask_rounds_max", &mut l.ask_rounds_max);
     count(r, "tokens_max", 10_000_000, &mut l.tokens_max);
+    count(r, "tasks_max", SLOTS, &mut l.tasks_max);
+    size(r, "task_bytes_max", &mut l.task_bytes_max);
     let connect = time(r, "connect", &mut l.connect);
     let probe = time(r, "probe", &mut l.probe);
     time(r, "request", &mut l.request);
+    time(r, "task", &mut l.task);
     time(r, "form", &mut l.form);
     time(r, "ask_gather", &mut l.ask_gather);
     time(r, "verdict", &mut l.verdict);
