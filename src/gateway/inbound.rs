@@ -274,7 +274,8 @@ impl Gateway {
             && let Some(over) =
                 self.is_over(now, client, Method::parse(&text::unescape(method)), out)
         {
-            return self.refuse_over(client, id, exchange, over, out);
+            let era = if parsed.meta.is_modern() { Era::Modern } else { Era::Legacy };
+            return self.refuse_over(client, id, exchange, era, over, out);
         }
         match self.judge(client, method, parsed) {
             Ok((method, version)) => {

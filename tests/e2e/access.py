@@ -22,7 +22,9 @@ RULES = {
     },
     "defaults": {"deny_on_missing_agent": True},
 }
-DENIED, NO_AGENT, TOO_FAST = -32000, -32003, -32005
+# The gateway's own numbers for legacy clients, and what 2026-07-28 has for them.
+DENIED, TOO_FAST = -32000, -32005
+PARAMS, INTERNAL = -32602, -32603
 
 
 class Keyed(Door):
@@ -110,7 +112,7 @@ def each_agent_sees_and_calls_what_it_may(binary: str, stage: Stage) -> None:
             modern = door.modern("tools/call", params, ident=1).answer(1)
             session = Session(door)
             ident, reply = session.begin("tools/call", params)
-            for answer in (modern, reply.answer(ident)):
+            for answer, code in ((modern, PARAMS), (reply.answer(ident), DENIED)):
                 if allowed:
                     assert text_of(answer) == "x", answer
                     continue
@@ -122,7 +124,7 @@ def each_agent_sees_and_calls_what_it_may(binary: str, stage: Stage) -> None:
         stranger = one.door("stranger")
         assert tools(stranger) == []
         answer = stranger.modern("tools/call", {"name": "one__echo", "arguments": {}}, ident=1).answer(1)
-        assert answer["error"]["code"] == NO_AGENT, answer
+        assert (answer["error"]["code"], answer["error"]["data"]["code"]) == (PARAMS, "INVALID_AGENT_ID"), answer
         # All is as it was for who may: nobody's call has reached what it may not use.
         assert text_of(admin.modern("tools/call", {"name": "one__echo", "arguments": {"text": "y"}}, ident=2).answer(2)) == "y"
 
@@ -178,7 +180,7 @@ def who_is_too_fast_is_told_when_to_come_back(binary: str, stage: Stage) -> None
         refused = [reply for reply in replies if reply.status != 200]
         assert refused, f"{len(replies)} calls in {took:.1f} s were all let through"
         for reply in refused:
-            message = error(reply, 429, TOO_FAST)
+            message = error(reply, 429, INTERNAL)
             assert reply.header("retry-after") == "1", reply.header("retry-after")
             assert message["error"]["data"]["limit"] == "calls", message
         # A full budget, and what comes in the meantime; two shards may each be one call ahead.
