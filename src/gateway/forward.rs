@@ -50,7 +50,7 @@ impl Gateway {
     ) -> Option<FlightKey> {
         let client = match &asker {
             Asker::Client { client, .. } | Asker::Gather { client, .. } => *client,
-            Asker::Own(_) | Asker::Fetch(_) => return None,
+            Asker::Own(_) | Asker::Fetch(_) | Asker::Quorum { .. } => return None,
         };
         if let Some(why) = self.too_many(client) {
             let key = self.open(now, asker, client, upstream, method, parsed);
@@ -81,7 +81,9 @@ impl Gateway {
         parsed: &Params<'_>,
     ) -> FlightKey {
         let token = match asker {
-            Asker::Client { .. } => parsed.meta.progress_token.map(|token| token.text().into()),
+            Asker::Client { .. } | Asker::Quorum { .. } => {
+                parsed.meta.progress_token.map(|token| token.text().into())
+            }
             _ => None,
         };
         let audit = self.audit.take();
@@ -146,7 +148,7 @@ impl Gateway {
     /// A flight that waited: its lane may be known now.
     pub(super) fn relaunch(&mut self, now: Now, key: FlightKey, out: &mut Effects) {
         let Some(flight) = self.flights.get_mut(key) else { return };
-        let client = flight.client();
+        let client = flight.lane_client();
         let Some(params) = flight.params.take() else { return };
         let Ok(json) = Json::parse(&params) else { return };
         let parsed = Params::read(json);
@@ -393,6 +395,7 @@ impl Gateway {
         let from = if parsed.meta.is_modern() { Era::Modern } else { Era::Legacy };
         let client = flight.client();
         let is_client = matches!(flight.asker, Asker::Client { .. });
+        let is_unaskable = matches!(flight.asker, Asker::Quorum { .. });
         if from == Era::Legacy && target == Era::Modern && method.may_ask() && is_client {
             // The upstream may ask back, and then wants the call again.
             flight.params = Some(params.text().into());
@@ -416,9 +419,9 @@ impl Gateway {
             from,
             to: target,
             remembered: session.map(|session| request::Remembered {
-                capabilities: &session.capabilities,
+                capabilities: if is_unaskable { "{}" } else { &session.capabilities },
                 info: &session.info,
-                level: session.level,
+                level: session.level.filter(|_| !is_unaskable),
             }),
             renamed: renamed.as_deref(),
             retry: retry.as_deref().map(|retry| (&*retry.answers, retry.state.as_deref())),
@@ -610,6 +613,7 @@ impl Gateway {
                 }
             }
             Asker::Gather { gather, part, .. } => self.gather_failed(gather, part, message, out),
+            Asker::Quorum { quorum, .. } => self.quorum_failed(quorum, out),
             Asker::Fetch(fetch) => self.fetch_failed(fetch, code, message, out),
             Asker::Own(_) => {}
         }

@@ -527,6 +527,9 @@ impl Gateway {
         if self.upstreams[upstream].is_builtin {
             return self.call_builtin(now, asked, upstream, own, out);
         }
+        if self.is_multiplexed(upstream, asked.method, own) {
+            return self.multiplex(now, asked, upstream, out);
+        }
         self.launch(now, asked.asker(), upstream, asked.method, asked.params, asked.parsed, out);
     }
 
@@ -625,6 +628,10 @@ impl Gateway {
                     let gather = *gather;
                     return self.cancel_gather(gather, out);
                 }
+                Some(Asker::Quorum { quorum, .. }) if self.quorum_is(*quorum, id) => {
+                    let quorum = *quorum;
+                    return self.cancel_quorum(quorum, out);
+                }
                 _ => {}
             }
         }
@@ -642,6 +649,7 @@ impl Gateway {
             self.cancel(flight, "the client is gone", out);
         }
         self.drop_gathers(key);
+        self.drop_quorums(key, out);
         self.drop_greets(key);
         self.drop_asks_of(key, out);
         let Some(client) = self.remove_client(key) else { return };

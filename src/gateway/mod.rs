@@ -41,6 +41,7 @@ pub mod policy;
 pub mod pool;
 mod post;
 pub mod principal;
+pub mod quorum;
 pub mod rate;
 mod rest;
 pub mod reply;
@@ -85,6 +86,7 @@ use gather::Gather;
 use greet::Greet;
 use lane::{Lane, LaneKey};
 use policy::AgentId;
+use quorum::Quorum;
 use route::Routes;
 use seal::Sealer;
 use timer::Alarm;
@@ -125,6 +127,7 @@ pub struct Gateway {
     /// By their numbers (see `settings::endpoints`).
     endpoints: Vec<Endpoint>,
     gathers: Slab<Gather>,
+    quorums: Slab<Quorum>,
     catalog: Catalog,
     fetches: Slab<Fetch>,
     /// Those that others may wait for as well.
@@ -221,6 +224,7 @@ impl Gateway {
             retired: Vec::new(),
             endpoints,
             gathers: Slab::default(),
+            quorums: Slab::default(),
             catalog: Catalog::default(),
             fetches: Slab::default(),
             fetching: BTreeMap::new(),
@@ -327,6 +331,7 @@ impl Gateway {
         self.clients.len()
             + self.flights.len()
             + self.gathers.len()
+            + self.quorums.len()
             + self.fetches.len()
             + self.exchanges.len()
             + self.greets.len()
