@@ -143,6 +143,41 @@ fn clients_over_the_limit_are_closed_and_the_others_stay() {
 }
 
 #[test]
+fn max_connections_are_those_of_all_shards_together_and_one_beyond_is_reset() {
+    for driver in DRIVERS {
+        for shards in [1, 3] {
+            let limited =
+                with_limits(config(driver, shards), |limits| limits.tcp_connections_max = 6);
+            let server = echo(&limited);
+            let served = |server| {
+                let mut stream = connect(server);
+                write(&mut stream, b"x\n");
+                stream.read_exact(&mut [0; 2]).expect("an answer");
+                stream
+            };
+            let mut all: Vec<TcpStream> = (0..6).map(|_| served(&server)).collect();
+            let end = connect(&server).read(&mut [0; 1]).map_err(|error| error.kind());
+            assert_eq!(end, Err(ErrorKind::ConnectionReset), "{driver:?}, {shards}");
+            assert_eq!(
+                (count(&server, "tcp_connections"), count(&server, "tcp_turned_away")),
+                (6, 1)
+            );
+            // Whose place is free is another's, at whichever shard.
+            drop(all.pop());
+            while count(&server, "tcp_connections") > 5 {
+                std::thread::yield_now();
+            }
+            all.push(served(&server));
+            drop(all);
+            while count(&server, "tcp_connections") > 0 {
+                std::thread::yield_now();
+            }
+            finish(server);
+        }
+    }
+}
+
+#[test]
 fn a_reader_that_stops_is_not_read_from_and_is_closed_after_a_while() {
     for driver in DRIVERS {
         let limited = with_limits(config(driver, 1), |limits| {
