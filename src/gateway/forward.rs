@@ -540,8 +540,17 @@ impl Gateway {
 
     /// Why one flight more cannot be, if so.
     pub(super) fn too_many(&self, client: ClientKey) -> Option<&'static str> {
+        self.too_many_at_once(client, 1)
+    }
+
+    /// Why so many flights more for one request cannot be, if so.
+    pub(super) fn too_many_at_once(
+        &self,
+        client: ClientKey,
+        flights: usize,
+    ) -> Option<&'static str> {
         let limits = &self.settings.limits;
-        if self.flights.len() >= limits.flights_max {
+        if self.flights.len() + flights > limits.flights_max {
             return Some("too many requests are under way: limit flights_max; try again later");
         }
         // Otherwise its reading stops in time. What a stopped reader had read already is taken.

@@ -16,6 +16,8 @@
 //! calls go over connections that are shared. Progress is told of the endpoint that reports any first, so that it
 //! never goes back. Nothing is made again elsewhere: all have it already.
 
+use std::time::Duration;
+
 use super::audit::Record;
 use super::client::ClientKey;
 use super::door::Effects;
@@ -32,6 +34,9 @@ use crate::mcp::{Code, Era, Method, Params, meta};
 use crate::wire::{Json, Splice, text};
 
 pub type QuorumKey = Key<Quorum>;
+
+/// An endpoint that always says something else is told of so often: it does so in every call.
+const TELL_EVERY: Duration = Duration::from_mins(1);
 
 /// One call that is under way at several endpoints.
 #[derive(Debug)]
@@ -124,11 +129,11 @@ impl Gateway {
             return self.refuse(asked, Code::InvalidParams.number(), message, None, out);
         }
         let all = self.upstreams[upstream].endpoints.clone();
-        if let Some(why) = self.too_many(asked.client) {
-            return self.refuse(asked, Code::Internal.number(), why, None, out);
-        }
         let in_service: Vec<usize> =
             all.clone().filter(|&number| self.is_in_service(now, number)).collect();
+        if let Some(why) = self.too_many_at_once(asked.client, in_service.len()) {
+            return self.refuse(asked, Code::Internal.number(), why, None, out);
+        }
         let execution = self.execution.take();
         let quorum = Quorum {
             client: asked.client,
@@ -213,12 +218,23 @@ impl Gateway {
         let (needed, asker) = (quorum.needed, quorum.asker());
         let agreed = quorum.answers.iter().position(|answer| answer.from.len() >= needed);
         let Some(agreed) = agreed.map(|at| quorum.answers.swap_remove(at)) else { return };
-        for number in quorum.answers.iter().flat_map(|answer| &answer.from) {
-            let upstream = self.called_endpoint(*number);
-            let what = "its answer to a multiplexed call is not that of the others";
-            out.report(Report::EndpointDiffers { upstream, what });
+        for &number in quorum.answers.iter().flat_map(|answer| &answer.from) {
+            self.tell_outvoted(number, out);
         }
         self.hand_over(Flight { asker, ..flight }, agreed.era, agreed.json(), out);
+    }
+
+    /// The operator hears of an endpoint that says something else than the others.
+    fn tell_outvoted(&mut self, number: usize, out: &mut Effects) {
+        let now = self.exchanges.now;
+        let Some(endpoint) = self.endpoints.get_mut(number) else { return };
+        if endpoint.outvoted.is_some_and(|at| now.since(at) < TELL_EVERY) {
+            return;
+        }
+        endpoint.outvoted = Some(now);
+        let upstream = self.called_endpoint(number);
+        let what = "its answer to a multiplexed call is not that of the others";
+        out.report(Report::EndpointDiffers { upstream, what });
     }
 
     /// An endpoint will not answer; its flight is closed.
