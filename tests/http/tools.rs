@@ -539,7 +539,7 @@ fn an_agent_that_is_believed_is_judged_by_its_own_rules_for_that_call_only() {
     // Whoever has proved to be somebody is that one still.
     house.principal = reader;
     let link = modern(&mut house, 0, "list_servers", json!({"agent_id": "stranger"}));
-    assert_eq!(body(&house, link)["error"]["code"], -32003);
+    assert_eq!(body(&house, link)["error"]["data"]["code"], "INVALID_AGENT_ID");
 }
 
 #[test]
