@@ -199,7 +199,10 @@ fn a_unix_socket_has_max_connections_too_and_one_beyond_is_closed() {
             stream.read_exact(&mut [0; 2]).expect("an answer");
         }
         assert!(matches!(connect().read(&mut [0; 1]), Ok(0)), "{driver:?}");
-        assert_eq!((count(&server, "unix_connections"), count(&server, "unix_turned_away")), (2, 1));
+        assert_eq!(
+            (count(&server, "unix_connections"), count(&server, "unix_turned_away")),
+            (2, 1)
+        );
         served[1].write_all(b"y\n").expect("the server reads");
         served[1].read_exact(&mut [0; 2]).expect("an answer");
         finish(server);

@@ -175,8 +175,9 @@ fn where_too_few_are_in_service_none_is_asked() {
 
 #[test]
 fn an_endpoint_that_is_still_being_connected_is_waited_for_where_it_decides() {
-    for (is_modern, server) in stage::ERAS {
-        let mut world = changed(Kind::Tcp, server, |servers| {
+    // Old servers: what is silent is taken for one, so that it is connected at the first attempt.
+    for is_modern in [false, true] {
+        let mut world = changed(Kind::Tcp, false, |servers| {
             servers[1].opinion = " or so";
             servers[2].is_frozen = true;
         });
