@@ -380,6 +380,23 @@ fn clients_over_the_limit_are_told_and_the_others_stay() {
 }
 
 #[test]
+fn connections_beyond_max_connections_are_told_to_come_back_and_the_others_stay() {
+    for driver in DRIVERS {
+        let limited = with_limits(http(driver, 2), |limits| limits.http_connections_max = 3);
+        let server = web(&limited);
+        let mut served: Vec<Client> = (0..3).map(|_| Client::connect(&server)).collect();
+        for client in &mut served {
+            assert_eq!(client.get("/hello").status, 200);
+        }
+        let refused = Client::connect(&server).answer();
+        assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{driver:?}");
+        assert_eq!(count(&server, "http_turned_away"), 1);
+        assert_eq!(served[2].get("/hello").status, 200, "{driver:?}");
+        finish(server);
+    }
+}
+
+#[test]
 fn effects_on_an_exchange_of_another_shard_find_it_by_mail() {
     for driver in DRIVERS {
         let server = web(&http(driver, 2));

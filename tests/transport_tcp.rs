@@ -7,8 +7,10 @@ mod transport;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use ringgate::transport::{Listen, ServerConfig};
 use transport::*;
 
 #[test]
@@ -137,6 +139,71 @@ fn clients_over_the_limit_are_closed_and_the_others_stay() {
         let end = refused.read(&mut [0; 1]).map_err(|error| error.kind());
         assert!(matches!(end, Ok(0) | Err(ErrorKind::ConnectionReset)), "{driver:?}: {end:?}");
         write(&mut served[1], b"y\n");
+        served[1].read_exact(&mut [0; 2]).expect("an answer");
+        finish(server);
+    }
+}
+
+#[test]
+fn max_connections_are_those_of_all_shards_together_and_one_beyond_is_reset() {
+    for driver in DRIVERS {
+        for shards in [1, 3] {
+            let limited =
+                with_limits(config(driver, shards), |limits| limits.tcp_connections_max = 6);
+            let server = echo(&limited);
+            let served = |server| {
+                let mut stream = connect(server);
+                write(&mut stream, b"x\n");
+                stream.read_exact(&mut [0; 2]).expect("an answer");
+                stream
+            };
+            let mut all: Vec<TcpStream> = (0..6).map(|_| served(&server)).collect();
+            let end = connect(&server).read(&mut [0; 1]).map_err(|error| error.kind());
+            assert_eq!(end, Err(ErrorKind::ConnectionReset), "{driver:?}, {shards}");
+            assert_eq!(
+                (count(&server, "tcp_connections"), count(&server, "tcp_turned_away")),
+                (6, 1)
+            );
+            // Whose place is free is another's, at whichever shard.
+            drop(all.pop());
+            while count(&server, "tcp_connections") > 5 {
+                std::thread::yield_now();
+            }
+            all.push(served(&server));
+            drop(all);
+            while count(&server, "tcp_connections") > 0 {
+                std::thread::yield_now();
+            }
+            finish(server);
+        }
+    }
+}
+
+#[test]
+fn a_unix_socket_has_max_connections_too_and_one_beyond_is_closed() {
+    for driver in DRIVERS {
+        let path = std::env::temp_dir().join(format!("ringgate-{driver:?}-{}", std::process::id()));
+        let unix = ServerConfig {
+            listens: vec![Listen::Unix { path: path.clone(), mode: 0o600 }],
+            ..config(driver, 2)
+        };
+        let server = echo(&with_limits(unix, |limits| limits.unix_connections_max = 2));
+        let connect = || {
+            let stream = UnixStream::connect(&path).expect("the server listens");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+            stream
+        };
+        let mut served = [connect(), connect()];
+        for stream in &mut served {
+            stream.write_all(b"x\n").expect("the server reads");
+            stream.read_exact(&mut [0; 2]).expect("an answer");
+        }
+        assert!(matches!(connect().read(&mut [0; 1]), Ok(0)), "{driver:?}");
+        assert_eq!(
+            (count(&server, "unix_connections"), count(&server, "unix_turned_away")),
+            (2, 1)
+        );
+        served[1].write_all(b"y\n").expect("the server reads");
         served[1].read_exact(&mut [0; 2]).expect("an answer");
         finish(server);
     }

@@ -22,6 +22,14 @@ pub struct Limits {
     /// Client links a shard takes; beyond, a new one is closed. Where there are several principals, one has
     /// half of them at most, so that it does not lock the others out.
     pub clients_max: usize,
+    /// Connections that the listener for TCP has open at once, on all shards together (`tcp.max_connections`); beyond,
+    /// a new one is reset. Some 350 MB where each has a
+    /// read pending into a buffer of its own.
+    pub tcp_connections_max: usize,
+    /// The same of the listener for HTTP (`http.max_connections`), with what became a WebSocket; beyond, 503.
+    pub http_connections_max: usize,
+    /// The same of the Unix socket (`unix.max_connections`); beyond, a new one is closed.
+    pub unix_connections_max: usize,
     /// Connections or children that an upstream may have for clients that need one of their own.
     pub lanes_max: usize,
     /// Messages in a batch (MCP 2025-03-26); TypeScript's SDK has the same bound.
@@ -124,6 +132,9 @@ impl Limits {
         flights_per_link_max: 1_024,
         flights_max: 1 << 20,
         clients_max: 10_000,
+        tcp_connections_max: 10_000,
+        http_connections_max: 10_000,
+        unix_connections_max: 10_000,
         lanes_max: 256,
         batch_messages_max: 100,
         subscriptions_max: 1_000,

@@ -55,6 +55,8 @@ pub struct Endpoint {
     /// Which other shards have nothing under way on it any more, when this is the home and its upstream is used no
     /// more.
     pub left: BTreeSet<ShardId>,
+    /// When the operator was told last that it had answered otherwise than most.
+    pub outvoted: Option<Moment>,
     /// Its upstream is used no more, and it has ended.
     pub has_ended: bool,
     pinned: EraPin,
@@ -94,6 +96,7 @@ impl Endpoint {
             retired: 0,
             remote_wants: BTreeMap::new(),
             left: BTreeSet::new(),
+            outvoted: None,
             has_ended: false,
             pinned: spec.era,
         }

@@ -351,7 +351,7 @@ impl Gateway {
                     answer::write_result(out, &id, page, &translation);
                 });
             }
-            Asker::Own(_) | Asker::Fetch(_) => {}
+            Asker::Own(_) | Asker::Fetch(_) | Asker::Quorum { .. } => {}
         }
     }
 

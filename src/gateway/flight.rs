@@ -19,6 +19,7 @@ use super::exchange::ExchangeKey;
 use super::fetch::FetchKey;
 use super::gather::GatherKey;
 use super::lane::LaneKey;
+use super::quorum::QuorumKey;
 use super::timer::AlarmKey;
 use crate::base::{Key, Moment, ShardId};
 use crate::mcp::{Era, LogLevel, Method};
@@ -64,6 +65,8 @@ pub struct Trip {
     pub on: Option<(LaneKey, usize, Moment)>,
     /// The endpoint that it goes on at, if that can be used.
     pub stays: Option<usize>,
+    /// The endpoint that it is for, and no other.
+    pub only: Option<usize>,
     /// The endpoint where it was lost.
     pub left: Option<usize>,
     /// How often it was lost, and made again elsewhere.
@@ -87,6 +90,11 @@ pub enum Asker {
     Gather {
         gather: GatherKey,
         part: usize,
+        client: ClientKey,
+    },
+    /// One of several endpoints that are asked the same.
+    Quorum {
+        quorum: QuorumKey,
         client: ClientKey,
     },
     /// All who wait for a list.
@@ -209,8 +217,19 @@ impl Flight {
 
     pub const fn client(&self) -> Option<ClientKey> {
         match &self.asker {
-            Asker::Client { client, .. } | Asker::Gather { client, .. } => Some(*client),
+            Asker::Client { client, .. }
+            | Asker::Gather { client, .. }
+            | Asker::Quorum { client, .. } => Some(*client),
             Asker::Own(_) | Asker::Fetch(_) => None,
+        }
+    }
+
+    /// The client whose own lane it takes, if that has one.
+    pub const fn lane_client(&self) -> Option<ClientKey> {
+        match &self.asker {
+            // It is asked nothing, and what it gets depends on nobody.
+            Asker::Quorum { .. } => None,
+            _ => self.client(),
         }
     }
 

@@ -1,22 +1,18 @@
-//! Requests to upstreams: a flight is opened, finds its lane, is sent, and ends with one answer,
-//! whichever way it ends. Who may ask for what was decided before.
+//! Requests to upstreams: a flight is opened, finds its lane and is sent; how it ends is `ending`. Who may ask for what
+//! was decided before.
 
-use super::breaker::Turn;
 use super::client::{ClientKey, Front, OwnLane};
 use super::door::{Effect, Effects};
-use super::exchange::ExchangeKey;
 use super::flight::{Asker, Flight, FlightKey, Retry, Stage, wire_id};
 use super::lane::{Hello, LaneKey};
-use super::report::Report;
 use super::settings::Share;
 use super::task::Extras;
 use super::timer::Alarm;
-use super::tools::Execution;
 use super::upstream::Status;
 use super::{Gateway, request};
 use crate::base::Now;
-use crate::mcp::{Askable, Code, Era, LogLevel, Method, Params, Version, error};
-use crate::wire::{Json, text};
+use crate::mcp::{Askable, Code, Era, LogLevel, Method, Params, Version};
+use crate::wire::Json;
 
 /// Whom a request is from: era, what it can be asked, logs it wants, and what to say of it upstream.
 type Said<'a> = (Era, Askable, Option<LogLevel>, Version, &'a str, &'a str);
@@ -51,7 +47,7 @@ impl Gateway {
     ) -> Option<FlightKey> {
         let client = match &asker {
             Asker::Client { client, .. } | Asker::Gather { client, .. } => *client,
-            Asker::Own(_) | Asker::Fetch(_) => return None,
+            Asker::Own(_) | Asker::Fetch(_) | Asker::Quorum { .. } => return None,
         };
         if let Some(why) = self.too_many(client) {
             let key = self.open(now, asker, client, upstream, method, parsed);
@@ -82,7 +78,9 @@ impl Gateway {
         parsed: &Params<'_>,
     ) -> FlightKey {
         let token = match asker {
-            Asker::Client { .. } => parsed.meta.progress_token.map(|token| token.text().into()),
+            Asker::Client { .. } | Asker::Quorum { .. } => {
+                parsed.meta.progress_token.map(|token| token.text().into())
+            }
             _ => None,
         };
         let audit = self.audit.take();
@@ -149,7 +147,7 @@ impl Gateway {
     /// A flight that waited: its lane may be known now.
     pub(super) fn relaunch(&mut self, now: Now, key: FlightKey, out: &mut Effects) {
         let Some(flight) = self.flights.get_mut(key) else { return };
-        let client = flight.client();
+        let client = flight.lane_client();
         let Some(params) = flight.params.take() else { return };
         let Ok(json) = Json::parse(&params) else { return };
         let parsed = Params::read(json);
@@ -411,6 +409,7 @@ impl Gateway {
         let from = if parsed.meta.is_modern() { Era::Modern } else { Era::Legacy };
         let client = flight.client();
         let is_client = matches!(flight.asker, Asker::Client { .. });
+        let is_unaskable = matches!(flight.asker, Asker::Quorum { .. });
         if from == Era::Legacy && target == Era::Modern && method.may_ask() && is_client {
             // The upstream may ask back, and then wants the call again.
             flight.params = Some(params.text().into());
@@ -434,9 +433,12 @@ impl Gateway {
             from,
             to: target,
             remembered: session.map(|session| request::Remembered {
-                capabilities: extras.capabilities.as_deref().unwrap_or(&session.capabilities),
+                capabilities: match extras.capabilities.as_deref() {
+                    _ if is_unaskable => "{}",
+                    kept => kept.unwrap_or(&session.capabilities),
+                },
                 info: &session.info,
-                level: session.level,
+                level: session.level.filter(|_| !is_unaskable),
             }),
             renamed: renamed.as_deref(),
             retry: retry.as_deref().map(|retry| (&*retry.answers, retry.state.as_deref())),
@@ -515,49 +517,19 @@ impl Gateway {
         }
     }
 
-    /// Takes a flight out of all tables. What remains to be said to its asker, the caller says.
-    pub(super) fn close(&mut self, key: FlightKey, out: &mut Effects) -> Option<Flight> {
-        let mut flight = self.flights.remove(key)?;
-        if let Some(record) = flight.audit.take() {
-            self.write_audit(record, out);
-        }
-        if let Some((lane, endpoint, _)) = flight.trip.on {
-            self.uncount(flight.upstream, lane, endpoint);
-        }
-        if let Some(alarm) = flight.alarm {
-            self.wheel.cancel(alarm);
-        }
-        if let Some(client_key) = flight.client()
-            && let Some(client) = self.clients.get_mut(client_key)
-        {
-            client.flights.swap_remove(flight.place);
-            if let Some(moved) = client.flights.get(flight.place).copied()
-                && let Some(moved) = self.flights.get_mut(moved)
-            {
-                moved.place = flight.place;
-            }
-            if client.paused
-                && client.flights.len() * 2 <= self.settings.limits.flights_per_link_max
-            {
-                client.paused = false;
-                if let Some(link) = client.link() {
-                    out.push(Effect::Resume { link });
-                }
-            }
-            if client.flights.is_empty()
-                && let Front::Exchange(exchange) = client.front
-                && self.exchanges.get(exchange).is_none()
-            {
-                self.exchanges.left_behind.push(client_key);
-            }
-        }
-        Some(flight)
-    }
-
     /// Why one flight more cannot be, if so.
     pub(super) fn too_many(&self, client: ClientKey) -> Option<&'static str> {
+        self.too_many_at_once(client, 1)
+    }
+
+    /// Why so many flights more for one request cannot be, if so.
+    pub(super) fn too_many_at_once(
+        &self,
+        client: ClientKey,
+        flights: usize,
+    ) -> Option<&'static str> {
         let limits = &self.settings.limits;
-        if self.flights.len() >= limits.flights_max {
+        if self.flights.len() + flights > limits.flights_max {
             return Some("too many requests are under way: limit flights_max; try again later");
         }
         // Otherwise its reading stops in time. What a stopped reader had read already is taken.
@@ -604,176 +576,6 @@ impl Gateway {
             && let Some(link) = client.link()
         {
             out.push(Effect::Resume { link });
-        }
-    }
-
-    /// Ends a flight with an error of ours.
-    pub(super) fn fail(&mut self, key: FlightKey, code: Code, message: &str, out: &mut Effects) {
-        self.withdraw_questions(key, out);
-        let Some(flight) = self.close(key, out) else { return };
-        match flight.asker {
-            Asker::Client { client, id, exchange, era } => {
-                // A held call has been answered; its retry will find nothing and be told so.
-                if !matches!(&flight.stage, Stage::Held(held) if held.is_told) {
-                    let execution = flight.execution.as_deref();
-                    let data = self.fault_data(code, client, flight.upstream, execution);
-                    self.reply_error(
-                        client,
-                        &id,
-                        exchange,
-                        code.number_in(era),
-                        message,
-                        data.as_deref(),
-                        out,
-                    );
-                }
-            }
-            Asker::Gather { gather, part, .. } => self.gather_failed(gather, part, message, out),
-            Asker::Fetch(fetch) => self.fetch_failed(fetch, code, message, out),
-            Asker::Own(_) => {}
-        }
-    }
-
-    /// Ends a flight because its upstream is not there.
-    pub(super) fn fail_unavailable(&mut self, key: FlightKey, out: &mut Effects) {
-        let Some(flight) = self.flights.get(key) else { return };
-        let upstream = &self.upstreams[flight.upstream];
-        let message = unavailable(&upstream.name);
-        self.fail(key, Code::ServerUnavailable, &message, out);
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one answer; a struct would be built to be taken apart"
-    )]
-    pub(super) fn reply_error(
-        &mut self,
-        client: ClientKey,
-        id: &str,
-        exchange: Option<ExchangeKey>,
-        code: i32,
-        message: &str,
-        data: Option<&str>,
-        out: &mut Effects,
-    ) {
-        self.exchanges.note_error(exchange, code, false);
-        self.exchanges.reply(&self.clients, client, exchange, out, |out| {
-            error::write(out, id, code, message, data);
-        });
-    }
-
-    /// A flight's time has come: its next step is due, or it has taken too long.
-    pub(super) fn flight_due(&mut self, now: Now, key: FlightKey, out: &mut Effects) {
-        let Some(flight) = self.flights.get_mut(key) else { return };
-        flight.alarm = None;
-        // A call whose task is known is not made again.
-        let is_task = flight.chore.as_deref().is_some_and(|chore| chore.known.is_some());
-        if (!is_task && self.is_attempt_over(now, key, out)) || self.chore_due(now, key, out) {
-            return;
-        }
-        let Some(flight) = self.flights.get(key) else { return };
-        let limits = &self.settings.limits;
-        match &flight.stage {
-            Stage::Stepping { .. } => match flight.execution.as_deref() {
-                Some(Execution { deadline: Some(deadline), timeout: Some(timeout), .. })
-                    if *deadline <= now.at =>
-                {
-                    let message = format!(
-                        "the tool did not end within {} ms: timeout_ms",
-                        timeout.as_millis()
-                    );
-                    self.fail(key, Code::Timeout, &message, out);
-                }
-                _ => self.step(now, key, None, out),
-            },
-            Stage::Held(held) if !held.is_told => self.say_input_required(now, key, out),
-            Stage::Held(_) => {
-                self.cancel_upstream(
-                    key,
-                    "the form was not filled in within the time of the limit form",
-                    out,
-                );
-                self.fail(
-                    key,
-                    Code::Timeout,
-                    "the form was not filled in in time: limit form",
-                    out,
-                );
-            }
-            Stage::Asking(_) => {
-                let message = format!(
-                    "the client did not answer within {} s: limit form",
-                    limits.form.as_secs()
-                );
-                self.fail(key, Code::Timeout, &message, out);
-            }
-            Stage::Waiting | Stage::Sent | Stage::Pausing => {
-                let own = flight.execution.as_deref().and_then(|execution| execution.timeout);
-                let message = format!(
-                    "upstream {} did not answer within {} ms: {}",
-                    self.upstreams[flight.upstream].name,
-                    own.unwrap_or(limits.request).as_millis(),
-                    own.map_or("limit request", |_| "timeout_ms"),
-                );
-                // What one caller will not wait for says nothing of the upstream to others.
-                let lane = flight.lane.filter(|_| flight.is_sent() && own.is_none());
-                if let Some(lane) = lane.and_then(|lane| self.lanes.get(lane)) {
-                    self.call_failed(now, lane.seat.endpoint, out);
-                }
-                self.cancel_upstream(key, "timed out", out);
-                self.fail(key, Code::Timeout, &message, out);
-            }
-        }
-    }
-
-    /// A call was lost at an endpoint.
-    pub(super) fn call_failed(&mut self, now: Now, number: usize, out: &mut Effects) {
-        let endpoint = &mut self.endpoints[number];
-        let turn = endpoint.breaker.failed(now.at, &self.settings.limits);
-        if let Some(balance) = &mut self.upstreams[endpoint.upstream].balance {
-            balance.lost(number);
-        }
-        if turn == Some(Turn::Opened) {
-            out.report(Report::BreakerOpened { upstream: self.called_endpoint(number) });
-            self.doubt_connection(now, number, out);
-        }
-    }
-
-    /// An endpoint has answered a call.
-    #[inline]
-    pub(super) fn call_succeeded(&mut self, now: Now, number: usize, out: &mut Effects) {
-        self.endpoints[number].health.heard = now.at;
-        if self.endpoints[number].breaker.succeeded(&self.settings.limits) == Some(Turn::Closed) {
-            out.report(Report::BreakerClosed { upstream: self.called_endpoint(number) });
-        }
-    }
-
-    /// Tells the upstream that nobody waits any more.
-    pub(super) fn cancel_upstream(&self, key: FlightKey, reason: &str, out: &mut Effects) {
-        let Some(flight) = self.flights.get(key) else { return };
-        let Some(lane) = flight.lane.filter(|_| match &flight.stage {
-            Stage::Waiting | Stage::Asking(_) | Stage::Pausing => false,
-            Stage::Held(held) => !held.unsent,
-            _ => true,
-        }) else {
-            return;
-        };
-        let params = format!(
-            "{{\"requestId\":{},\"reason\":{}}}",
-            wire_id(self.shard, key),
-            text::quoted(reason)
-        );
-        self.tell(lane, "notifications/cancelled", &params, out);
-    }
-
-    /// The asker wants no answer any more, and gets none.
-    pub(super) fn cancel(&mut self, key: FlightKey, reason: &str, out: &mut Effects) {
-        self.cancel_upstream(key, reason, out);
-        self.abandon_task(key, out);
-        self.withdraw_questions(key, out);
-        let Some(flight) = self.close(key, out) else { return };
-        if let Asker::Client { exchange, .. } = flight.asker {
-            self.exchanges.settle(&self.clients, exchange, out);
         }
     }
 }

@@ -384,14 +384,15 @@ impl Gateway {
             && let Some(first) = failures.first()
         {
             let message = format!("no upstream gave its list: {first}");
-            let code = Code::ServerUnavailable.number();
+            let code = Code::ServerUnavailable.number_in(gather.era);
+            let data = "{\"code\":\"SERVER_UNAVAILABLE\"}";
             return self.reply_error(
                 gather.client,
                 &gather.id,
                 gather.exchange,
                 code,
                 &message,
-                None,
+                Some(data),
                 out,
             );
         }

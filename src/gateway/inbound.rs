@@ -274,7 +274,8 @@ impl Gateway {
             && let Some(over) =
                 self.is_over(now, client, Method::parse(&text::unescape(method)), out)
         {
-            return self.refuse_over(client, id, exchange, over, out);
+            let era = if parsed.meta.is_modern() { Era::Modern } else { Era::Legacy };
+            return self.refuse_over(client, id, exchange, era, over, out);
         }
         match self.judge(client, method, parsed) {
             Ok((method, version)) => {
@@ -534,6 +535,9 @@ impl Gateway {
         if self.upstreams[upstream].is_builtin {
             return self.call_builtin(now, asked, upstream, own, out);
         }
+        if self.is_multiplexed(upstream, asked.method, own) {
+            return self.multiplex(now, asked, upstream, out);
+        }
         if self.upstreams[upstream].identity.as_ref().is_some_and(|identity| identity.tasks) {
             self.chore = self.chore_of_call(asked, upstream, own);
         }
@@ -635,6 +639,10 @@ impl Gateway {
                     let gather = *gather;
                     return self.cancel_gather(gather, out);
                 }
+                Some(Asker::Quorum { quorum, .. }) if self.quorum_is(*quorum, id) => {
+                    let quorum = *quorum;
+                    return self.cancel_quorum(quorum, out);
+                }
                 _ => {}
             }
         }
@@ -652,6 +660,7 @@ impl Gateway {
             self.cancel(flight, "the client is gone", out);
         }
         self.drop_gathers(key);
+        self.drop_quorums(key, out);
         self.drop_greets(key);
         self.drop_asks_of(key, out);
         let Some(client) = self.remove_client(key) else { return };

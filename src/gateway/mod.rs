@@ -17,6 +17,7 @@ pub mod connect;
 pub mod door;
 pub mod exchange;
 pub mod drain;
+mod ending;
 pub mod endpoint;
 mod fault;
 pub mod fetch;
@@ -41,6 +42,7 @@ pub mod policy;
 pub mod pool;
 mod post;
 pub mod principal;
+pub mod quorum;
 pub mod rate;
 mod rest;
 pub mod reply;
@@ -86,6 +88,7 @@ use gather::Gather;
 use greet::Greet;
 use lane::{Lane, LaneKey};
 use policy::AgentId;
+use quorum::Quorum;
 use route::Routes;
 use seal::Sealer;
 use timer::Alarm;
@@ -129,6 +132,7 @@ pub struct Gateway {
     /// By their numbers (see `settings::endpoints`).
     endpoints: Vec<Endpoint>,
     gathers: Slab<Gather>,
+    quorums: Slab<Quorum>,
     catalog: Catalog,
     fetches: Slab<Fetch>,
     /// Those that others may wait for as well.
@@ -227,6 +231,7 @@ impl Gateway {
             retired: Vec::new(),
             endpoints,
             gathers: Slab::default(),
+            quorums: Slab::default(),
             catalog: Catalog::default(),
             fetches: Slab::default(),
             fetching: BTreeMap::new(),
@@ -333,6 +338,7 @@ impl Gateway {
         self.clients.len()
             + self.flights.len()
             + self.gathers.len()
+            + self.quorums.len()
             + self.fetches.len()
             + self.exchanges.len()
             + self.greets.len()

@@ -135,6 +135,12 @@ impl Gateway {
                 self.close(key, out);
                 self.gather_answered(now, gather, part, lane, answer, out);
             }
+            Asker::Quorum { quorum, .. } => {
+                let quorum = *quorum;
+                if let Some(flight) = self.close(key, out) {
+                    self.quorum_answered(quorum, lane, answer, flight, out);
+                }
+            }
             Asker::Fetch(fetch) => {
                 let fetch = *fetch;
                 self.close(key, out);
@@ -201,11 +207,19 @@ impl Gateway {
     /// Progress of a flight, to its client under the client's own token.
     pub(super) fn tell_progress(&mut self, key: FlightKey, params: Json<'_>, out: &mut Effects) {
         let Some(flight) = self.flights.get(key) else { return };
+        let mut exchange = flight.exchange();
+        if let Asker::Quorum { quorum, .. } = flight.asker {
+            let Some(quorum) = self.quorums.get_mut(quorum) else { return };
+            if !quorum.hears(key) {
+                return;
+            }
+            exchange = quorum.exchange();
+        }
+        let Some(flight) = self.flights.get(key) else { return };
         let (Some(own), Some(token)) = (&flight.token, params.get(meta::PROGRESS_TOKEN)) else {
             return;
         };
         let Some(client) = flight.client() else { return };
-        let exchange = flight.exchange();
         let mut splice = crate::wire::Splice::of(params.text());
         splice.replace(token.text(), own.to_string());
         self.exchanges.tell_lossy(&self.clients, client, exchange, out, |out| {

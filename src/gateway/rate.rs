@@ -16,7 +16,7 @@ use super::door::{Effect, Effects, Mail};
 use super::exchange::{ExchangeKey, Limited};
 use super::principal::Principal;
 use crate::base::{Moment, Now, ShardId};
-use crate::mcp::{Code, Method};
+use crate::mcp::{Code, Era, Method};
 
 /// How much each budget gives in a second; 0 is without bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -333,6 +333,7 @@ impl Gateway {
         client: ClientKey,
         id: &str,
         exchange: Option<ExchangeKey>,
+        era: Era,
         (budget, wait): (Budget, Duration),
         out: &mut Effects,
     ) {
@@ -344,7 +345,7 @@ impl Gateway {
         let message = format!("too many: limit {name} of rates; try again in {ms} ms");
         let data =
             format!("{{\"code\":\"RATE_LIMITED\",\"limit\":\"{name}\",\"retryAfterMs\":{ms}}}");
-        let code = Code::RateLimited.number();
+        let code = Code::RateLimited.number_in(era);
         self.reply_error(client, id, exchange, code, &message, Some(&data), out);
     }
 }

@@ -1,7 +1,7 @@
 //! Answers to clients' own flights: delivered in the client's era, or turned into questions first.
 
 use super::door::Effects;
-use super::flight::{Asker, Asking, Early, FlightKey, Stage};
+use super::flight::{Asker, Asking, Early, Flight, FlightKey, Stage};
 use super::lane::LaneKey;
 use super::local::Given;
 use super::timer::Alarm;
@@ -89,7 +89,19 @@ impl Gateway {
         out: &mut Effects,
     ) {
         self.withdraw_questions(key, out);
-        let Some(flight) = self.close(key, out) else { return };
+        if let Some(flight) = self.close(key, out) {
+            self.hand_over(flight, from, answer, out);
+        }
+    }
+
+    /// Tells the client of a flight that is closed what its upstream answered.
+    pub(super) fn hand_over(
+        &mut self,
+        flight: Flight,
+        from: Era,
+        answer: Result<Json<'_>, Json<'_>>,
+        out: &mut Effects,
+    ) {
         let Asker::Client { client, id, era, exchange } = flight.asker else { return };
         if let Err(error) = answer
             && let Some(execution) = &flight.execution

@@ -142,17 +142,13 @@ pub(super) fn unwrap(out: &mut Vec<u8>, start: usize) -> u16 {
     out.extend_from_slice(b"{\"error\":");
     out.extend_from_slice(error.text().as_bytes());
     out.push(b'}');
-    let code = error.get("code").and_then(Json::as_i64).unwrap_or_default();
-    match code {
-        code if code == i64::from(Code::DeniedByPolicy.number())
-            || code == i64::from(Code::InvalidAgent.number()) =>
-        {
-            403
-        }
+    let name = error.get("data").and_then(|data| data.get("code")).and_then(Json::as_str);
+    match name.as_deref() {
+        Some("DENIED_BY_POLICY" | "INVALID_AGENT_ID") => 403,
+        Some("SERVER_UNAVAILABLE") => 502,
+        Some("TIMEOUT") => 504,
         _ if is_unknown_tool(error) => 404,
-        -32_602 => 400,
-        code if code == i64::from(Code::ServerUnavailable.number()) => 502,
-        code if code == i64::from(Code::Timeout.number()) => 504,
+        _ if error.get("code").and_then(Json::as_i64) == Some(-32_602) => 400,
         _ => 500,
     }
 }

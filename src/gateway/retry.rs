@@ -58,6 +58,7 @@ impl Gateway {
         };
         self.upstreams[flight.upstream].balance.is_some()
             && is_harmless
+            && flight.trip.only.is_none()
             && flight.params.is_some()
             && flight.trip.tries < self.settings.limits.retries
     }

@@ -121,6 +121,8 @@ pub struct Spread {
     pub idempotent: Vec<Pattern>,
     /// So may those that the server itself calls idempotent or read-only (`annotations`).
     pub trusts_annotations: bool,
+    /// Tools whose calls go to all endpoints at once (`gateway::quorum`); `idempotent` has them all.
+    pub multiplex: Vec<Pattern>,
 }
 
 /// More endpoints than one gateway needs to one server; they stand in a set of so many bits.

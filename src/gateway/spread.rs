@@ -50,6 +50,10 @@ impl Gateway {
         let Some(balance) = &self.upstreams[index].balance else { return Ok(only) };
         let flight = self.flights.get(key);
         let trip = flight.map(|flight| flight.trip).unwrap_or_default();
+        if let Some(only) = trip.only {
+            let fits = self.is_usable(only);
+            return if fits { Ok(only) } else { self.pick_doubtful(now, index, vec![only]) };
+        }
         // A call that a modern server has asked back about: an old one would begin it anew.
         let goes_on = parsed.request_state.is_some()
             || parsed.input_responses.is_some()
@@ -207,7 +211,8 @@ impl Gateway {
         let is_safe = self.is_idempotent(index, method, name);
         if let Some(flight) = self.flights.get_mut(key) {
             flight.trip.is_safe = is_safe;
-            if tries < self.settings.limits.retries && flight.params.is_none() {
+            let may_go_again = tries < self.settings.limits.retries && flight.trip.only.is_none();
+            if may_go_again && flight.params.is_none() {
                 flight.params = Some(params.text().into());
             }
         }

@@ -53,11 +53,18 @@ impl Code {
         }
     }
 
-    /// The number in answers to clients of an era. In 2026-07-28 -32002 must not be said (basic "Error codes"):
-    /// what is named in parameters and not there is an invalid parameter.
+    /// The number in answers to clients of an era. In 2026-07-28 -32002 must not be said, and the others from -32000
+    /// to -32019 should not (basic "Error codes"): what is named in parameters and is not there, or not for who
+    /// asks, is an invalid parameter; what could not be done is an internal error. Which it was, `data.code` says to
+    /// clients of any era.
     pub const fn number_in(self, era: Era) -> i32 {
-        match (self, era) {
-            (Self::ToolNotFound, Era::Modern) => Self::InvalidParams.number(),
+        match (era, self) {
+            (Era::Modern, Self::DeniedByPolicy | Self::InvalidAgent | Self::ToolNotFound) => {
+                Self::InvalidParams.number()
+            }
+            (Era::Modern, Self::ServerUnavailable | Self::Timeout | Self::RateLimited) => {
+                Self::Internal.number()
+            }
             _ => self.number(),
         }
     }
@@ -69,7 +76,13 @@ pub fn is_unknown_tool(error: Json<'_>) -> bool {
     if error.get("code").and_then(Json::as_i64) != Some(Code::InvalidParams.number().into()) {
         return false;
     }
-    let names_tool = error.get("data").and_then(|data| data.get("tool")).is_some();
+    let data = error.get("data");
+    // A gateway behind us names the tool in other errors as well.
+    let code = data.and_then(|data| data.get("code")).and_then(Json::as_str);
+    if code.is_some_and(|code| code != "TOOL_NOT_FOUND") {
+        return false;
+    }
+    let names_tool = data.and_then(|data| data.get("tool")).is_some();
     let message = error.get("message").and_then(Json::as_str).unwrap_or_default();
     names_tool || message.get(..12).is_some_and(|head| head.eq_ignore_ascii_case("unknown tool"))
 }
@@ -100,8 +113,33 @@ mod tests {
         assert!(says(r#"{"code":-32602,"message":"Unknown tool: x"}"#));
         assert!(says(r#"{"code":-32602,"message":"unknown tool x"}"#));
         assert!(says(r#"{"code":-32602,"message":"no","data":{"tool":"x"}}"#));
+        assert!(says(
+            r#"{"code":-32602,"message":"no","data":{"code":"TOOL_NOT_FOUND","tool":"x"}}"#
+        ));
+        assert!(!says(
+            r#"{"code":-32602,"message":"no","data":{"code":"DENIED_BY_POLICY","tool":"x"}}"#
+        ));
         assert!(!says(r#"{"code":-32602,"message":"Unknown ärgument"}"#));
         assert!(!says(r#"{"code":-32603,"message":"Unknown tool: x"}"#) && !says("{}"));
+    }
+
+    #[test]
+    fn no_code_of_the_band_that_2026_07_28_leaves_to_older_revisions_is_said_to_its_clients() {
+        let gateways = [
+            (Code::DeniedByPolicy, -32_602),
+            (Code::InvalidAgent, -32_602),
+            (Code::ToolNotFound, -32_602),
+            (Code::ServerUnavailable, -32_603),
+            (Code::Timeout, -32_603),
+            (Code::RateLimited, -32_603),
+        ];
+        for (code, modern) in gateways {
+            assert!((-32_019..=-32_000).contains(&code.number_in(Era::Legacy)), "{code:?}");
+            assert_eq!(code.number_in(Era::Modern), modern, "{code:?}");
+        }
+        for code in [Code::Parse, Code::MethodNotFound, Code::HeaderMismatch] {
+            assert_eq!(code.number_in(Era::Modern), code.number_in(Era::Legacy));
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ const BATCH: usize = 64;
 const BREATH: Duration = Duration::from_millis(1);
 /// After a failed accept: most often no file descriptor is left, and asking again at once would spin.
 const PAUSE: Duration = Duration::from_millis(10);
-/// What an HTTP client is told where `clients_max` are connected.
+/// What an HTTP client is told where `clients_max` or `max_connections` are connected.
 const OVERFULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
                           content-length: 0\r\nconnection: close\r\n\r\n";
 
@@ -72,7 +72,11 @@ pub(super) fn admit<D: Domain>(
         // Fails only on a socket that is gone already; the first read will tell.
         let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
     }
-    if !core.takes_clients() {
+    if !core.takes_clients(transport) {
+        if transport == Transport::Tcp {
+            // It is reset, so that its peer does not take it for a server that had nothing to say.
+            let _ = rustix::net::sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
+        }
         if transport == Transport::Http {
             // As much as fits without waiting: that is all of it.
             let _ = rustix::net::send(&socket, OVERFULL, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);

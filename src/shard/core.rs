@@ -11,6 +11,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::clock::Clock;
+use super::crowd::Crowd;
 use super::domain::{AuditSink, Dialer, Domain, IdentitySink};
 use super::errand::Errands;
 use super::http::{Front, Gate};
@@ -22,7 +23,7 @@ use super::pool::Pool;
 use super::port::Driver;
 use super::post::{Dialed, Post, Renewal};
 use super::spin::Spinner;
-use super::{Muster, Shard, rt};
+use super::{Muster, Shard, crowd, rt};
 use crate::base::limits::Limits;
 use crate::base::wheel::Wheel;
 use crate::base::{LinkId, Moment, Now, ShardId};
@@ -122,6 +123,8 @@ pub(super) struct Core<D: Domain> {
     pub(super) drained_told: bool,
     pub(super) muster: Arc<Muster>,
     pub(super) audit: Option<AuditSink>,
+    /// How full listeners have been; the first shard looks for all.
+    pub(super) crowd: Crowd,
     /// When the log was told last of a request without a key.
     pub(super) refusal_told: Option<Moment>,
     /// Links whose reads wait for what is being written: since this turn, and since the one before.
@@ -167,12 +170,17 @@ impl<D: Domain> Core<D> {
             audit,
             identity,
         } = parts;
+        let now = clock.now();
+        let mut wheel = Wheel::default();
+        if id == ShardId(0) {
+            wheel.set(now.at, crowd::LOOK, Due::Crowd);
+        }
         let gate = Gate::new(front.tokens.as_ref(), limits.tokens_max, identity);
         Self {
             me,
             id,
             domain,
-            now: clock.now(),
+            now,
             clock,
             running: None,
             turn_open: false,
@@ -182,7 +190,7 @@ impl<D: Domain> Core<D> {
             links: Links::new(id),
             addresses: BTreeMap::new(),
             follow: VecDeque::new(),
-            wheel: Wheel::default(),
+            wheel,
             pool: Pool::default(),
             meter,
             mailbox,
@@ -200,6 +208,7 @@ impl<D: Domain> Core<D> {
             drained_told: false,
             muster,
             audit,
+            crowd: Crowd::default(),
             refusal_told: None,
             held_back: Vec::new(),
             held_before: Vec::new(),
@@ -237,7 +246,14 @@ impl<D: Domain> Core<D> {
     // ── what the tasks say ──────────────────────────────────────────────────────────────────────
 
     /// Whether there is room for one more client; counts it as refused if not.
-    pub(super) fn takes_clients(&self) -> bool {
+    pub(super) fn takes_clients(&self, transport: Transport) -> bool {
+        let most = crowd::most(&self.limits, transport);
+        if let Some((_, turned_away)) = crowd::counts(&self.meter, transport)
+            && crowd::open(self.muster.meters(), transport) >= most
+        {
+            turned_away.add(1);
+            return false;
+        }
         let takes = self.links.clients() < self.limits.clients_max
             && !self.links.is_full()
             && self.phase < Phase::Draining;
@@ -245,6 +261,25 @@ impl<D: Domain> Core<D> {
             self.meter.refused.add(1);
         }
         takes
+    }
+
+    /// Tells the operator of listeners that have been nearly full for long.
+    fn look_at_crowd(&mut self) {
+        let (meters, limits) = (self.muster.meters(), &self.limits);
+        let crowded = self.crowd.look(self.now.at, |transport| {
+            (crowd::open(meters, transport), crowd::most(limits, transport))
+        });
+        for transport in crowded {
+            let (open, most) = (crowd::open(meters, transport), crowd::most(limits, transport));
+            let listener = transport.name();
+            tracing::warn!(
+                listener,
+                open,
+                most,
+                "max_connections: more than 80 % for 5 minutes; raise it or find who holds them"
+            );
+        }
+        self.wheel.set(self.now.at, crowd::LOOK, Due::Crowd);
     }
 
     /// Whether one more connection from this address is let in; if not, how long until it is worth trying.
@@ -266,6 +301,9 @@ impl<D: Domain> Core<D> {
             self.addresses.insert(link, from);
         }
         self.meter.accepted.add(1);
+        if let Some((open, _)) = crowd::counts(&self.meter, transport) {
+            open.add(1);
+        }
         if transport == Transport::Http {
             // Its exchanges are what the domain knows.
             if let Some(link) = self.links.get_mut(link) {
@@ -466,6 +504,11 @@ impl<D: Domain> Core<D> {
         }
         self.open_turn();
         self.meter.links_open.set(self.links.len() as u64);
+        if let Side::Client(transport) = link.side
+            && let Some((open, _)) = crowd::counts(&self.meter, transport)
+        {
+            open.less();
+        }
         if let Some(timer) = link.timer.take() {
             self.wheel.cancel(timer);
         }
@@ -637,6 +680,7 @@ impl<D: Domain> Core<D> {
                     self.kill(id, Cow::Borrowed("the upstream closed its output"));
                 }
                 Due::Drain => self.drained = true,
+                Due::Crowd => self.look_at_crowd(),
             }
         }
         if self.domain.deadline().is_some_and(|deadline| deadline <= self.now.at) {

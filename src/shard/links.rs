@@ -33,6 +33,8 @@ pub(super) enum Due {
     Ping(LinkId),
     /// How a child ended has not been told in time.
     Epitaph(LinkId),
+    /// Time to look how full the listeners are.
+    Crowd,
     /// The drain has taken too long.
     Drain,
 }

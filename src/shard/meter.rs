@@ -13,6 +13,11 @@ impl Count {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
+    /// One less.
+    pub fn less(&self) {
+        self.set(self.get().saturating_sub(1));
+    }
+
     pub fn set(&self, n: u64) {
         self.0.store(n, Ordering::Relaxed);
     }
@@ -46,6 +51,13 @@ meter! {
     accepted,
     /// Connections refused because `clients_max` were open.
     refused,
+    /// Connections that are open on each listener, and those that were refused because it had `max_connections`.
+    tcp_connections,
+    http_connections,
+    unix_connections,
+    tcp_turned_away,
+    http_turned_away,
+    unix_turned_away,
     /// Connections refused because of where they came from (`rates.connections`, `rates.violations`).
     shut_out,
     /// Failed accepts: no file descriptor left, most often.
@@ -95,7 +107,11 @@ pub(super) fn exposition(meters: &[std::sync::Arc<Meter>]) -> String {
     for (at, name) in names.enumerate() {
         // What can fall is a gauge; all else only grows.
         let kind =
-            if matches!(name, "links_open" | "turn_micros_max") { "gauge" } else { "counter" };
+            if name.ends_with("_connections") || matches!(name, "links_open" | "turn_micros_max") {
+                "gauge"
+            } else {
+                "counter"
+            };
         text.extend(["# TYPE ringgate_", name, " ", kind, "\n"]);
         for (shard, counts) in read.iter().enumerate() {
             let count = counts.get(at).map_or(0, |(_, count)| *count);

@@ -6,6 +6,7 @@ mod acceptor;
 mod carrier;
 mod clock;
 mod core;
+mod crowd;
 pub mod cores;
 mod domain;
 mod effects;
@@ -105,9 +106,14 @@ struct Muster {
 }
 
 impl Muster {
+    /// The counters of all shards.
+    fn meters(&self) -> &[Arc<Meter>] {
+        self.meters.get().map_or(&[][..], Vec::as_slice)
+    }
+
     /// Every counter of every shard, in the text format of Prometheus.
     fn metrics(&self) -> String {
-        meter::exposition(self.meters.get().map_or(&[][..], Vec::as_slice))
+        meter::exposition(self.meters())
     }
 
     fn arrived(&self) {

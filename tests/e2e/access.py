@@ -1,8 +1,10 @@
 """Who may what: keys over HTTP, agents of listeners, and rules; with real keys, a rules file and real servers."""
 
 import contextlib
+import http.client
 import http.server
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -22,7 +24,9 @@ RULES = {
     },
     "defaults": {"deny_on_missing_agent": True},
 }
-DENIED, NO_AGENT, TOO_FAST = -32000, -32003, -32005
+# The gateway's own numbers for legacy clients, and what 2026-07-28 has for them.
+DENIED, TOO_FAST = -32000, -32005
+PARAMS, INTERNAL = -32602, -32603
 
 
 class Keyed(Door):
@@ -110,11 +114,11 @@ def each_agent_sees_and_calls_what_it_may(binary: str, stage: Stage) -> None:
             modern = door.modern("tools/call", params, ident=1).answer(1)
             session = Session(door)
             ident, reply = session.begin("tools/call", params)
-            for answer in (modern, reply.answer(ident)):
+            for answer, code in ((modern, PARAMS), (reply.answer(ident), DENIED)):
                 if allowed:
                     assert text_of(answer) == "x", answer
                     continue
-                assert answer["error"]["code"] == DENIED, answer
+                assert answer["error"]["code"] == code, answer
                 data = answer["error"]["data"]
                 server, _, name = tool.partition("__")
                 assert (data["code"], data["server"], data["tool"]) == ("DENIED_BY_POLICY", server, name), data
@@ -122,7 +126,7 @@ def each_agent_sees_and_calls_what_it_may(binary: str, stage: Stage) -> None:
         stranger = one.door("stranger")
         assert tools(stranger) == []
         answer = stranger.modern("tools/call", {"name": "one__echo", "arguments": {}}, ident=1).answer(1)
-        assert answer["error"]["code"] == NO_AGENT, answer
+        assert (answer["error"]["code"], answer["error"]["data"]["code"]) == (PARAMS, "INVALID_AGENT_ID"), answer
         # All is as it was for who may: nobody's call has reached what it may not use.
         assert text_of(admin.modern("tools/call", {"name": "one__echo", "arguments": {"text": "y"}}, ident=2).answer(2)) == "y"
 
@@ -178,7 +182,7 @@ def who_is_too_fast_is_told_when_to_come_back(binary: str, stage: Stage) -> None
         refused = [reply for reply in replies if reply.status != 200]
         assert refused, f"{len(replies)} calls in {took:.1f} s were all let through"
         for reply in refused:
-            message = error(reply, 429, TOO_FAST)
+            message = error(reply, 429, INTERNAL)
             assert reply.header("retry-after") == "1", reply.header("retry-after")
             assert message["error"]["data"]["limit"] == "calls", message
         # A full budget, and what comes in the meantime; two shards may each be one call ahead.
@@ -300,6 +304,47 @@ def a_key_never_goes_to_a_server(binary: str, stage: Stage) -> None:
         assert not leaked, f"a key went upstream in {leaked}"
 
 
+def a_listener_takes_as_many_connections_as_it_may(binary: str, stage: Stage) -> None:
+    limits = "[tcp]\nmax_connections = 2\n[http]\nmax_connections = 3\n"
+    with house(binary, stage, extra=limits) as one, contextlib.ExitStack() as opened:
+        key = {"Authorization": f"Bearer {one.keys['admin'][0]}"}
+
+        def connected() -> http.client.HTTPConnection:
+            connection = http.client.HTTPConnection("127.0.0.1", one.gateway.http_port, timeout=10)
+            opened.callback(connection.close)
+            return connection
+
+        def asked(connection: http.client.HTTPConnection) -> tuple[http.client.HTTPResponse, str]:
+            connection.request("GET", "/metrics", headers=key)
+            response = connection.getresponse()
+            return response, response.read().decode()
+
+        def counted(what: str) -> int:
+            text = asked(first)[1]
+            return sum(int(count) for count in re.findall(rf"^ringgate_{what}\{{[^}}]*\}} (\d+)$", text, re.MULTILINE))
+
+        first = connected()
+        # Those that came to see whether it listens may not have gone yet.
+        deadline = time.monotonic() + 10
+        while counted("http_connections") > 1 or counted("tcp_connections") > 0:
+            assert time.monotonic() < deadline, asked(first)[1]
+        assert [asked(connected())[0].status for _ in range(2)] == [200, 200]
+        response, _ = asked(connected())
+        assert (response.status, response.getheader("retry-after")) == (503, "1"), response.status
+        lines = [opened.enter_context(Lines(one.gateway.port)) for _ in range(2)]
+        for each in lines:
+            each.initialize()
+        try:
+            with Lines(one.gateway.port) as beyond:
+                beyond.initialize()
+            raise AssertionError("one more than there may be is served")
+        except ConnectionError:
+            pass  # it is reset
+        for each in lines:
+            each.alive()
+        assert (counted("http_turned_away"), counted("tcp_turned_away")) == (1, 1), asked(first)[1]
+
+
 ALL = {f"access/{check.__name__.replace('_', '-')}": check for check in (
     without_a_good_key_only_health_is_told,
     each_agent_sees_and_calls_what_it_may,
@@ -309,4 +354,5 @@ ALL = {f"access/{check.__name__.replace('_', '-')}": check for check in (
     who_is_too_fast_is_told_when_to_come_back,
     who_connects_or_asks_too_often_is_shut_out,
     a_key_never_goes_to_a_server,
+    a_listener_takes_as_many_connections_as_it_may,
 )}

@@ -13,8 +13,9 @@ from stage import HERE, Gateway, Stage
 
 QUICK = str(HERE / "servers" / "quick.py")
 NAMES = ["list_servers", "get_server_tools", "execute_tool"]
+# The gateway's own numbers are a legacy client's; 2026-07-28 leaves that band alone, and has two others for them.
 DENIED, AWAY, NO_TOOL, NO_AGENT, LATE = -32000, -32001, -32002, -32003, -32004
-PARAMS = -32602
+PARAMS, INTERNAL = -32602, -32603
 
 
 @contextlib.contextmanager
@@ -72,8 +73,8 @@ def each_failure_has_its_code(binary: str, stage: Stage) -> None:
         door = Door(one.http_port)
         for call, codes, name in (
             ({"server": "one", "tool": "nothing"}, (PARAMS, NO_TOOL), "TOOL_NOT_FOUND"),
-            ({"server": "none", "tool": "echo"}, (AWAY, AWAY), "SERVER_UNAVAILABLE"),
-            ({"server": "one", "tool": "hang", "timeout_ms": 200}, (LATE, LATE), "TIMEOUT"),
+            ({"server": "none", "tool": "echo"}, (INTERNAL, AWAY), "SERVER_UNAVAILABLE"),
+            ({"server": "one", "tool": "hang", "timeout_ms": 200}, (INTERNAL, LATE), "TIMEOUT"),
         ):
             for answer, code in zip(answers(door, "execute_tool", call), codes, strict=True):
                 assert answer["error"]["code"] == code, answer
@@ -93,16 +94,16 @@ def rules_hold_inside_of_execute_tool(binary: str, stage: Stage) -> None:
             assert [it["name"] for it in found(answer)["servers"]] == ["one"], answer
         for answer in answers(reader, "get_server_tools", {"server": "one"}):
             assert [tool["name"] for tool in found(answer)["tools"]] == ["echo"], answer
-        for call, code in (
-            ({"server": "one", "tool": "echo"}, None),
-            ({"server": "one", "tool": "hang"}, DENIED),
-            ({"server": "two", "tool": "echo"}, DENIED),
-            ({"server": "two", "tool": "echo", "agent_id": "admin"}, NO_AGENT),
+        for call, codes in (
+            ({"server": "one", "tool": "echo"}, (None, None)),
+            ({"server": "one", "tool": "hang"}, (PARAMS, DENIED)),
+            ({"server": "two", "tool": "echo"}, (PARAMS, DENIED)),
+            ({"server": "two", "tool": "echo", "agent_id": "admin"}, (PARAMS, NO_AGENT)),
         ):
-            for answer in answers(reader, "execute_tool", call):
-                assert answer.get("error", {}).get("code") == code, answer
-        for answer in answers(one.door("stranger"), "execute_tool", {"server": "one", "tool": "echo"}):
-            assert answer["error"]["code"] == NO_AGENT, answer
+            got = answers(reader, "execute_tool", call)
+            assert tuple(answer.get("error", {}).get("code") for answer in got) == codes, got
+        got = answers(one.door("stranger"), "execute_tool", {"server": "one", "tool": "echo"})
+        assert [answer["error"]["code"] for answer in got] == [PARAMS, NO_AGENT], got
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     told = [(it["principal"], it["upstream"], it["tool"], it["verdict"]) for it in lines]
     expected = [("reader", "one", "echo", "allow"), ("reader", "one", "hang", "deny"),
@@ -152,8 +153,8 @@ def what_looks_like_an_attack_is_refused_and_never_repeated(binary: str, stage: 
                 if is_let:
                     assert text_of(answer) == attack, answer
                     continue
-                assert answer["error"]["code"] == DENIED, answer
                 data = answer["error"]["data"]
+                assert data["code"] == "DENIED_BY_POLICY", answer
                 assert (data["pattern"], data["argument"]) == ("sql_injection", "/text"), data
                 assert attack not in json.dumps(answer), answer
         prose = "It's either this or that: SELECT, UNION and ../README.md."

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from access import DENIED, QUICK, Keyed, Witness, serving
+from access import QUICK, Keyed, Witness, serving
 from exchange import Door, Reply, Session, error, text_of
 from stage import HERE, Gateway, Stage, cache, client_python
 from typescript import node
@@ -150,7 +150,7 @@ def a_token_of_the_issuer_opens_and_acts_as_its_clients_agent(binary: str, stage
         seen = [tool["name"] for tool in door.modern("tools/list", ident=2).answer(2)["result"]["tools"]]
         assert seen == ["one__echo"], seen
         hang = door.modern("tools/call", {"name": "one__hang", "arguments": {}}, ident=3).answer(3)
-        assert hang["error"]["code"] == DENIED, hang
+        assert hang["error"]["data"]["code"] == "DENIED_BY_POLICY", hang
         # A session over HTTP, and an API key beside tokens.
         session = Session(door)
         ident, reply = session.begin("tools/call", CALL)
@@ -158,7 +158,7 @@ def a_token_of_the_issuer_opens_and_acts_as_its_clients_agent(binary: str, stage
         assert text_of(one.call(one.key).answer(1)) == "x"
         # Another client's token is another agent's: it has no rules, and the session is not its.
         other = one.token(client="other")
-        assert one.call(other).answer(1)["error"]["code"] == -32003
+        assert one.call(other).answer(1)["error"]["data"]["code"] == "INVALID_AGENT_ID"
         message = {"jsonrpc": "2.0", "id": 9, "method": "ping"}
         error(one.door(other).post(message, **session.headers), 404)
         # A new token of the same subject is as good: tokens change while sessions go on.

@@ -184,8 +184,47 @@ def the_second_priority_serves_while_the_first_is_away(binary: str, stage: Stage
         front.stop()
 
 
+def most_of_three_decide_what_a_multiplexed_call_is_answered(binary: str, stage: Stage) -> None:
+    """Three children are the endpoints; one of them says something else, then one is stopped, then one is gone."""
+    gate = stage.dir / "several-quorum-gate"
+    gate.touch()
+    config = ('request = "3s"\n[upstreams.both]\nidempotent = ["ec*"]\nmultiplex = ["echo"]\n'
+              + child("one", 1) + child("two", 1) + child("odd", 2, "--opinion", " or so", "--gate", str(gate)))
+    front = House(binary, stage.dir / "several-quorum", config)
+
+    def asked() -> list[dict]:
+        return [lines.call("echo", {"text": str(n)}) for n in range(10)]
+
+    try:
+        with Lines(front.port) as lines:
+            lines.initialize()
+            one, odd = front.child("one"), front.child("odd")
+            front.child("two")
+            assert [text_of(answer) for answer in asked()] == [str(n) for n in range(10)]
+            os.kill(odd, signal.SIGSTOP)
+            assert [text_of(answer) for answer in asked()] == [str(n) for n in range(10)], "one that hangs changed it"
+            os.kill(odd, signal.SIGCONT)
+            os.kill(one, signal.SIGSTOP)
+            error = lines.call("echo", {"text": "x"})["error"]
+            os.kill(one, signal.SIGCONT)
+            counts = {key: error["data"][key] for key in ("code", "asked", "answered", "agreed", "needed")}
+            assert error["code"] == -32001, error
+            assert counts == {"code": "SERVER_UNAVAILABLE", "asked": 3, "answered": 2, "agreed": 1, "needed": 2}, error
+            assert [text_of(answer) for answer in asked()] == [str(n) for n in range(10)]
+            gate.unlink()
+            os.kill(odd, signal.SIGKILL)
+            assert [text_of(answer) for answer in asked()] == [str(n) for n in range(10)], "one that is gone changed it"
+            # What is not multiplexed goes to one of them, as ever.
+            lines.begin("tools/call", {"name": "hang", "arguments": {}})
+            lines.alive()
+        assert "not that of the others" in front.log.read_text(), front.log.read_text()[-600:]
+    finally:
+        front.stop()
+
+
 ALL = {f"several/{check.__name__.replace('_', '-')}": check for check in (
     a_killed_server_behind_http_costs_no_read,
     a_killed_child_costs_no_idempotent_call,
     the_second_priority_serves_while_the_first_is_away,
+    most_of_three_decide_what_a_multiplexed_call_is_answered,
 )}

@@ -5,6 +5,7 @@
 
 mod addresses;
 mod catalog;
+mod endpoints;
 mod errors;
 mod house;
 mod ladder;

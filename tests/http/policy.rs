@@ -107,7 +107,7 @@ fn a_call_outside_of_the_rules_is_refused_with_the_rule() {
     assert_eq!(
         body(&house, link),
         json!({"jsonrpc": "2.0", "id": 7, "error": {
-            "code": -32000,
+            "code": -32602,
             "message": "agent reader may not use the tool add of up",
             "data": {
                 "code": "DENIED_BY_POLICY",
@@ -120,7 +120,7 @@ fn a_call_outside_of_the_rules_is_refused_with_the_rule() {
     );
     // A name that there is not is told no differently from one that there is.
     let link = house.modern(0, 7, "tools/call", &add.replace("\"add\"", "\"nothing\""), "{}");
-    assert_eq!(body(&house, link)["error"]["code"], -32000);
+    assert_eq!(body(&house, link)["error"]["data"]["code"], "DENIED_BY_POLICY");
     let link = house.modern(0, 7, "tools/call", &add.replace("\"add\"", "\"get_secret\""), "{}");
     assert_eq!(body(&house, link)["error"]["data"]["rule"], "agents.reader.deny.tools.*: *_secret");
     let json = [("content-type", "application/json")];
@@ -136,7 +136,7 @@ fn a_call_outside_of_the_rules_is_refused_with_the_rule() {
         house.principal = principal;
         let link = house.modern(0, 7, "tools/call", add, "{}");
         let error = &body(&house, link)["error"];
-        assert_eq!(error["code"], -32003);
+        assert_eq!(error["code"], -32602);
         assert_eq!(
             error["data"],
             json!({"code": "INVALID_AGENT_ID", "agent": agent,
@@ -420,6 +420,7 @@ fn what_comes_too_fast_is_429_with_the_time_to_wait_and_costs_others_nothing() {
     let answer = house.answer(link);
     assert_eq!((answer.status, answer.header("retry-after")), (Some(429), Some("1")));
     let error = &body(&house, link)["error"];
+    assert_eq!(error["code"], -32603);
     assert_eq!(
         error["data"],
         json!({"code": "RATE_LIMITED", "limit": "calls", "retryAfterMs": 250})

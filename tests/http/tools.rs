@@ -370,7 +370,7 @@ fn a_call_takes_as_long_as_its_caller_says_and_never_longer_than_the_limit() {
     assert_eq!(house.answer(link).status, None);
     house.wait(Duration::from_millis(2));
     let error = body(&house, link)["error"].clone();
-    assert_eq!(error["code"], -32004);
+    assert_eq!(error["code"], -32603);
     assert_eq!(
         error["data"],
         json!({"upstream": "up", "code": "TIMEOUT", "timeoutMs": 500, "agent": null,
@@ -387,7 +387,8 @@ fn a_call_takes_as_long_as_its_caller_says_and_never_longer_than_the_limit() {
     for _ in 0..10 {
         house.wait(Duration::from_millis(50));
     }
-    assert_eq!(body(&house, link)["error"]["code"], -32004, "{:?}", house.answer(link));
+    let data = &body(&house, link)["error"]["data"];
+    assert_eq!(data["code"], "TIMEOUT", "{:?}", house.answer(link));
 }
 
 #[test]
@@ -428,7 +429,7 @@ fn what_policy_denies_is_neither_listed_nor_executed_and_is_written_down_once() 
 
     let link = modern(&mut house, 0, "get_server_tools", json!({"server": "own"}));
     let error = body(&house, link)["error"].clone();
-    assert_eq!((&error["code"], &error["data"]["server"]), (&json!(-32000), &json!("own")));
+    assert_eq!((&error["code"], &error["data"]["server"]), (&json!(-32602), &json!("own")));
     let link = modern(&mut house, 0, "execute_tool", json!({"server": "up", "tool": "drop"}));
     assert_eq!(
         body(&house, link)["error"]["data"],
@@ -445,7 +446,7 @@ fn what_policy_denies_is_neither_listed_nor_executed_and_is_written_down_once() 
     assert_eq!(written, [("drop", false), ("echo", true)]);
     house.principal = stranger;
     let link = modern(&mut house, 0, "execute_tool", json!({"server": "up", "tool": "echo"}));
-    assert_eq!(body(&house, link)["error"]["code"], -32003);
+    assert_eq!(body(&house, link)["error"]["data"]["code"], "INVALID_AGENT_ID");
 }
 
 #[test]
@@ -470,7 +471,7 @@ fn nobody_assumes_another_agent_by_naming_it() {
             let answer = body(&house, link);
             assert_eq!(answer["result"].is_object(), is_let, "{tool} {answer}");
             if !is_let {
-                assert_eq!(answer["error"]["code"], -32003);
+                assert_eq!(answer["error"]["code"], -32602);
                 assert_eq!(answer["error"]["data"]["code"], "INVALID_AGENT_ID");
                 assert_eq!(answer["error"]["data"]["agent_id"], agent);
             }
@@ -538,7 +539,7 @@ fn an_agent_that_is_believed_is_judged_by_its_own_rules_for_that_call_only() {
     // Whoever has proved to be somebody is that one still.
     house.principal = reader;
     let link = modern(&mut house, 0, "list_servers", json!({"agent_id": "stranger"}));
-    assert_eq!(body(&house, link)["error"]["code"], -32003);
+    assert_eq!(body(&house, link)["error"]["data"]["code"], "INVALID_AGENT_ID");
 }
 
 #[test]
@@ -584,9 +585,9 @@ fn a_server_that_is_not_there_is_told_so() {
                 modern(&mut house, 0, tool, arguments.clone()),
                 legacy(&mut house, &session, tool, arguments),
             ];
-            for link in links {
+            for (link, code) in links.into_iter().zip([-32603, -32001]) {
                 let error = body(&house, link)["error"].clone();
-                assert_eq!(error["code"], -32001, "{error}");
+                assert_eq!(error["code"], code, "{error}");
                 assert_eq!(error["data"]["code"], "SERVER_UNAVAILABLE");
                 assert_eq!(error["data"]["server"], server);
                 assert_eq!(error["data"]["reason"] == "unknown", !is_known);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use ringgate::gateway::policy::Pattern;
 use serde_json::{Value, json};
 
 use crate::marks;
@@ -123,11 +124,15 @@ impl World {
         );
         if method == "tools/call" {
             let upstream = self.upstream_of(self.conns[conn].server);
-            let harmless = &self.settings.upstreams[upstream].spread.idempotent;
+            let spec = &self.settings.upstreams[upstream];
             let name = params["name"].as_str().unwrap_or_default();
+            let is = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
+            let is_harmless = is(&spec.spread.idempotent);
+            let is_multiplexed = is(&spec.spread.multiplex);
+            let places = if is_multiplexed { spec.endpoints().count() as u64 } else { 1 };
             let effect = self.effects.entry((effect, at)).or_default();
             effect.count += 1;
-            effect.is_harmless = harmless.iter().any(|pattern| pattern.matches(name));
+            (effect.is_harmless, effect.places) = (is_harmless, places);
         }
         let foreign = marks::answerers(&answers.to_string()).find(|who| Some(*who) != client);
         let is_polite = client.is_none_or(|client| self.clients[client].manner.is_polite());
@@ -259,10 +264,12 @@ impl World {
         let server = self.conns[conn].server;
         let call = &self.conns[conn].calls[&key];
         let mark = &call.mark;
-        let link = format!("res://link/{server}");
+        // Servers of one upstream are one program.
+        let link = format!("res://link/{}", self.upstream_of(server));
+        let text = format!("{mark}{}", self.servers[server].opinion);
         let mut result = match &*call.method {
             "tools/call" => json!({"content": [
-                {"type": "text", "text": mark},
+                {"type": "text", "text": text},
                 {"type": "resource_link", "name": "l", "uri": link},
             ]}),
             "prompts/get" => json!({"messages": [

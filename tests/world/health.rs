@@ -11,7 +11,7 @@ use crate::several::{begun, behind_tcp, calls, several, succeeded};
 use crate::stage::{self, Kind, world};
 use crate::world::World;
 
-const UNAVAILABLE: i64 = -32001;
+const UNAVAILABLE: &str = "SERVER_UNAVAILABLE";
 
 /// One endpoint, with a breaker that opens after a second's wait.
 fn one(kind: Kind) -> Settings {
@@ -111,7 +111,7 @@ fn when_calls_hang_a_dead_connection_is_reset_and_the_next_closes_the_breaker() 
         hang_five(&mut world, client);
         world.call(client, 1, "work", "");
         world.run_for_ms(1);
-        assert_eq!(world.answer_of(client, 1)["error"]["code"], UNAVAILABLE, "it is open");
+        assert_eq!(world.answer_of(client, 1)["error"]["data"]["code"], UNAVAILABLE, "it is open");
         // As if it had been started again while nobody looked.
         world.servers[0].is_frozen = false;
         world.run_for_ms(5_100);

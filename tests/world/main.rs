@@ -27,6 +27,7 @@ mod judge;
 mod marks;
 mod pipe;
 mod pools;
+mod quorum;
 mod seed;
 mod server;
 mod several;

@@ -36,6 +36,8 @@ pub struct Server {
     pub is_deaf: bool,
     /// Says of its tool `work` that it does no harm twice.
     pub annotates: bool,
+    /// What it says besides, of which others of its upstream say nothing.
+    pub opinion: &'static str,
     /// Takes whatever comes and does nothing.
     pub is_frozen: bool,
     /// How often it was asked whether it is there.
@@ -59,6 +61,7 @@ impl Server {
             state_prefix: "",
             is_deaf: false,
             annotates: false,
+            opinion: "",
             is_frozen: false,
             pings: 0,
             dialled_at: Vec::new(),
@@ -107,6 +110,8 @@ pub struct Conn {
     ids: BTreeSet<String>,
     /// Requests of the gateway's own that have no answer yet.
     pub errands: u64,
+    /// How often it was told that nobody waits for an answer.
+    pub cancelled: u64,
 }
 
 impl Conn {
@@ -129,6 +134,7 @@ impl Conn {
             listens: Vec::new(),
             ids: BTreeSet::new(),
             errands: 0,
+            cancelled: 0,
         }
     }
 }
@@ -207,6 +213,7 @@ impl World {
                 if !found.ids.contains(&id) && !passes_by_mail {
                     return self.wrong("only what was sent is cancelled", text);
                 }
+                found.cancelled += 1;
                 let listens = found.listens.len();
                 found.listens.retain(|(listen, _)| *listen != id);
                 found.errands -= (listens - found.listens.len()) as u64;

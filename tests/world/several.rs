@@ -13,7 +13,7 @@ use crate::server::Server;
 use crate::stage::{self, Kind, world};
 use crate::world::World;
 
-const UNAVAILABLE: i64 = -32001;
+const UNAVAILABLE: &str = "SERVER_UNAVAILABLE";
 
 /// One upstream with endpoints of these kinds, of these priorities.
 pub fn several(kinds: &[(Kind, u32)]) -> Settings {
@@ -121,7 +121,7 @@ fn when_all_are_gone_it_is_said_and_each_one_alone_brings_it_back() {
     world.run_for_ms(20);
     world.call(client, 1, "work", "");
     world.run_for_ms(10);
-    assert_eq!(world.answer_of(client, 1)["error"]["code"], UNAVAILABLE);
+    assert_eq!(world.answer_of(client, 1)["error"]["data"]["code"], UNAVAILABLE);
     world.server_up(1, true);
     world.run_for_ms(100);
     assert_eq!(calls(&mut world, client, 10, 2), [0, 2]);
@@ -150,7 +150,7 @@ fn a_read_that_is_lost_is_made_again_and_a_call_only_if_it_does_no_harm() {
             if does_no_harm {
                 assert!(succeeded(&world, client, 1), "{}", world.answer_of(client, 1));
             } else {
-                assert_eq!(world.answer_of(client, 1)["error"]["code"], UNAVAILABLE);
+                assert_eq!(world.answer_of(client, 1)["error"]["data"]["code"], UNAVAILABLE);
             }
             assert_eq!(begun(&world, 1), 1 + u64::from(does_no_harm));
             world.finish();
@@ -191,7 +191,7 @@ fn what_is_lost_again_is_made_no_third_time() {
         world.server_up(server, false);
     }
     world.run_for_ms(2_000);
-    assert_eq!(world.answer_of(client, 1)["error"]["code"], UNAVAILABLE);
+    assert_eq!(world.answer_of(client, 1)["error"]["data"]["code"], UNAVAILABLE);
     assert_eq!(begun(&world, 2), 0, "limits.retries is 1");
     world.finish();
 }

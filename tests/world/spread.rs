@@ -52,11 +52,13 @@ fn spread(dice: &mut Dice, settings: &mut Settings) {
         });
         let others = others.collect();
         let idempotent = dice.percent(40).then(|| Pattern::parse("wor*").expect("a pattern"));
+        let multiplex = idempotent.clone().filter(|_| dice.percent(40));
         upstream.spread = Spread {
             rank: rank(dice),
             others,
             select: *dice.pick(&SELECTS),
             idempotent: idempotent.into_iter().collect(),
+            multiplex: multiplex.into_iter().collect(),
             pool: pool(dice),
             ..Spread::default()
         };
@@ -133,7 +135,9 @@ fn judge_effects(world: &mut World) {
             manner.doubles_ids > 0 || manner.answers_twice > 0
         });
         let again = if effect.is_harmless { u64::from(world.settings.limits.retries) } else { 0 };
-        if effect.count > 1 + again && !is_loose {
+        // What goes to all goes to each once.
+        let most = if effect.places > 1 { effect.places } else { 1 + again };
+        if effect.count > most && !is_loose {
             wrongs.push(format!("{mark}, round {round}: {} times", effect.count));
         }
     }

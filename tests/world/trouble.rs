@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::server::{AtDiscover, Server};
 use crate::stage::{Kind, one, settings, world};
 
-const UNAVAILABLE: i64 = -32001;
+const UNAVAILABLE: &str = "SERVER_UNAVAILABLE";
 
 #[test]
 fn a_dying_server_costs_only_its_own_flights_one_error_each() {
@@ -22,7 +22,7 @@ fn a_dying_server_costs_only_its_own_flights_one_error_each() {
         world.server_up(0, false);
         world.run_for_ms(20);
         for id in 1..=5 {
-            assert_eq!(world.answer_of(client, id)["error"]["code"], UNAVAILABLE);
+            assert_eq!(world.answer_of(client, id)["error"]["data"]["code"], UNAVAILABLE);
             assert!(world.answer_of(client, id + 10).is_null());
         }
         world.run_for_ms(2_000);
@@ -280,7 +280,7 @@ fn a_server_that_answers_no_call_is_asked_no_more_until_it_is_tried_again() {
         world.call(client, 6, "work", "");
         world.run_for_ms(20);
         let refused = world.answer_of(client, 6);
-        assert_eq!(refused["error"]["code"], UNAVAILABLE, "{refused}");
+        assert_eq!(refused["error"]["data"]["code"], UNAVAILABLE, "{refused}");
         let wait = refused["error"]["data"]["retryAfterMs"].as_u64().unwrap_or_default();
         assert!((29_000..=30_000).contains(&wait), "{refused}");
         world.run_for_ms(wait);
@@ -289,7 +289,7 @@ fn a_server_that_answers_no_call_is_asked_no_more_until_it_is_tried_again() {
         world.call(client, 8, "work", "");
         world.run_for_ms(20);
         assert!(world.answer_of(client, 7)["result"].is_object());
-        assert_eq!(world.answer_of(client, 8)["error"]["code"], UNAVAILABLE);
+        assert_eq!(world.answer_of(client, 8)["error"]["data"]["code"], UNAVAILABLE);
         world.run_for_ms(1_000);
         world.call(client, 9, "work", "");
         world.run_for_ms(20);

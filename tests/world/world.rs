@@ -209,6 +209,8 @@ pub struct Begun {
     pub count: u64,
     /// The configuration says that it may come twice.
     pub is_harmless: bool,
+    /// How many servers it is for at once.
+    pub places: u64,
 }
 
 const UNIX_MS_AT_START: u64 = 1_780_000_000_000;

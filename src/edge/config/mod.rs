@@ -245,18 +245,32 @@ impl Config {
     ) -> Self {
         let mut reader = Reader::new(root, "", findings);
         let mut agents = ListenerAgents::default();
-        let mut section = |name, agent: &mut Option<String>| {
+        let Limits {
+            tcp_connections_max: mut of_tcp,
+            http_connections_max: mut of_http,
+            unix_connections_max: mut of_unix,
+            ..
+        } = Limits::DEFAULT;
+        let mut section = |name, agent: &mut Option<String>, most: Option<&mut usize>| {
             let mut section = reader.section(name);
             *agent = auth::agent(&mut section);
+            if let Some(most) = most {
+                sections::connections(&mut section, most);
+            }
             section
         };
-        let tcp = sections::tcp(section("tcp", &mut agents.tcp));
-        let http = http::read(section("http", &mut agents.http));
-        let unix = sections::unix(section("unix", &mut agents.unix));
-        section("stdio", &mut agents.stdio).finish();
+        let tcp = sections::tcp(section("tcp", &mut agents.tcp, Some(&mut of_tcp)));
+        let http = http::read(section("http", &mut agents.http, Some(&mut of_http)));
+        let unix = sections::unix(section("unix", &mut agents.unix, Some(&mut of_unix)));
+        section("stdio", &mut agents.stdio, None).finish();
         let shards = sections::shards(reader.section("shards"));
         let gateway = sections::gateway(reader.section("gateway"));
-        let limits = limits::read(reader.section("limits"));
+        let limits = Limits {
+            tcp_connections_max: of_tcp,
+            http_connections_max: of_http,
+            unix_connections_max: of_unix,
+            ..limits::read(reader.section("limits"))
+        };
         let section = reader.section("upstreams");
         let policy = reader.section("policy");
         let auth = reader.section("auth");

@@ -12,11 +12,22 @@ use crate::gateway::tools::Expose;
 pub(super) const TCP_DEFAULT: SocketAddr =
     SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 7420));
 
+/// More than any host has file descriptors for.
+const CONNECTIONS_MAX: u64 = 10_000_000;
+
 /// Largest ring the kernel takes (`IORING_MAX_ENTRIES`).
 const RING_ENTRIES_MAX: u64 = 32_768;
 
 pub(super) fn tcp(reader: Reader<'_>) -> Option<SocketAddr> {
     listen(reader, "tcp", TCP_DEFAULT)
+}
+
+/// A listener's `max_connections`, where it is not the default.
+pub(super) fn connections(reader: &mut Reader<'_>, max: &mut usize) {
+    let field = reader.field("max_connections");
+    if let Some(most) = field.and_then(|field| field.integer(1..=CONNECTIONS_MAX)) {
+        *max = usize::try_from(most).unwrap_or(usize::MAX);
+    }
 }
 
 /// A section's `listen`, and the words that let it be seen from other machines; all other keys have been

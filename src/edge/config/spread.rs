@@ -22,6 +22,7 @@ pub(super) struct Several<'a> {
     pool: Option<Field<'a>>,
     idempotent: Option<Field<'a>>,
     trust_annotations: Option<Field<'a>>,
+    multiplex: Option<Field<'a>>,
 }
 
 impl<'a> Several<'a> {
@@ -32,6 +33,7 @@ impl<'a> Several<'a> {
             pool: reader.field("pool"),
             idempotent: reader.field("idempotent"),
             trust_annotations: reader.field("trust_annotations"),
+            multiplex: reader.field("multiplex"),
         }
     }
 
@@ -64,12 +66,21 @@ impl<'a> Several<'a> {
                 );
             }
         }
+        if let (Some(field), true) = (&self.multiplex, others.is_empty()) {
+            field.warn(
+                "has no effect: there is one endpoint",
+                "a call that goes to all of them needs several [[upstreams.NAME.endpoints]]",
+            );
+        }
+        let idempotent = self.idempotent.as_ref().map(patterns).unwrap_or_default();
+        let multiplex = self.multiplex.as_ref().map(|field| multiplexed(field, &idempotent));
         let spread = Spread {
             rank,
             others,
             pool,
             select: self.select.as_ref().and_then(select).unwrap_or_default(),
-            idempotent: self.idempotent.as_ref().map(patterns).unwrap_or_default(),
+            idempotent,
+            multiplex: multiplex.unwrap_or_default(),
             trusts_annotations: self
                 .trust_annotations
                 .as_ref()
@@ -126,6 +137,23 @@ fn patterns(field: &Field<'_>) -> Vec<Pattern> {
         }
     });
     parsed.collect()
+}
+
+/// Tools whose calls go to all endpoints: each server does what they do.
+fn multiplexed(field: &Field<'_>, idempotent: &[Pattern]) -> Vec<Pattern> {
+    let all = patterns(field);
+    for pattern in &all {
+        let text = pattern.to_string();
+        // A pattern that matches another one's text, whose star it can only match with its own, matches whatever
+        // that one does.
+        if !idempotent.iter().any(|idempotent| idempotent.matches(&text)) {
+            field.fault(
+                format!("{text:?} is not among the idempotent tools, and would be done by every endpoint"),
+                "add it to idempotent if doing it several times does no more than once; else leave it out here",
+            );
+        }
+    }
+    all
 }
 
 /// All endpoints, or nothing if there is a fault in any.

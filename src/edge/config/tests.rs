@@ -390,6 +390,22 @@ fn limits_that_contradict_each_other_are_refused_where_one_was_written() {
 }
 
 #[test]
+fn each_listener_has_a_max_of_connections() {
+    let text = "[tcp]\nmax_connections = 5\n[http]\nmax_connections = 6\n[unix]\nmax_connections = 7\n\
+                [limits]\nclients_max = 8\n";
+    let limits = toml(text).unwrap().limits;
+    let of = |limits: &Limits| {
+        [limits.tcp_connections_max, limits.http_connections_max, limits.unix_connections_max]
+    };
+    assert_eq!((of(&limits), limits.clients_max), ([5, 6, 7], 8));
+    assert_eq!(of(&toml("").unwrap().limits), [10_000; 3]);
+    refused(
+        "[tcp]\nmax_connections = 0\n",
+        "c.toml:2: tcp.max_connections: expected a whole number from 1 to 10000000, found the number 0",
+    );
+}
+
+#[test]
 fn all_errors_are_told_at_once_in_the_order_of_the_sections() {
     refused(
         "[tcp]\nlisten = 1\n[limits]\nrequest = \"x\"\nwhat = 1\n[nonsense]\n",

@@ -13,7 +13,7 @@ use crate::mcp::Params;
 use crate::wire::{Json, text};
 
 /// What a flight is that `execute_tool` opened.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Execution {
     /// As its upstream calls it.
     pub tool: Box<str>,

@@ -1,7 +1,7 @@
 """A small legacy server that starts at once, and does on request what a server must never do.
 
-Usage: quick.py [--gate FILE] [--slow FILE]   With a gate, it refuses to start while the file is absent; while the
-other is there, every echo takes SLOW_S.
+Usage: quick.py [--gate FILE] [--slow FILE] [--opinion TEXT]   With a gate, it refuses to start while the file is absent;
+while the other is there, every echo takes SLOW_S; with an opinion, `echo` says that besides.
 Its tools: `echo` answers with the text it is given; the others misbehave as their names say.
 """
 
@@ -19,6 +19,7 @@ if "--gate" in sys.argv and not pathlib.Path(sys.argv[sys.argv.index("--gate") +
 
 SLOW = pathlib.Path(sys.argv[sys.argv.index("--slow") + 1]) if "--slow" in sys.argv else None
 SLOW_S = 0.25
+OPINION = sys.argv[sys.argv.index("--opinion") + 1] if "--opinion" in sys.argv else ""
 TOOLS = ["echo", "hang", "twice", "unknown_id", "garbage", "flood", "steps", "half", "die"]
 FLOOD_LINES = 20_000
 STEP_BYTES = 1_000
@@ -46,7 +47,7 @@ def call(ident: object, tool: str, arguments: dict, token: object) -> None:
     if tool == "echo":
         if SLOW and SLOW.exists():
             time.sleep(SLOW_S)
-        answer(ident, text)
+        answer(ident, text + OPINION)
     elif tool == "hang":
         pass
     elif tool == "twice":

@@ -132,6 +132,46 @@ fn what_is_wrong_in_an_endpoint_is_told_where_it_stands() {
 }
 
 #[test]
+fn what_is_sent_to_all_endpoints_must_be_idempotent() {
+    let of = |keys: &str| {
+        let url = "[[upstreams.a.endpoints]]\nurl = \"tcp://127.0.0.1:1\"\n";
+        toml(&format!("[upstreams.a]\n{keys}\n{url}{url}"))
+    };
+    let pattern = |text| Pattern::parse(text).unwrap();
+    for keys in [
+        "idempotent = [\"query\", \"get_*\"]\nmultiplex = [\"get_user\", \"query\", \"get_u*\", \"get_*\"]",
+        "idempotent = [\"*\"]\nmultiplex = [\"get_user\", \"query\", \"get_u*\", \"get_*\"]",
+    ] {
+        let spread = &of(keys).unwrap().upstreams[0].spread;
+        assert_eq!(spread.multiplex, ["get_user", "query", "get_u*", "get_*"].map(pattern));
+    }
+    for (idempotent, multiplexed) in [
+        ("[]", "get_user"),
+        ("[\"get_*\"]", "set_user"),
+        ("[\"get_*\"]", "g*"),
+        ("[\"get_*_user\"]", "get_*"),
+        ("[\"get_a\"]", "get_*"),
+    ] {
+        let keys = format!("idempotent = {idempotent}\nmultiplex = [\"{multiplexed}\"]");
+        assert_eq!(
+            of(&keys).unwrap_err(),
+            format!(
+                "c.toml:3: upstreams.a.multiplex: \"{multiplexed}\" is not among the idempotent tools, and would \
+                 be done by every endpoint; add it to idempotent if doing it several times does no more than once; \
+                 else leave it out here"
+            )
+        );
+    }
+    let one = "[upstreams.a]\nurl = \"tcp://127.0.0.1:1\"\npool.max = 2\nidempotent = [\"q\"]\nmultiplex = [\"q\"]\n";
+    let (_, warnings) = load(&[("c.toml", one)], &[]).unwrap();
+    assert_eq!(
+        warnings,
+        "c.toml:5: upstreams.a.multiplex: has no effect: there is one endpoint; a call that goes to all of them \
+         needs several [[upstreams.NAME.endpoints]]"
+    );
+}
+
+#[test]
 fn what_goes_with_several_endpoints_only_is_a_warning_with_one() {
     let text = "[upstreams.a]\nurl = \"tcp://127.0.0.1:1\"\nselect = \"weighted\"\n";
     let (_, warnings) = load(&[("c.toml", text)], &[]).unwrap();
