@@ -60,18 +60,18 @@ pub(super) async fn carry<D: Domain>(
                 read_all = true;
                 return Poll::Ready(());
             }
-            let written = writing.as_mut().poll(cx);
-            // What the read waited for may have been written just now.
-            if written.is_pending()
-                && !read_all
-                && shard.core.borrow_mut().stops_waiting(id)
-                && let Poll::Ready(rest) = reading.as_mut().poll(cx)
-            {
-                read_all = true;
-                switched = rest;
-                if switched.is_some() {
-                    return Poll::Ready(());
+            let mut written = writing.as_mut().poll(cx);
+            // What the read waited for may have been written just now; and with epoll it reads at once, so that there
+            // is something to write again, of which nobody tells the task that is at it.
+            while written.is_pending() && !read_all && shard.core.borrow_mut().stops_waiting(id) {
+                if let Poll::Ready(rest) = reading.as_mut().poll(cx) {
+                    read_all = true;
+                    switched = rest;
+                    if switched.is_some() {
+                        return Poll::Ready(());
+                    }
                 }
+                written = writing.as_mut().poll(cx);
             }
             written
         })

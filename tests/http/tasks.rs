@@ -597,7 +597,7 @@ fn a_task_that_nobody_waits_for_any_more_is_cancelled() {
     let link = new(&mut house, 0, "tools/call", call, "{}");
     replies(&mut house, lane, "tools/call", &made);
     house.wait(Duration::from_secs(31));
-    assert_eq!(answered(&house, link)["error"]["code"], -32004);
+    assert_eq!(answered(&house, link)["error"]["data"]["code"], "TIMEOUT");
     let params = replies(&mut house, lane, "tasks/cancel", "{}");
     assert_eq!(params["taskId"], "t1");
     let link = new(&mut house, 0, "tools/call", call, "{}");
