@@ -26,6 +26,7 @@ pub(super) fn open(address: &Address) -> io::Result<UnixStream> {
         headers: Vec::new(),
         speaks: Speaks::Auto,
         is_http2: false,
+        trust: None,
     };
     for upstream in &mut config.upstreams {
         upstream.target = match address {

@@ -94,10 +94,11 @@ impl Reloader {
     }
 
     fn renew(&mut self, config: Config, audit: Option<&Writer>) {
-        let Renewal { settings: before, front } = &self.running;
+        let Renewal { settings: before, front, tls } = &self.running;
         let next = Renewal {
             settings: Arc::new(config.settings_after(before)),
             front: Arc::new(config.front(&before.principals).unwrap_or_default()),
+            tls: None,
         };
         if let Some(writer) = audit {
             writer.note(Arc::clone(&next.settings));
@@ -107,6 +108,7 @@ impl Reloader {
         self.ends.renew(&Renewal {
             settings: Arc::new(grown(before, &next.settings)),
             front: Arc::clone(front),
+            tls: tls.clone(),
         });
         self.ends.renew(&next);
         self.running = next;

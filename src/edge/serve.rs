@@ -36,7 +36,11 @@ pub fn serve(
         .map_err(|error| format!("no random numbers: {error}"))?;
     plan.front = Arc::new(config.front(&Principals::default()).unwrap_or_default());
     let settings = Arc::new(settings);
-    let running = Renewal { settings: Arc::clone(&settings), front: Arc::clone(&plan.front) };
+    let running = Renewal {
+        settings: Arc::clone(&settings),
+        front: Arc::clone(&plan.front),
+        tls: plan.tls.clone(),
+    };
     let writer = match &config.audit {
         Some(Audit { to: AuditTo::Stdout, .. }) if is_stdio => {
             return Err("stdout is the client's with --stdio: let audit.to name a file".to_owned());

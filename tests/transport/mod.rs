@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_types, reason = "the clients of these tests are plain blocking ones")]
 
 pub(crate) mod h2;
+pub(crate) mod tls;
 pub(crate) mod web;
 pub(crate) mod ws;
 

@@ -340,7 +340,7 @@ fn behind(
     speaks: Speaks,
 ) -> HttpTarget {
     let headers = headers.into_iter().collect();
-    HttpTarget { address, host, path, headers, speaks, is_http2: false }
+    HttpTarget { address, host, path, headers, speaks, is_http2: false, trust: None }
 }
 
 fn existing_folder(field: &Field<'_>) -> Option<PathBuf> {
@@ -362,7 +362,7 @@ pub(super) fn refuse_self(
 ) {
     for draft in drafts {
         let is_own = |target: &Target| match target {
-            Target::Tcp { address } => listen == Some(*address),
+            Target::Tcp { address } | Target::Tls { address, .. } => listen == Some(*address),
             Target::Unix { path } => socket == Some(path),
             Target::Http(target) | Target::WebSocket(target) => http == Some(target.address),
             Target::Builtin { .. } | Target::Stdio { .. } => false,
