@@ -185,7 +185,7 @@ impl<D: Domain> Drop for Shaking<D> {
         let core = &mut *self.shard.core.borrow_mut();
         core.shaking.remove(&self.key);
         if let Some((open, _)) = crowd::counts(&core.meter, self.transport) {
-            open.set(open.get().saturating_sub(1));
+            open.less();
         }
     }
 }

@@ -350,6 +350,15 @@ impl<D: Domain> Core<D> {
         link
     }
 
+    /// All that there is to be told of all shards, and how long certificates are good for.
+    pub(super) fn metrics(&self) -> String {
+        let mut text = self.muster.metrics();
+        if let Some(tls) = &self.tls {
+            tls.tell_days(self.now.unix_ms / 1_000, &mut text);
+        }
+        text
+    }
+
     /// By which door the client of this link came; for a stream, that of its connection. And who it is by its
     /// certificate, until when.
     pub(super) fn arrived(&self, id: LinkId) -> (Door, Option<(Principal, u64)>) {

@@ -77,7 +77,7 @@ impl Dialer for Upstreams {
             Target::Tls { address, trust } => {
                 let (address, trust) = (*address, Arc::clone(trust));
                 let tls = self.tls(endpoint, &trust, &[]);
-                self.connect_secure(tls.map(|tls| self.way(address, Some(tls))), ticket, post);
+                Self::connect_secure(tls.map(|tls| self.way(address, Some(tls))), ticket, post);
             }
             Target::Http(target) => {
                 let target = target.clone();
@@ -178,7 +178,7 @@ impl Upstreams {
         Ok(tls)
     }
 
-    fn connect_secure(&self, way: Result<Reach, String>, ticket: u64, post: &Post) {
+    fn connect_secure(way: Result<Reach, String>, ticket: u64, post: &Post) {
         let way = match way {
             Ok(way) => way,
             Err(why) => return post.dialed(ticket, Err(why)),
@@ -198,7 +198,11 @@ impl Upstreams {
             post.dialed(
                 ticket,
                 outcome
-                    .map(|socket| Dialed { socket: socket.into(), input: None, tells_its_end: false })
+                    .map(|socket| Dialed {
+                        socket: socket.into(),
+                        input: None,
+                        tells_its_end: false,
+                    })
                     .map_err(|error| error.to_string()),
             );
         });

@@ -20,7 +20,8 @@ impl Reach {
     pub(super) async fn connect(&self) -> io::Result<Socket> {
         let socket = rt::connect(&Address::Tcp(self.address), self.within).await?;
         let Some(client) = &self.tls else { return Ok(socket.into()) };
-        let secured = rt::secure(socket, client.session()?, self.within).await;
+        // Boxed: most upstreams need none, and a handshake is rare where one does.
+        let secured = Box::pin(rt::secure(socket, client.session()?, self.within)).await;
         secured.map_err(|error| tls::failed(error, &client.name()))
     }
 }

@@ -42,7 +42,10 @@ pub enum Listen {
         to: u16,
     },
     /// `mode` of the socket's file.
-    Unix { path: PathBuf, mode: u32 },
+    Unix {
+        path: PathBuf,
+        mode: u32,
+    },
 }
 
 /// What a server is told.

@@ -67,6 +67,14 @@ pub(crate) fn count(server: &Server, name: &str) -> u64 {
     server.meters().iter().map(|meter| of(meter.read()).expect("a counter").1).sum()
 }
 
+/// The same once the server has ended, when all is counted.
+pub(crate) fn count_after(server: Server, name: &str) -> u64 {
+    let meters = server.meters().to_vec();
+    finish(server);
+    let of = |read: Vec<(&'static str, u64)>| read.into_iter().find(|(n, _)| *n == name);
+    meters.iter().map(|meter| of(meter.read()).expect("a counter").1).sum()
+}
+
 /// Everything up to the end of the stream.
 pub(crate) fn read_all(stream: &mut impl Read) -> Vec<u8> {
     let mut all = Vec::new();

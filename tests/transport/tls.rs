@@ -12,7 +12,9 @@ use ringgate::shard::Domain;
 use ringgate::shard::tls::{CertifiedKeys, ClientAuth, People, ServerTls};
 use ringgate::transport::{Bound, Server};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
 
 use super::PATIENCE;
 
@@ -187,7 +189,9 @@ impl Domain for Who {
                 let big = frame.strip_prefix(b"big ").and_then(|n| std::str::from_utf8(n).ok());
                 let text = match big.and_then(|n| n.parse().ok()) {
                     Some(n) => "x".repeat(n),
-                    None => self.known.get(&link).map(|it| it.number()).unwrap_or_default().to_string(),
+                    None => {
+                        self.known.get(&link).map(|it| it.number()).unwrap_or_default().to_string()
+                    }
                 };
                 out.send(link, |bytes| bytes.extend_from_slice(text.as_bytes()));
             }

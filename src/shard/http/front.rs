@@ -9,8 +9,8 @@ use super::resource;
 use crate::gateway::http::HeaderPairs;
 use crate::gateway::keys::Keys;
 use crate::gateway::principal::Principal;
-use crate::shard::acceptor::Door;
 use crate::gateway::token::Rules;
+use crate::shard::acceptor::Door;
 use crate::wire::http1::Fault;
 
 /// What an HTTP listener is told. The same for all shards.

@@ -299,7 +299,7 @@ impl<D: Domain> Core<D> {
         }
         if head.path == METRICS && self.front.metrics && matches!(head.method, "GET" | "HEAD") {
             let headers = vec![("content-type", "text/plain; version=0.0.4".to_owned())];
-            let text = self.muster.metrics();
+            let text = self.metrics();
             return self.respond_now(id, 200, &headers, text.as_bytes());
         }
         if head.path == self.front.websocket {

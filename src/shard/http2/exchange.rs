@@ -12,10 +12,12 @@ use crate::base::LinkId;
 use crate::gateway::Event;
 use crate::gateway::http::{HeaderPairs, Headers, Request};
 use crate::gateway::principal::Principal;
+use crate::shard::acceptor::Door;
 use crate::shard::core::{Core, Phase};
 use crate::shard::domain::Domain;
-use crate::shard::acceptor::Door;
-use crate::shard::http::{Asking, Guarded, HSTS, Refused, Shown, document_headers, error_body, verb};
+use crate::shard::http::{
+    Asking, Guarded, HSTS, Refused, Shown, document_headers, error_body, verb,
+};
 use crate::shard::links::{Due, Face, Life, Link, Side};
 use crate::wire::http1::is_host;
 

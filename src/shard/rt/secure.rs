@@ -77,7 +77,11 @@ pub struct Guest {
 }
 
 /// Shakes hands with a client that has connected, or gives up after `within`.
-pub async fn welcome(fd: OwnedFd, mut session: Box<Session>, within: Duration) -> io::Result<Guest> {
+pub async fn welcome(
+    fd: OwnedFd,
+    mut session: Box<Session>,
+    within: Duration,
+) -> io::Result<Guest> {
     let mut stream = take_in(fd)?;
     in_time(shake(&mut stream, &mut session), within).await?;
     let certificate = session.peer_certificate().map(<[u8]>::to_vec);
@@ -111,7 +115,9 @@ async fn in_time(
             return Poll::Ready(done);
         }
         let late = late.as_mut().poll(cx);
-        late.map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long")))
+        late.map(|()| {
+            Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long"))
+        })
     })
     .await
 }
@@ -140,7 +146,10 @@ async fn shake(stream: &mut UnixStream, session: &mut Session) -> io::Result<()>
                     return Err(error);
                 }
                 if taken > HANDSHAKE_BYTES_MAX {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "no end of the handshake"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "no end of the handshake",
+                    ));
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -16,9 +16,7 @@ use monoio::buf::{IoBuf, IoBufMut, Slice, SliceMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable as _};
 use monoio::net::{UnixListener, UnixStream};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt,
-};
+use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use super::is_epoll;
 use super::secure::{self, SecureReader, SecureWriter, Socket};
@@ -49,7 +47,9 @@ impl Reader {
                 Operation::Plain { operation }
             }
             // Boxed, so that a plain read is as small as it can be.
-            ReadHalf::Secure(reader) => Operation::Secure { operation: Box::pin(reader.read(buffer)) },
+            ReadHalf::Secure(reader) => {
+                Operation::Secure { operation: Box::pin(reader.read(buffer)) }
+            }
         }
     }
 

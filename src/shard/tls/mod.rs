@@ -21,5 +21,5 @@ pub use client::ClientTls;
 pub use names::{CertificateNames, Facts, facts};
 pub use server::{CertifiedKeys, ClientAuth, People, ServerTls};
 pub use session::Session;
-pub(super) use trouble::{broke_off, last_told, nobody, tell_later, troubles_told};
 pub use trouble::{Trouble, Troubles, failed, troubles};
+pub(super) use trouble::{broke_off, last_told, nobody, tell_later, troubles_told};

@@ -49,6 +49,7 @@ impl People {
 pub struct CertifiedKeys {
     first: Arc<CertifiedKey>,
     by_name: BTreeMap<String, Arc<CertifiedKey>>,
+    expiries: Vec<(String, i64)>,
 }
 
 impl CertifiedKeys {
@@ -57,9 +58,13 @@ impl CertifiedKeys {
         pairs: impl IntoIterator<Item = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     ) -> Result<Self, String> {
         let provider = ring::default_provider();
-        let (mut first, mut by_name) = (None, BTreeMap::new());
+        let (mut first, mut by_name, mut expiries) = (None, BTreeMap::new(), Vec::new());
         for (chain, key) in pairs {
-            let names = chain.first().and_then(|own| facts(own)).map(|facts| facts.names);
+            let all: Vec<_> = chain.iter().filter_map(|der| facts(der)).collect();
+            let names = all.first().map(|own| own.names.clone());
+            let label = names.iter().flat_map(|names| &names.0).next().cloned();
+            let until = all.iter().map(|facts| facts.not_after).min();
+            expiries.push((label.unwrap_or_default(), until.unwrap_or_default()));
             let pair = CertifiedKey::from_der(chain, key, &provider);
             let pair = Arc::new(pair.map_err(|error| error.to_string())?);
             for name in names.unwrap_or_default().0 {
@@ -70,7 +75,7 @@ impl CertifiedKeys {
             first.get_or_insert(pair);
         }
         let first = first.ok_or("there is no certificate")?;
-        Ok(Self { first, by_name })
+        Ok(Self { first, by_name, expiries })
     }
 
     /// The one for a name, or the first.
@@ -96,6 +101,8 @@ pub struct ServerTls {
     lines: Arc<ServerConfig>,
     /// `None`: who shows a certificate is nobody in particular.
     people: Option<People>,
+    /// What each certificate is for, and when the first of its chain expires, a second since 1970-01-01 UTC.
+    expiries: Vec<(String, i64)>,
 }
 
 impl ServerTls {
@@ -106,6 +113,7 @@ impl ServerTls {
         authorities: Vec<CertificateDer<'static>>,
         people: Option<People>,
     ) -> Result<Self, String> {
+        let expiries = keys.expiries.clone();
         let keys = Arc::new(keys);
         let told = |error: &dyn std::fmt::Display| error.to_string();
         let provider = Arc::new(ring::default_provider());
@@ -136,12 +144,29 @@ impl ServerTls {
         }
         let lines = Arc::new(http.clone());
         http.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { http: Arc::new(http), lines, people })
+        Ok(Self { http: Arc::new(http), lines, people, expiries })
     }
 
     /// A session for a connection that was accepted, for HTTP or for lines.
     pub(in crate::shard) fn session(&self, is_http: bool) -> Result<Session, rustls::Error> {
         Session::server(if is_http { &self.http } else { &self.lines })
+    }
+
+    /// Appends how many days each certificate is good for, in the text format of Prometheus.
+    pub(in crate::shard) fn tell_days(&self, now_secs: u64, text: &mut String) {
+        let now = i64::try_from(now_secs).unwrap_or(i64::MAX);
+        text.push_str("# TYPE ringgate_tls_certificate_days gauge\n");
+        for (name, until) in &self.expiries {
+            let days = until.saturating_sub(now).div_euclid(86_400).to_string();
+            let name = name.replace(['\\', '"', '\n'], "_");
+            text.extend([
+                "ringgate_tls_certificate_days{certificate=\"",
+                &name,
+                "\"} ",
+                &days,
+                "\n",
+            ]);
+        }
     }
 
     /// Who shows this certificate, and until which second since 1970 it is good. `Err` where certificates name
@@ -155,9 +180,9 @@ impl ServerTls {
         let Some(facts) = facts(certificate) else { return Err("the certificate cannot be read") };
         let until = u64::try_from(facts.not_after).unwrap_or_default();
         let principal = people.find(&facts.names);
-        principal.map(|principal| Some((principal, until))).ok_or(
-            "the certificate is good, but none of its names is known: see auth.certificates",
-        )
+        principal
+            .map(|principal| Some((principal, until)))
+            .ok_or("the certificate is good, but none of its names is known: see auth.certificates")
     }
 }
 

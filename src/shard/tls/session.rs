@@ -9,7 +9,7 @@ use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerCon
 
 /// Plaintext that becomes ciphertext at once: a few records, so that a long answer is written in large pieces and a
 /// slow reader costs no second copy of it.
-pub const SEAL_BYTES_MAX: usize = 48 << 10;
+const SEAL_BYTES_MAX: usize = 48 << 10;
 /// Bytes received in a row without a byte of plaintext among them: more than any handshake and any record, so that
 /// records that are empty cannot keep a shard busy.
 const BARREN_BYTES_MAX: usize = 128 << 10;
