@@ -18,14 +18,14 @@ use ringgate::transport::{Listen, Server, ServerConfig};
 use transport::tls::{Authority, BOTH, Pair, Who, alice, ask, bare, line, open};
 use transport::*;
 
-fn lines_over(driver: DriverChoice, tls: Option<Arc<ServerTls>>) -> ServerConfig {
+fn lines_over(driver: DriverChoice, tls: Arc<ServerTls>) -> ServerConfig {
     let listens = vec![Listen::Tls("127.0.0.1:0".parse().expect("an address"))];
-    ServerConfig { listens, tls, ..config(driver, 1) }
+    ServerConfig { listens, tls: Some(tls), ..config(driver, 1) }
 }
 
-fn http_over(driver: DriverChoice, tls: Option<Arc<ServerTls>>) -> ServerConfig {
+fn http_over(driver: DriverChoice, tls: Arc<ServerTls>) -> ServerConfig {
     let listens = vec![Listen::Https("127.0.0.1:0".parse().expect("an address"))];
-    ServerConfig { listens, tls, ..config(driver, 1) }
+    ServerConfig { listens, tls: Some(tls), ..config(driver, 1) }
 }
 
 fn who(config: &ServerConfig) -> Server {
@@ -186,7 +186,7 @@ fn who_shows_a_certificate_is_who_it_names_and_others_are_refused() {
     let uri = "spiffe://house.test/alice";
     let people = [("uri:spiffe://house.test/alice", alice())];
     let named = Some(&people[..]);
-    let good = authority.client(uri, 2020..4000);
+    let good = authority.client(uri, [2020, 4000]);
     for driver in DRIVERS {
         let server =
             who(&lines_over(driver, authority.server(&[&pair], ClientAuth::Required, named)));
@@ -198,10 +198,10 @@ fn who_shows_a_certificate_is_who_it_names_and_others_are_refused() {
         }
         let others = [
             ("none", None),
-            ("of another authority", Some(stranger.client(uri, 2020..4000))),
-            ("expired", Some(authority.client(uri, 2019..2020))),
-            ("not yet valid", Some(authority.client(uri, 3000..4000))),
-            ("of nobody known", Some(authority.client("spiffe://house.test/bob", 2020..4000))),
+            ("of another authority", Some(stranger.client(uri, [2020, 4000]))),
+            ("expired", Some(authority.client(uri, [2019, 2020]))),
+            ("not yet valid", Some(authority.client(uri, [3000, 4000]))),
+            ("of nobody known", Some(authority.client("spiffe://house.test/bob", [2020, 4000]))),
         ];
         for (what, own) in &others {
             let config = authority.client_config(&BOTH, own.as_ref(), &[]);
@@ -216,7 +216,7 @@ fn who_shows_a_certificate_is_who_it_names_and_others_are_refused() {
 fn over_http_who_shows_no_certificate_must_show_a_key() {
     let (authority, pair) = house();
     let people = [("uri:spiffe://house.test/alice", alice())];
-    let own = authority.client("spiffe://house.test/alice", 2020..4000);
+    let own = authority.client("spiffe://house.test/alice", [2020, 4000]);
     for driver in DRIVERS {
         let tls = authority.server(&[&pair], ClientAuth::Optional, Some(&people[..]));
         let server = who(&web::front(http_over(driver, tls), |front| front.certificates = true));
@@ -329,7 +329,7 @@ fn another_certificate_is_shown_from_then_on_and_nobody_is_dropped() {
         server.ends().renew(&Renewal {
             settings: Arc::new(Settings::default()),
             front: Arc::clone(&config.front),
-            tls: authority.server(&[&second], ClientAuth::Off, None),
+            tls: Some(authority.server(&[&second], ClientAuth::Off, None)),
         });
         let mut after = open(&server, &client, "localhost");
         assert_eq!(ask(&mut after, "b").as_deref(), Some("b"));
@@ -365,7 +365,7 @@ fn records_without_content_do_not_keep_a_shard_busy() {
 #[test]
 fn a_session_is_resumed_by_a_ticket_but_not_where_certificates_are_asked_for() {
     let (authority, pair) = house();
-    let own = authority.client("spiffe://house.test/alice", 2020..4000);
+    let own = authority.client("spiffe://house.test/alice", [2020, 4000]);
     for (auth, resumes) in [(ClientAuth::Off, true), (ClientAuth::Optional, false)] {
         let server = echo(&lines_over(DriverChoice::Epoll, authority.server(&[&pair], auth, None)));
         for version in BOTH {

@@ -193,7 +193,7 @@ fn shows(pair: &tls::Pair, asks: Option<&tls::Authority>) -> Arc<rustls::ServerC
 fn an_upstream_behind_tls_is_believed_by_name_authority_and_pin() {
     let authority = tls::Authority::new();
     let pair = authority.host(&["there.test"]);
-    let own = authority.client("spiffe://house.test/gateway", 2020..4000);
+    let own = authority.client("spiffe://house.test/gateway", [2020, 4000]);
     let pin = |digest, until| vec![Pin { digest, until }];
     let trust = || authority.trust("there.test");
     let good = [
@@ -233,10 +233,8 @@ fn an_upstream_behind_tls_is_believed_by_name_authority_and_pin() {
             let said = lines(stream).next().expect("an answer");
             assert!(said.starts_with(why), "{said}");
             upstream.join().expect("the upstream ends");
-            let counter = match trust.pins.is_empty() {
-                true => "tls_upstream_failures",
-                false => "tls_pin_mismatches",
-            };
+            let counter =
+                if trust.pins.is_empty() { "tls_upstream_failures" } else { "tls_pin_mismatches" };
             assert_eq!(count_after(server, counter), 1, "{driver:?} {why}");
         }
     }

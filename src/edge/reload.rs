@@ -103,8 +103,12 @@ impl Reloader {
 
     fn renew(&mut self, config: Config, audit: Option<&Writer>) {
         let Renewal { settings: before, front, tls } = &self.running;
+        // The same as before keeps its tickets: who was here resumes.
+        let is_same =
+            self.config.tls == config.tls && self.config.certificates == config.certificates;
         let renewed = match config.server_tls(&before.principals) {
-            Ok(tls) => tls,
+            Ok(_) if is_same => tls.clone(),
+            Ok(renewed) => renewed,
             Err(why) => {
                 tracing::error!("tls: {why}; the one before stays");
                 return;

@@ -1,6 +1,7 @@
 """TLS with a private authority: each transport and client, certificates of clients, a certificate that is replaced
 under load, and what strangers do to a listener. Certificates are made by openssl."""
 
+import base64
 import contextlib
 import hashlib
 import http.client
@@ -33,7 +34,7 @@ class Authority:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.ca = folder, folder / "ca.pem"
         openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "90",
-                "-subj", "/CN=an authority", "-keyout", str(folder / "ca.key"), "-out", str(self.ca))
+                "-subj", "/CN=an authority", "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", str(folder / "ca.key"), "-out", str(self.ca))
 
     def sign(self, name: str, alternative: str, days: int = 60) -> tuple[pathlib.Path, pathlib.Path]:
         """Certificate and key of NAME; with negative days it has expired."""
@@ -41,7 +42,8 @@ class Authority:
         openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                 "-subj", f"/CN={name}", "-keyout", str(key), "-out", str(asked))
         more = self.folder / f"{name}.ext"
-        more.write_text(f"subjectAltName={alternative}\n")
+        more.write_text(f"subjectAltName={alternative}\nbasicConstraints=CA:FALSE\nkeyUsage=digitalSignature\n"
+                        "extendedKeyUsage=serverAuth,clientAuth\nauthorityKeyIdentifier=keyid\n")
         openssl("x509", "-req", "-in", str(asked), "-CA", str(self.ca), "-CAkey", str(self.folder / "ca.key"),
                 "-CAcreateserial", "-days", str(days), "-extfile", str(more), "-out", str(made))
         key.chmod(0o600)
@@ -158,10 +160,9 @@ def a_client_is_known_by_its_certificate(binary: str, stage: Stage) -> None:
             for attempt in (lambda own=own: call(it.connection(own)), lambda own=own: it.lines(own).initialize()):
                 try:
                     answer = attempt()
-                except (OSError, http.client.HTTPException, Exception) as error:
-                    assert not isinstance(error, AssertionError), error
-                else:
-                    raise AssertionError(f"{what}: {answer}")
+                except Exception:  # however the client's library puts it
+                    continue
+                raise AssertionError(f"{what}: {answer}")
         other = it.authority.sign("bob", "URI:spiffe://house.test/bob")
         assert call(it.connection(other))[0] == 401, "good, and nobody's"
 
@@ -260,8 +261,6 @@ def upstreams_are_reached_over_tls_and_held_to_their_pins(binary: str, stage: St
                              capture_output=True, check=True).stdout
         der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "der"], input=der, capture_output=True,
                              check=True).stdout
-        import base64
-
         pin = base64.b64encode(hashlib.sha256(der).digest()).decode()
         wrong = base64.b64encode(bytes(32)).decode()
         ca = f'ca = "{behind.authority.ca}"'

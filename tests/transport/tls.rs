@@ -57,20 +57,21 @@ impl Authority {
     /// For these hosts, good for ever.
     pub(crate) fn host(&self, names: &[&str]) -> Pair {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        self.sign(CertificateParams::new(names).expect("names"))
+        self.sign(&CertificateParams::new(names).expect("names"))
     }
 
     /// For this URI, in these years.
-    pub(crate) fn client(&self, uri: &str, years: std::ops::Range<Year>) -> Pair {
+    pub(crate) fn client(&self, uri: &str, years: [Year; 2]) -> Pair {
+        let [from, to] = years;
         let mut params = CertificateParams::default();
         params.subject_alt_names = vec![SanType::URI(uri.try_into().expect("a URI"))];
         params.distinguished_name.push(DnType::CommonName, "a client");
-        params.not_before = rcgen::date_time_ymd(years.start, 1, 1);
-        params.not_after = rcgen::date_time_ymd(years.end, 1, 1);
-        self.sign(params)
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(to, 1, 1);
+        self.sign(&params)
     }
 
-    fn sign(&self, params: CertificateParams) -> Pair {
+    fn sign(&self, params: &CertificateParams) -> Pair {
         use rcgen::PublicKeyData as _;
         use sha2::Digest as _;
         let key = KeyPair::generate().expect("a key");
@@ -85,14 +86,14 @@ impl Authority {
         pairs: &[&Pair],
         auth: ClientAuth,
         people: Option<&[(&str, Principal)]>,
-    ) -> Option<Arc<ServerTls>> {
+    ) -> Arc<ServerTls> {
         let pairs = pairs.iter().map(|pair| (vec![pair.certificate.clone()], pair.key()));
         let keys = CertifiedKeys::new(pairs).expect("keys that match");
         let people = people.map(|people| {
             People::new(people.iter().map(|(name, principal)| ((*name).to_owned(), *principal)))
         });
         let authorities = vec![self.certificate.clone()];
-        Some(Arc::new(ServerTls::new(keys, auth, authorities, people).expect("a configuration")))
+        Arc::new(ServerTls::new(keys, auth, authorities, people).expect("a configuration"))
     }
 
     /// What a client believes.

@@ -448,7 +448,8 @@ impl Config {
             let entries = keys.iter().map(|(agent, key)| (*key, principals.acting_as(agent)));
             Arc::new(Keys::new(entries.collect()))
         });
-        front.certificates = self.certificates.is_some();
+        // Who cannot show one is not asked for it.
+        front.certificates = self.certificates.is_some() && self.http.as_ref()?.tls;
         front.tokens =
             self.jwt.as_ref().map(|jwt| Arc::new(jwt.rules(self.policy.as_ref(), &mut principals)));
         Some(front)

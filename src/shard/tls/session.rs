@@ -72,7 +72,10 @@ impl Session {
         let bytes = cipher.len();
         self.barren += bytes;
         while !cipher.is_empty() && !self.has_ended {
-            self.connection.read_tls(&mut cipher)?;
+            if self.connection.read_tls(&mut cipher)? == 0 {
+                // It has room, unless a record is larger than any may be; without this the loop would have no end.
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a record too large"));
+            }
             let state = self.connection.process_new_packets().map_err(invalid)?;
             self.has_ended = state.peer_has_closed();
             self.collect(state.plaintext_bytes_to_read())?;

@@ -71,6 +71,10 @@ fn a_listener_with_tls_and_authentication_may_be_seen_from_other_machines() {
     let names = names.map(|(agent, name)| (agent.to_owned(), name.to_owned()));
     assert_eq!(config.certificates.as_deref(), Some(&names[..]));
     assert!(config.front(&Principals::default()).unwrap().certificates);
+    // In clear nobody can show one, so nobody is asked for it.
+    let clear = mutual.replace("listen = \"0.0.0.0:7421\"\ntls = true\n", "");
+    let front = files.load(&clear).unwrap().front(&Principals::default()).unwrap();
+    assert!(!front.certificates);
     for (text, says) in [
         (http.replace("tls = true\n", ""), "keys and answers travel in clear"),
         (http.replace("[auth.keys]", "[stdio]"), "there is no authentication"),
