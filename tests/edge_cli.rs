@@ -79,8 +79,10 @@ fn variables_win_and_are_named_when_they_are_wrong() {
 
 #[test]
 fn warnings_are_told_and_do_not_fail() {
-    let path =
-        file("mcp.json", "{\"mcpServers\": {\"web\": {\"url\": \"https://x.example/mcp\"}}}");
+    let path = file(
+        "mcp.json",
+        "{\"mcpServers\": {\"web\": {\"type\": \"grpc\", \"url\": \"https://x.example/mcp\"}}}",
+    );
     let done = ringgate(&["check", "--mcp-json", path.to_str().unwrap()], &[]);
     assert_eq!(done.status.code(), Some(0));
     let stderr = text(&done.stderr);
@@ -93,7 +95,7 @@ fn warnings_are_told_and_do_not_fail() {
 #[test]
 fn wrong_arguments_end_with_2_and_say_what_is_right() {
     for (arguments, says) in [
-        (&["tools", "https://localhost/mcp"][..], "not served yet"),
+        (&["tools", "ftp://localhost/mcp"][..], "write tcp://HOST:PORT"),
         (&["call", "tcp://127.0.0.1:1", "add", "1"], "JSON object"),
         (&["serv"], "serve"),
         (&["tools"], "<URL>"),

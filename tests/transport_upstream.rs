@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ringgate::base::{LinkId, Moment, Now};
 use ringgate::gateway::lane::LaneKey;
-use ringgate::gateway::settings::{EraPin, Share, Spread, Target, Upstream};
+use ringgate::gateway::settings::{EraPin, Pin, Share, Spread, Target, Trust, Upstream};
 use ringgate::gateway::{Effect, Effects, Event, Report};
 use ringgate::shard::Domain;
 use ringgate::shard::rt::DriverChoice;
@@ -146,6 +146,112 @@ fn an_upstream_on_tcp_is_reached_and_its_end_is_told() {
             &[("dial", &["dialed"]), ("x", &["got x", "last words", "closed: the peer closed it"])],
         );
         upstream.join().expect("the upstream ends");
+    }
+}
+
+/// Waits for one client, who must shake hands or fail to, and answers its first line.
+fn secure_upstream(
+    config: Arc<rustls::ServerConfig>,
+) -> (std::net::SocketAddr, std::thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let thread = std::thread::Builder::new().spawn(move || {
+        let (stream, _) = listener.accept().expect("dialled");
+        let connection = rustls::ServerConnection::new(config).expect("a session");
+        let mut stream = rustls::StreamOwned::new(connection, stream);
+        if let Some(line) = tls::line(&mut stream) {
+            stream.write_all(format!("got {line}\n").as_bytes()).expect("read");
+            stream.conn.send_close_notify();
+            stream.flush().expect("read");
+        }
+    });
+    (address, thread.expect("a thread"))
+}
+
+fn shows(pair: &tls::Pair, asks: Option<&tls::Authority>) -> Arc<rustls::ServerConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .expect("versions");
+    let builder = match asks {
+        None => builder.with_no_client_auth(),
+        Some(authority) => {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(authority.certificate.clone()).expect("an authority");
+            let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+                Arc::new(roots),
+                provider,
+            );
+            builder.with_client_cert_verifier(verifier.build().expect("a verifier"))
+        }
+    };
+    let chain = vec![pair.certificate.clone()];
+    Arc::new(builder.with_single_cert(chain, pair.key()).expect("a pair"))
+}
+
+#[test]
+fn an_upstream_behind_tls_is_believed_by_name_authority_and_pin() {
+    let authority = tls::Authority::new();
+    let pair = authority.host(&["there.test"]);
+    let own = authority.client("spiffe://house.test/gateway", [2020, 4000]);
+    let pin = |digest, until| vec![Pin { digest, until }];
+    let trust = || authority.trust("there.test");
+    let good = [
+        (trust(), None),
+        (Trust { pins: pin(pair.pin, u64::MAX), ..trust() }, None),
+        // Pins that have expired hold nobody.
+        (Trust { pins: pin([1; 32], 1), ..trust() }, None),
+        (Trust { identity: Some(own.identity()), ..trust() }, Some(&authority)),
+    ];
+    let bad = [
+        (
+            authority.trust("elsewhere.test"),
+            "failed: invalid peer certificate: certificate not valid for name",
+        ),
+        (tls::Authority::new().trust("there.test"), "failed: invalid peer certificate: "),
+        (
+            Trust { pins: pin([1; 32], u64::MAX), ..trust() },
+            "failed: invalid peer certificate: Other(OtherError(PinMismatch",
+        ),
+    ];
+    for driver in DRIVERS {
+        for (trust, asks) in &good {
+            let (address, upstream) = secure_upstream(shows(&pair, *asks));
+            let target = Target::Tls { address, trust: Arc::new(trust.clone()) };
+            let steps =
+                [("dial", &["dialed"][..]), ("x", &["got x", "closed: the peer closed it"][..])];
+            talk(&to(driver, target), &steps);
+            upstream.join().expect("the upstream ends");
+        }
+        for (trust, why) in &bad {
+            let (address, upstream) = secure_upstream(shows(&pair, None));
+            let target = Target::Tls { address, trust: Arc::new(trust.clone()) };
+            let config = to(driver, target);
+            let server = Server::start(&config, |_| Relay::default()).expect("the server starts");
+            let mut stream = connect(&server);
+            write(&mut stream, b"dial\n");
+            let said = lines(stream).next().expect("an answer");
+            assert!(said.starts_with(why), "{said}");
+            upstream.join().expect("the upstream ends");
+            let counter =
+                if trust.pins.is_empty() { "tls_upstream_failures" } else { "tls_pin_mismatches" };
+            assert_eq!(count_after(server, counter), 1, "{driver:?} {why}");
+        }
+    }
+}
+
+#[test]
+fn an_upstream_that_does_not_shake_hands_is_given_up_in_time() {
+    let authority = tls::Authority::new();
+    for driver in DRIVERS {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        let target = Target::Tls { address, trust: Arc::new(authority.trust("there.test")) };
+        let config = with_limits(to(driver, target), |limits| {
+            limits.connect = Duration::from_millis(300);
+        });
+        talk(&config, &[("dial", &["failed: the TLS handshake took too long"])]);
+        drop(listener);
     }
 }
 

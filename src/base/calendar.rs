@@ -9,6 +9,22 @@ pub fn iso(unix_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }
 
+/// Days from 1970-01-01 to a date, written `2026-07-28`; `None` if there is none such, or it lies before.
+pub fn day(text: &str) -> Option<u64> {
+    let mut parts = text.splitn(3, '-');
+    let mut next = |digits: usize| {
+        let part = parts.next()?;
+        let is_number = part.len() == digits && part.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| part.parse::<u64>().ok()).flatten()
+    };
+    let (year, month, day) = (next(4)?, next(2)?, next(2)?);
+    if year < 1_970 || !(1..=12).contains(&month) || !(1..=month_days(year, month)).contains(&day) {
+        return None;
+    }
+    let before: u64 = (1..month).map(|month| month_days(year, month)).sum();
+    Some(first_day(year) + before + day - 1)
+}
+
 /// The Gregorian date that lies `days` after 1970-01-01.
 fn date(days: u64) -> (u64, u64, u64) {
     // 400 years have 146,097 days, so this guess is at most one year off, to either side.
@@ -47,6 +63,19 @@ const fn month_days(year: u64, month: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_date_is_as_many_days_as_it_reads_back() {
+        for days in [0, 58, 59, 60, 10_956, 11_016, 11_017, 20_000, 47_541] {
+            let text = iso(days * 86_400_000);
+            assert_eq!(day(&text[..10]), Some(days), "{text}");
+        }
+        for wrong in
+            ["", "2026", "2026-13-01", "2026-02-29", "2026-1-1", "1969-12-31", "2026-01-01T"]
+        {
+            assert_eq!(day(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn known_moments_read_as_the_calendar_says() {

@@ -61,6 +61,9 @@ pub struct Limits {
     pub tasks_max: usize,
     /// Bytes of results that a shard keeps of tasks that had ended before they began; beyond, it forgets the oldest.
     pub task_bytes_max: usize,
+    /// How long a client may take over its TLS handshake: three round trips of the slowest network, and some more for
+    /// packets that are lost. Who takes longer holds a connection.
+    pub tls_handshake: Duration,
     /// How long an upstream may take to be connected, probed and initialized.
     pub connect: Duration,
     /// How long a probe for the era may take before the upstream counts as legacy. Generous, because a
@@ -148,6 +151,7 @@ impl Limits {
         tokens_max: 10_000,
         tasks_max: 10_000,
         task_bytes_max: 16 << 20,
+        tls_handshake: Duration::from_secs(10),
         connect: Duration::from_secs(20),
         probe: Duration::from_secs(10),
         request: Duration::from_secs(30),

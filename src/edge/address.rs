@@ -1,6 +1,6 @@
 //! Where something listens, as a URL: `tcp://host:port`, `unix:///path`, `http://host:port/path` or
-//! `ws://host:port/path`. What a
-//! person types and what a configuration holds. Not a connection.
+//! `ws://host:port/path`; over TLS `tls`, `https` and `wss`. What a person types and what a configuration holds. Not a
+//! connection.
 
 use std::fmt;
 use std::io;
@@ -13,6 +13,7 @@ pub enum Address {
     Tcp {
         host: String,
         port: u16,
+        tls: bool,
     },
     Unix {
         path: PathBuf,
@@ -24,6 +25,7 @@ pub enum Address {
         authority: String,
         /// Path and query, percent-encoded.
         path: String,
+        tls: bool,
     },
     /// As for HTTP.
     WebSocket {
@@ -31,6 +33,7 @@ pub enum Address {
         port: u16,
         authority: String,
         path: String,
+        tls: bool,
     },
 }
 
@@ -45,36 +48,46 @@ impl Address {
             }
             return Ok(Self::Unix { path: path.into() });
         }
-        if let Some(rest) = url.strip_prefix("tcp://") {
+        let scheme = url.split_once("://");
+        let is_one_of = |plain: &str, secure: &str| match scheme {
+            Some((scheme, rest)) if scheme == plain => Some((rest, false)),
+            Some((scheme, rest)) if scheme == secure => Some((rest, true)),
+            _ => None,
+        };
+        if let Some((rest, tls)) = is_one_of("tcp", "tls") {
             let rest = rest.strip_suffix('/').unwrap_or(rest);
-            return split_host(rest)
-                .map(|(host, port)| Self::Tcp { host, port })
-                .ok_or_else(|| format!("{url:?} is not a host and a port; write tcp://HOST:PORT"));
+            let scheme = if tls { "tls" } else { "tcp" };
+            return split_host(rest).map(|(host, port)| Self::Tcp { host, port, tls }).ok_or_else(
+                || format!("{url:?} is not a host and a port; write {scheme}://HOST:PORT"),
+            );
         }
-        if let Some(rest) = url.strip_prefix("http://") {
-            let (host, port, authority, path) = behind(url, rest)?;
-            return Ok(Self::Http { host, port, authority, path });
+        if let Some((rest, tls)) = is_one_of("http", "https") {
+            let (host, port, authority, path) = behind(url, rest, tls)?;
+            return Ok(Self::Http { host, port, authority, path, tls });
         }
-        if let Some(rest) = url.strip_prefix("ws://") {
-            let (host, port, authority, path) = behind(url, rest)?;
-            return Ok(Self::WebSocket { host, port, authority, path });
+        if let Some((rest, tls)) = is_one_of("ws", "wss") {
+            let (host, port, authority, path) = behind(url, rest, tls)?;
+            return Ok(Self::WebSocket { host, port, authority, path, tls });
         }
-        let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-        Err(match scheme {
-            Some("https" | "wss") => format!(
-                "{url:?}: {} is not served yet; use http://HOST:PORT/PATH, ws://HOST:PORT/PATH, tcp://HOST:PORT or unix:///PATH",
-                scheme.unwrap_or_default()
-            ),
-            _ => format!(
-                "{url:?} is no address; write tcp://HOST:PORT, unix:///PATH, http://HOST:PORT/PATH or ws://HOST:PORT/PATH"
-            ),
-        })
+        Err(format!(
+            "{url:?} is no address; write tcp://HOST:PORT, unix:///PATH, http://HOST:PORT/PATH or ws://HOST:PORT/PATH, or over TLS tls://, https:// or wss://"
+        ))
+    }
+
+    /// The host whose certificate is wanted, where TLS is spoken.
+    pub fn secure_host(&self) -> Option<&str> {
+        match self {
+            Self::Tcp { host, tls: true, .. }
+            | Self::Http { host, tls: true, .. }
+            | Self::WebSocket { host, tls: true, .. } => Some(host),
+            _ => None,
+        }
     }
 
     /// The socket addresses of a TCP address, the system's resolver asked; empty for a Unix socket.
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         match self {
-            Self::Tcp { host, port }
+            Self::Tcp { host, port, .. }
             | Self::Http { host, port, .. }
             | Self::WebSocket { host, port, .. } => {
                 Ok((host.as_str(), *port).to_socket_addrs()?.collect())
@@ -87,17 +100,27 @@ impl Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+            Self::Tcp { host, port, tls } => {
+                let scheme = if *tls { "tls" } else { "tcp" };
+                if host.contains(':') {
+                    write!(f, "{scheme}://[{host}]:{port}")
+                } else {
+                    write!(f, "{scheme}://{host}:{port}")
+                }
+            }
             Self::Unix { path } => write!(f, "unix://{}", path.display()),
-            Self::Http { authority, path, .. } => write!(f, "http://{authority}{path}"),
-            Self::WebSocket { authority, path, .. } => write!(f, "ws://{authority}{path}"),
+            Self::Http { authority, path, tls, .. } => {
+                write!(f, "{}://{authority}{path}", if *tls { "https" } else { "http" })
+            }
+            Self::WebSocket { authority, path, tls, .. } => {
+                write!(f, "{}://{authority}{path}", if *tls { "wss" } else { "ws" })
+            }
         }
     }
 }
 
-/// Host, port, authority and path: what follows `http://` or `ws://`.
-fn behind(url: &str, rest: &str) -> Result<(String, u16, String, String), String> {
+/// Host, port, authority and path: what follows `http://` or `ws://`, or the same over TLS.
+fn behind(url: &str, rest: &str, tls: bool) -> Result<(String, u16, String, String), String> {
     let rest = rest.split('#').next().unwrap_or_default();
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
@@ -105,7 +128,8 @@ fn behind(url: &str, rest: &str) -> Result<(String, u16, String, String), String
         return Err(format!("{url:?}: the path has a character that must be percent-encoded"));
     }
     let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
-    let full = if has_port { authority.to_owned() } else { format!("{authority}:80") };
+    let port = if tls { 443 } else { 80 };
+    let full = if has_port { authority.to_owned() } else { format!("{authority}:{port}") };
     let (host, port) = split_host(&full).ok_or_else(|| {
         format!(
             "{url:?} names no host and port; write {}://HOST:PORT/PATH",
@@ -145,13 +169,24 @@ mod tests {
             "http://127.0.0.1:7421/mcp",
             "http://[::1]/mcp?a=b",
             "ws://127.0.0.1:7421/ws",
+            "tls://[::1]:7420",
+            "https://host.example/mcp",
+            "wss://host.example:8443/ws",
         ] {
             assert_eq!(Address::parse(url).map(|address| address.to_string()), Ok(url.to_owned()));
         }
         assert_eq!(
             Address::parse("tcp://localhost:7420/"),
-            Ok(Address::Tcp { host: "localhost".into(), port: 7420 })
+            Ok(Address::Tcp { host: "localhost".into(), port: 7420, tls: false })
         );
+        for (url, port) in [("https://h/mcp", 443), ("wss://h", 443), ("http://h", 80)] {
+            match Address::parse(url) {
+                Ok(Address::Http { port: found, .. } | Address::WebSocket { port: found, .. }) => {
+                    assert_eq!(found, port, "{url}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[test]
@@ -162,10 +197,11 @@ mod tests {
             ("tcp://h:99999", "write tcp://HOST:PORT"),
             ("tcp://h:80/mcp", "write tcp://HOST:PORT"),
             ("unix://run/x", "three slashes"),
-            ("https://127.0.0.1/mcp", "not served yet"),
+            ("https:///mcp", "write https://HOST:PORT/PATH"),
+            ("tls://h", "write tls://HOST:PORT"),
             ("http://a b/mcp", "write http://HOST:PORT/PATH"),
             ("http:///mcp", "write http://HOST:PORT/PATH"),
-            ("wss://127.0.0.1/ws", "not served yet"),
+            ("ftp://127.0.0.1/ws", "write tcp://HOST:PORT"),
             ("ws:///ws", "write ws://HOST:PORT/PATH"),
             (
                 "127.0.0.1:7420",

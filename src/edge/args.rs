@@ -41,13 +41,15 @@ pub enum Command {
     Serve(Serve),
     /// Is a stdio MCP server that is the gateway at URL, for clients that speak only stdio
     Connect {
-        /// `tcp://HOST:PORT`, `unix:///PATH` or `http://HOST:PORT/PATH`
+        /// `tcp://HOST:PORT`, `unix:///PATH`, `http://HOST:PORT/PATH` or `ws://HOST:PORT/PATH`; over TLS `tls`, `https`
+        /// and `wss`, where whom this system believes is believed, or whom `SSL_CERT_FILE` names
         #[arg(value_parser = Address::parse)]
         url: Address,
     },
     /// Lists the tools at URL
     Tools {
-        /// `tcp://HOST:PORT`, `unix:///PATH` or `http://HOST:PORT/PATH`
+        /// `tcp://HOST:PORT`, `unix:///PATH`, `http://HOST:PORT/PATH` or `ws://HOST:PORT/PATH`; over TLS `tls`, `https`
+        /// and `wss`, where whom this system believes is believed, or whom `SSL_CERT_FILE` names
         #[arg(value_parser = Address::parse)]
         url: Address,
         /// Prints the server's tool objects as a JSON array
@@ -56,7 +58,8 @@ pub enum Command {
     },
     /// Calls a tool at URL and prints what it answers
     Call {
-        /// `tcp://HOST:PORT`, `unix:///PATH` or `http://HOST:PORT/PATH`
+        /// `tcp://HOST:PORT`, `unix:///PATH`, `http://HOST:PORT/PATH` or `ws://HOST:PORT/PATH`; over TLS `tls`, `https`
+        /// and `wss`, where whom this system believes is believed, or whom `SSL_CERT_FILE` names
         #[arg(value_parser = Address::parse)]
         url: Address,
         /// The tool's name, as `ringgate tools` prints it
@@ -159,8 +162,8 @@ mod tests {
 
     #[test]
     fn a_url_that_is_none_says_what_would_be_one() {
-        let error = parse(&["tools", "https://h/mcp"]).unwrap_err();
-        assert!(error.contains("not served yet"), "{error}");
+        let error = parse(&["tools", "ftp://h/mcp"]).unwrap_err();
+        assert!(error.contains("write tcp://HOST:PORT"), "{error}");
     }
 
     #[test]

@@ -13,7 +13,13 @@ pub fn check(level: &str) -> Result<(), String> {
 
 /// Starts logging for the whole process. The first call counts; a later one changes nothing.
 pub fn start(log: &Log) {
-    let filter = EnvFilter::builder().parse_lossy(&log.level);
+    let mut filter = EnvFilter::builder().parse_lossy(&log.level);
+    // It warns of each stranger's fault by itself, so any could fill the log; ours tells of them once a second.
+    if !log.level.contains("rustls")
+        && let Ok(quiet) = "rustls=off".parse()
+    {
+        filter = filter.add_directive(quiet);
+    }
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // An error means that a subscriber is there already, as in a test that starts twice.
     let _already = match log.format {

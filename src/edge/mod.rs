@@ -9,6 +9,7 @@ pub mod client;
 pub mod config;
 pub mod connect;
 pub mod doctor;
+mod expiry;
 mod identity;
 pub mod keys;
 pub mod log;
@@ -24,7 +25,7 @@ use clap::Parser;
 
 use self::args::{Args, Command, Files, Keys, Serve, exit};
 pub use self::config::Config;
-use self::config::Sources;
+use self::config::{Sources, days_left};
 
 /// The whole program.
 pub fn main() -> ExitCode {
@@ -96,10 +97,15 @@ fn load(sources: &Sources) -> Result<Config, u8> {
 /// What `check` says of a configuration that is right.
 fn summary(config: &Config) -> String {
     let mut out = String::from("the configuration is right\n");
-    let tcp = config.tcp.map_or("off".to_owned(), |address| address.to_string());
+    let with = |tls| if tls { " (TLS)" } else { "" };
+    let tcp = config.tcp.map_or("off".to_owned(), |it| format!("{it}{}", with(config.tcp_tls)));
     let unix =
         config.unix.as_ref().map_or("off".to_owned(), |unix| unix.path.display().to_string());
     let _infallible = writeln!(out, "tcp {tcp}, unix {unix}");
+    for certificate in config.tls.iter().flat_map(|tls| &tls.certificates) {
+        let (file, days) = (certificate.file.display(), days_left(certificate.not_after));
+        let _infallible = writeln!(out, "certificate {file}: good for {days} days");
+    }
     for upstream in &config.upstreams {
         let names = match upstream.prefix.as_str() {
             "" => "names unchanged".to_owned(),

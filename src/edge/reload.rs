@@ -10,6 +10,7 @@ use signal_hook::consts::SIGHUP;
 
 use super::audit::Writer;
 use super::config::{Config, Sources};
+use super::expiry::Watch;
 use crate::gateway::settings::{Settings, Upstream};
 use crate::shard::Renewal;
 use crate::transport::Ends;
@@ -25,6 +26,7 @@ pub(super) struct Reloader {
     /// What the shards were told of it.
     running: Renewal,
     ends: Ends,
+    expiry: Watch,
 }
 
 /// Why nothing has changed.
@@ -37,8 +39,14 @@ pub(super) enum Refused {
 }
 
 impl Reloader {
-    pub(super) fn new(sources: Sources, config: Config, running: Renewal, ends: Ends) -> Self {
-        Self { sources, config, running, ends }
+    pub(super) fn new(
+        sources: Sources,
+        config: Config,
+        running: Renewal,
+        ends: Ends,
+    ) -> std::io::Result<Self> {
+        let expiry = Watch::start(config.tls.clone())?;
+        Ok(Self { sources, config, running, ends, expiry })
     }
 
     /// The server that it is told to.
@@ -94,10 +102,22 @@ impl Reloader {
     }
 
     fn renew(&mut self, config: Config, audit: Option<&Writer>) {
-        let Renewal { settings: before, front } = &self.running;
+        let Renewal { settings: before, front, tls } = &self.running;
+        // The same as before keeps its tickets: who was here resumes.
+        let is_same =
+            self.config.tls == config.tls && self.config.certificates == config.certificates;
+        let renewed = match config.server_tls(&before.principals) {
+            Ok(_) if is_same => tls.clone(),
+            Ok(renewed) => renewed,
+            Err(why) => {
+                tracing::error!("tls: {why}; the one before stays");
+                return;
+            }
+        };
         let next = Renewal {
             settings: Arc::new(config.settings_after(before)),
             front: Arc::new(config.front(&before.principals).unwrap_or_default()),
+            tls: renewed,
         };
         if let Some(writer) = audit {
             writer.note(Arc::clone(&next.settings));
@@ -107,9 +127,13 @@ impl Reloader {
         self.ends.renew(&Renewal {
             settings: Arc::new(grown(before, &next.settings)),
             front: Arc::clone(front),
+            tls: tls.clone(),
         });
         self.ends.renew(&next);
         self.running = next;
+        if self.config.tls != config.tls {
+            self.expiry.shows(config.tls.clone());
+        }
         self.config = config;
     }
 }
@@ -126,9 +150,10 @@ fn grown(before: &Settings, next: &Settings) -> Settings {
 
 /// The keys that differ and cannot.
 fn fixed(before: &Config, next: &Config) -> Vec<&'static str> {
-    let http = |config: &Config| config.http.as_ref().map(|http| http.listen);
+    let http =
+        |config: &Config| config.http.as_ref().map(|http| (http.listen, http.tls, http.redirect));
     [
-        ("tcp.listen", before.tcp != next.tcp),
+        ("tcp.listen", (before.tcp, before.tcp_tls) != (next.tcp, next.tcp_tls)),
         ("http.listen", http(before) != http(next)),
         ("unix", before.unix != next.unix),
         ("shards", before.shards != next.shards),
@@ -176,6 +201,8 @@ fn changes(before: &Config, next: &Config) -> Vec<String> {
         ("upstreams: their order changed", is_reordered),
         ("policy: changed", before.policy != next.policy),
         ("auth.keys: changed", before.keys != next.keys),
+        ("auth.certificates: changed", before.certificates != next.certificates),
+        ("tls: changed", before.tls != next.tls),
         ("agents of listeners: changed", before.agents != next.agents),
         ("rates: changed", before.rates != next.rates),
         ("limits: changed", before.limits != next.limits),

@@ -35,8 +35,13 @@ pub fn serve(
         .settings(plan.shard_count())
         .map_err(|error| format!("no random numbers: {error}"))?;
     plan.front = Arc::new(config.front(&Principals::default()).unwrap_or_default());
+    plan.tls = config.server_tls(&Principals::default())?;
     let settings = Arc::new(settings);
-    let running = Renewal { settings: Arc::clone(&settings), front: Arc::clone(&plan.front) };
+    let running = Renewal {
+        settings: Arc::clone(&settings),
+        front: Arc::clone(&plan.front),
+        tls: plan.tls.clone(),
+    };
     let writer = match &config.audit {
         Some(Audit { to: AuditTo::Stdout, .. }) if is_stdio => {
             return Err("stdout is the client's with --stdio: let audit.to name a file".to_owned());
@@ -75,6 +80,7 @@ pub fn serve(
         super::reload::watch(config.files.clone()).map_err(|error| error.to_string())?;
     }
     let reloader = Reloader::new(sources, config, running, server.ends());
+    let reloader = reloader.map_err(|error| error.to_string())?;
     let obeying = std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || obey(signals, reloader, writer, may_reload || is_watching))
@@ -134,8 +140,14 @@ fn plan(config: &Config, is_stdio: bool) -> ServerConfig {
     let mut listens = Vec::new();
     // A gateway that belongs to one client takes no others.
     if !is_stdio {
-        listens.extend(config.tcp.map(Listen::Tcp));
-        listens.extend(config.http.as_ref().map(|http| Listen::Http(http.listen)));
+        let lines = if config.tcp_tls { Listen::Tls } else { Listen::Tcp };
+        listens.extend(config.tcp.map(lines));
+        if let Some(http) = &config.http {
+            let of = if http.tls { Listen::Https } else { Listen::Http };
+            listens.push(of(http.listen));
+            let to = http.listen.port();
+            listens.extend(http.redirect.map(|from| Listen::Redirect { from, to }));
+        }
         listens.extend(
             config
                 .unix

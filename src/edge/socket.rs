@@ -21,7 +21,7 @@ impl Socket {
     /// Connects. The error names the address and, where there is one, the remedy.
     pub fn open(address: &Address) -> Result<Self, String> {
         let opened = match address {
-            Address::Tcp { host, port } => {
+            Address::Tcp { host, port, tls: false } => {
                 TcpStream::connect((host.as_str(), *port)).and_then(|stream| {
                     // Requests are small and each waits for its answer.
                     stream.set_nodelay(true)?;
@@ -30,11 +30,11 @@ impl Socket {
             }
             Address::Unix { path } => UnixStream::connect(path).map(Self::Unix),
             // What is behind it is asked for first, so that its absence is told as for the others.
-            Address::Http { host, port, .. } | Address::WebSocket { host, port, .. } => {
-                TcpStream::connect((host.as_str(), *port))
-                    .and_then(|_there| super::bridge::open(address))
-                    .map(Self::Unix)
-            }
+            Address::Http { host, port, .. }
+            | Address::WebSocket { host, port, .. }
+            | Address::Tcp { host, port, tls: true } => TcpStream::connect((host.as_str(), *port))
+                .and_then(|_there| super::bridge::open(address))
+                .map(Self::Unix),
         };
         opened.map_err(|error| {
             let remedy = match error.kind() {

@@ -2,6 +2,7 @@
 //! (TOML, YAML, environment, an `mcp.json`) is the edge's business.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -187,6 +188,11 @@ pub enum Target {
     Unix {
         path: PathBuf,
     },
+    /// Lines over TLS.
+    Tls {
+        address: SocketAddr,
+        trust: Arc<Trust>,
+    },
     /// Streamable HTTP, or HTTP+SSE.
     Http(HttpTarget),
     /// A connection that begins as an HTTP request.
@@ -211,8 +217,47 @@ pub struct HttpTarget {
     pub headers: Vec<(String, String)>,
     /// Without meaning for a WebSocket.
     pub speaks: Speaks,
-    /// HTTP/2 by prior knowledge (RFC 9113 section 3.3).
+    /// HTTP/2: by prior knowledge (RFC 9113 section 3.3), or agreed on in the handshake of TLS (section 3.2).
     pub is_http2: bool,
+    /// `https` and `wss`.
+    pub trust: Option<Arc<Trust>>,
+}
+
+/// How a server behind TLS proves who it is, and we to it. Certificates are DER.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trust {
+    /// The name that its certificate must be for.
+    pub name: String,
+    /// Who may have signed it; `None`: whom the system believes.
+    pub authorities: Option<Vec<Vec<u8>>>,
+    /// What we show it, where it asks.
+    pub identity: Option<Identity>,
+    /// Keys of which its own must be one, while any of them has not expired.
+    pub pins: Vec<Pin>,
+}
+
+/// A certificate of ours, its chain behind it, and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub chain: Vec<Vec<u8>>,
+    pub key: PrivateKey,
+}
+
+/// A private key, DER, that stays out of every log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PrivateKey(pub Vec<u8>);
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PrivateKey(…)")
+    }
+}
+
+/// The SHA-256 of a key as certificates have it (SPKI), good until a second since 1970-01-01 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pin {
+    pub digest: [u8; 32],
+    pub until: u64,
 }
 
 /// Which of MCP's HTTP transports a server speaks.

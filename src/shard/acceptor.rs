@@ -13,9 +13,41 @@ use rustix::net::SendFlags;
 
 use super::Shard;
 use super::core::{Core, Phase};
+use super::crowd;
 use super::domain::Domain;
 use super::rt::{self, Listener};
+use super::tls::{self, ServerTls, Trouble};
 use crate::gateway::Transport;
+use crate::gateway::principal::Principal;
+
+/// What stands between a listening socket and its transport.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Door {
+    #[default]
+    Plain,
+    /// TLS, by the configuration that the shard has when a client comes.
+    Tls,
+    /// Whoever asks here over HTTP is sent to HTTPS, on this port.
+    Redirect(u16),
+}
+
+/// A listening socket, and what its clients speak.
+#[derive(Debug)]
+pub struct Listening {
+    pub socket: OwnedFd,
+    pub transport: Transport,
+    pub door: Door,
+}
+
+/// What is known of a client by the way it came.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Arrival {
+    /// From where, where that is counted.
+    pub(super) from: Option<IpAddr>,
+    pub(super) door: Door,
+    /// Who it is by its certificate, and until which second since 1970.
+    pub(super) certified: Option<(Principal, u64)>,
+}
 
 /// Accepted in one go, before links get their turn.
 const BATCH: usize = 64;
@@ -31,7 +63,7 @@ const OVERFULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n
 pub(super) async fn accept<D: Domain>(
     shard: Rc<Shard<D>>,
     listener: Listener,
-    transport: Transport,
+    (transport, door): (Transport, Door),
 ) {
     let mut failing = false;
     while until_drain(&shard, listener.ready()).await.is_some() {
@@ -44,7 +76,7 @@ pub(super) async fn accept<D: Domain>(
                 Ok(Some(socket)) => {
                     failing = false;
                     let core = &mut *shard.core.borrow_mut();
-                    admit(&shard, core, socket, transport);
+                    admit(&shard, core, socket, (transport, door));
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -66,8 +98,10 @@ pub(super) fn admit<D: Domain>(
     shard: &Rc<Shard<D>>,
     core: &mut Core<D>,
     socket: OwnedFd,
-    transport: Transport,
+    (transport, door): (Transport, Door),
 ) {
+    // Who waits for a handshake could not read it.
+    let says_why = transport == Transport::Http && door != Door::Tls;
     if matches!(transport, Transport::Tcp | Transport::Http) {
         // Fails only on a socket that is gone already; the first read will tell.
         let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
@@ -77,7 +111,7 @@ pub(super) fn admit<D: Domain>(
             // It is reset, so that its peer does not take it for a server that had nothing to say.
             let _ = rustix::net::sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
         }
-        if transport == Transport::Http {
+        if says_why {
             // As much as fits without waiting: that is all of it.
             let _ = rustix::net::send(&socket, OVERFULL, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
         }
@@ -87,7 +121,7 @@ pub(super) fn admit<D: Domain>(
     if matches!(transport, Transport::Tcp | Transport::Http) && core.domain.counts_addresses() {
         from = peer(&socket);
         if let Some(Err(wait)) = from.map(|from| core.lets_in(from)) {
-            if transport == Transport::Http {
+            if says_why {
                 let _ = rustix::net::send(
                     &socket,
                     too_many(wait).as_bytes(),
@@ -97,12 +131,122 @@ pub(super) fn admit<D: Domain>(
             return;
         }
     }
+    if door == Door::Tls {
+        core.next_shaking += 1;
+        let key = core.next_shaking;
+        core.shaking.insert(key, None);
+        if let Some((open, _)) = crowd::counts(&core.meter, transport) {
+            open.add(1);
+        }
+        let shaking = Shaking { shard: Rc::clone(shard), key, transport };
+        rt::spawn(shake_hands(shaking, socket, transport, from));
+        return;
+    }
     match rt::adopt(socket) {
         Ok(halves) => {
-            let link = core.open_client(transport, from);
+            let link = core.open_client(transport, Arrival { from, door, certified: None });
             rt::spawn(super::carrier::carry(Rc::clone(shard), link, halves));
         }
         Err(error) => tracing::warn!(%error, "a connection could not be taken in"),
+    }
+}
+
+/// A connection that shakes hands, which counts as a client already.
+struct Shaking<D: Domain> {
+    shard: Rc<Shard<D>>,
+    key: u64,
+    transport: Transport,
+}
+
+impl<D: Domain> Shaking<D> {
+    /// Awaits a handshake, or `None` when the shard drains first.
+    async fn until_drain<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
+        let mut wait = pin!(wait);
+        poll_fn(|cx| {
+            {
+                let core = &mut *self.shard.core.borrow_mut();
+                if core.phase >= Phase::Draining {
+                    return Poll::Ready(None);
+                }
+                if let Some(waker) = core.shaking.get_mut(&self.key)
+                    && waker.is_none()
+                {
+                    *waker = Some(cx.waker().clone());
+                }
+            }
+            wait.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+}
+
+impl<D: Domain> Drop for Shaking<D> {
+    fn drop(&mut self) {
+        let core = &mut *self.shard.core.borrow_mut();
+        core.shaking.remove(&self.key);
+        if let Some((open, _)) = crowd::counts(&core.meter, self.transport) {
+            open.less();
+        }
+    }
+}
+
+/// Opens a link once its handshake is done; one that fails costs nobody else anything.
+async fn shake_hands<D: Domain>(
+    shaking: Shaking<D>,
+    socket: OwnedFd,
+    transport: Transport,
+    from: Option<IpAddr>,
+) {
+    let (tls, within) = {
+        let core = shaking.shard.core.borrow();
+        (core.tls.clone(), core.limits.tls_handshake)
+    };
+    let Some(tls) = tls else { return };
+    let shaken = shaking.until_drain(welcome(&tls, socket, transport, within)).await;
+    let Some(shaken) = shaken else { return };
+    match shaken {
+        Ok((halves, certified)) => {
+            let shard = Rc::clone(&shaking.shard);
+            drop(shaking);
+            let core = &mut *shard.core.borrow_mut();
+            core.meter.tls_handshakes.add(1);
+            // A drain may have begun meanwhile.
+            if core.takes_clients(transport) {
+                let arrival = Arrival { from, door: Door::Tls, certified };
+                let link = core.open_client(transport, arrival);
+                rt::spawn(super::carrier::carry(Rc::clone(&shard), link, halves));
+            }
+        }
+        Err(error) => {
+            let trouble = Trouble::of(&error);
+            match from {
+                Some(from) => tls::tell_later(trouble, &format_args!("{error}, from {from}")),
+                None => tls::tell_later(trouble, &error),
+            }
+            shaking.shard.core.borrow_mut().open_turn();
+        }
+    }
+}
+
+type Welcomed = ((rt::Reader, rt::Writer), Option<(Principal, u64)>);
+
+async fn welcome(
+    tls: &ServerTls,
+    socket: OwnedFd,
+    transport: Transport,
+    within: Duration,
+) -> std::io::Result<Welcomed> {
+    let session = tls.session(transport == Transport::Http).map_err(std::io::Error::other)?;
+    let guest = rt::welcome(socket, Box::new(session), within).await?;
+    match tls.identify(guest.certificate.as_deref()) {
+        Ok(certified) => Ok((guest.halves, certified)),
+        // A request may show a key instead; a line cannot.
+        Err(_) if transport == Transport::Http => Ok((guest.halves, None)),
+        Err(why) => {
+            let (_reader, mut writer) = guest.halves;
+            writer.shutdown().await;
+            Err(tls::nobody(why))
+        }
     }
 }
 

@@ -30,74 +30,81 @@ pub(super) const BREATH: Duration = Duration::from_millis(1);
 const LINGER_BYTES_MAX: usize = 16 << 20;
 
 /// Carries a link from its opening to its end.
-pub(super) async fn carry<D: Domain>(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async function holds its arguments twice, and an idle link is mostly this"
+)]
+pub(super) fn carry<D: Domain>(
     shard: Rc<Shard<D>>,
     id: LinkId,
-    (mut reader, mut writer): (Reader, Writer),
-) {
-    // Also when this task panics: the domain must hear that the link is gone.
-    let leaving = Leaving { shard: &shard, id };
-    let mut switched = None;
-    {
-        let mut reading = pin!(read_on(&shard, id, &mut reader));
-        let mut writing = pin!(write_on(&shard, id, &mut writer));
-        let mut met = false;
-        let mut read_all = false;
-        poll_fn(|cx| {
-            if !met {
-                met = true;
-                shard.core.borrow_mut().meet(id, cx);
-            }
-            if !read_all && let Poll::Ready(rest) = reading.as_mut().poll(cx) {
-                read_all = true;
-                switched = rest;
-            }
-            if switched.is_some() {
-                return Poll::Ready(());
-            }
-            // What a dead link still holds is dropped with its socket, reads and writes under way too.
-            if shard.core.borrow().is_dead(id) {
-                read_all = true;
-                return Poll::Ready(());
-            }
-            let mut written = writing.as_mut().poll(cx);
-            // What the read waited for may have been written just now; and with epoll it reads at once, so that there
-            // is something to write again, of which nobody tells the task that is at it.
-            while written.is_pending() && !read_all && shard.core.borrow_mut().stops_waiting(id) {
-                if let Poll::Ready(rest) = reading.as_mut().poll(cx) {
+    mut halves: (Reader, Writer),
+) -> impl Future<Output = ()> {
+    async move {
+        // Also when this task panics: the domain must hear that the link is gone.
+        let leaving = Leaving { shard: &shard, id };
+        let mut switched = None;
+        {
+            let mut reading = pin!(read_on(&shard, id, &mut halves.0));
+            let mut writing = pin!(write_on(&shard, id, &mut halves.1));
+            let mut met = false;
+            let mut read_all = false;
+            poll_fn(|cx| {
+                if !met {
+                    met = true;
+                    shard.core.borrow_mut().meet(id, cx);
+                }
+                if !read_all && let Poll::Ready(rest) = reading.as_mut().poll(cx) {
                     read_all = true;
                     switched = rest;
-                    if switched.is_some() {
-                        return Poll::Ready(());
-                    }
                 }
-                written = writing.as_mut().poll(cx);
-            }
-            written
-        })
-        .await;
-        if switched.is_none() {
-            drop(leaving);
-            if read_all {
-                return;
-            }
-            let mut late = Box::pin(rt::sleep(LINGER_MAX));
-            let mut met = None;
-            poll_fn(|cx| {
-                if shard.core.borrow_mut().stops(&mut met, cx)
-                    || reading.as_mut().poll(cx).is_ready()
-                {
+                if switched.is_some() {
                     return Poll::Ready(());
                 }
-                late.as_mut().poll(cx)
+                // What a dead link still holds is dropped with its socket, reads and writes under way too.
+                if shard.core.borrow().is_dead(id) {
+                    read_all = true;
+                    return Poll::Ready(());
+                }
+                let mut written = writing.as_mut().poll(cx);
+                // What the read waited for may have been written just now; and with epoll it reads at once, so that
+                // there is something to write again, of which nobody tells the task that is at it.
+                while written.is_pending() && !read_all && shard.core.borrow_mut().stops_waiting(id)
+                {
+                    if let Poll::Ready(rest) = reading.as_mut().poll(cx) {
+                        read_all = true;
+                        switched = rest;
+                        if switched.is_some() {
+                            return Poll::Ready(());
+                        }
+                    }
+                    written = writing.as_mut().poll(cx);
+                }
+                written
             })
             .await;
-            return;
+            if switched.is_none() {
+                drop(leaving);
+                if read_all {
+                    return;
+                }
+                let mut late = Box::pin(rt::sleep(LINGER_MAX));
+                let mut met = None;
+                poll_fn(|cx| {
+                    if shard.core.borrow_mut().stops(&mut met, cx)
+                        || reading.as_mut().poll(cx).is_ready()
+                    {
+                        return Poll::Ready(());
+                    }
+                    late.as_mut().poll(cx)
+                })
+                .await;
+                return;
+            }
         }
+        // Boxed: few connections are of this kind, and all would be as large.
+        let bytes = switched.unwrap_or_default();
+        Box::pin(http2::serve(&shard, id, leaving, bytes, (&mut halves.0, &mut halves.1))).await;
     }
-    // Boxed: few connections are of this kind, and all would be as large.
-    let bytes = switched.unwrap_or_default();
-    Box::pin(http2::serve(&shard, id, leaving, bytes, (&mut reader, &mut writer))).await;
 }
 
 /// A link that is open; dropping it says that its task is done with it.

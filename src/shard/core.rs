@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use super::acceptor::{Arrival, Door};
 use super::clock::Clock;
 use super::crowd::Crowd;
 use super::domain::{AuditSink, Dialer, Domain, IdentitySink};
@@ -23,6 +24,7 @@ use super::pool::Pool;
 use super::port::Driver;
 use super::post::{Dialed, Post, Renewal};
 use super::spin::Spinner;
+use super::tls::ServerTls;
 use super::{Muster, Shard, crowd, rt};
 use crate::base::limits::Limits;
 use crate::base::wheel::Wheel;
@@ -101,6 +103,16 @@ pub(super) struct Core<D: Domain> {
     pub(super) links: Links,
     /// Where connections come from, where that is counted.
     pub(super) addresses: BTreeMap<LinkId, IpAddr>,
+    /// Who clients are by their certificates, and until which second since 1970.
+    pub(super) certified: BTreeMap<LinkId, (Principal, u64)>,
+    /// What listeners with TLS speak.
+    pub(super) tls: Option<Arc<ServerTls>>,
+    /// Connections that shake hands, which count as clients already; woken when the phase changes.
+    pub(super) shaking: BTreeMap<u64, Option<Waker>>,
+    pub(super) next_shaking: u64,
+    /// Troubles of TLS that were counted here, and when the log was told of one.
+    pub(super) troubles: u64,
+    pub(super) trouble_told: Option<Moment>,
     pub(super) follow: VecDeque<Follow>,
     pub(super) wheel: Wheel<Due>,
     pub(super) pool: Pool,
@@ -151,6 +163,7 @@ pub(super) struct Parts<D: Domain> {
     pub(super) muster: Arc<Muster>,
     pub(super) audit: Option<AuditSink>,
     pub(super) identity: Option<IdentitySink>,
+    pub(super) tls: Option<Arc<ServerTls>>,
 }
 
 impl<D: Domain> Core<D> {
@@ -169,6 +182,7 @@ impl<D: Domain> Core<D> {
             muster,
             audit,
             identity,
+            tls,
         } = parts;
         let now = clock.now();
         let mut wheel = Wheel::default();
@@ -189,6 +203,12 @@ impl<D: Domain> Core<D> {
             out: Effects::default(),
             links: Links::new(id),
             addresses: BTreeMap::new(),
+            certified: BTreeMap::new(),
+            tls,
+            shaking: BTreeMap::new(),
+            next_shaking: 0,
+            troubles: 0,
+            trouble_told: None,
             follow: VecDeque::new(),
             wheel,
             pool: Pool::default(),
@@ -254,7 +274,7 @@ impl<D: Domain> Core<D> {
             turned_away.add(1);
             return false;
         }
-        let takes = self.links.clients() < self.limits.clients_max
+        let takes = self.links.clients() + self.shaking.len() < self.limits.clients_max
             && !self.links.is_full()
             && self.phase < Phase::Draining;
         if !takes {
@@ -293,12 +313,19 @@ impl<D: Domain> Core<D> {
         is_let_in
     }
 
-    /// Takes a connected client in, from an address, where that is counted.
-    pub(super) fn open_client(&mut self, transport: Transport, from: Option<IpAddr>) -> LinkId {
+    /// Takes a connected client in.
+    pub(super) fn open_client(&mut self, transport: Transport, arrival: Arrival) -> LinkId {
         self.open_turn();
         let link = self.insert(Side::Client(transport));
+        let Arrival { from, door, certified } = arrival;
         if let Some(from) = from {
             self.addresses.insert(link, from);
+        }
+        if let Some(certified) = certified {
+            self.certified.insert(link, certified);
+        }
+        if let Some(link) = self.links.get_mut(link) {
+            link.door = door;
         }
         self.meter.accepted.add(1);
         if let Some((open, _)) = crowd::counts(&self.meter, transport) {
@@ -311,7 +338,7 @@ impl<D: Domain> Core<D> {
             }
             self.begin_idle(link);
         } else {
-            let principal = Principal::ANONYMOUS;
+            let principal = certified.map_or(Principal::ANONYMOUS, |(principal, _)| principal);
             self.handle(Event::ClientOpened { link, transport, principal });
         }
         link
@@ -321,6 +348,27 @@ impl<D: Domain> Core<D> {
         let link = self.links.insert(Link::new(side));
         self.meter.links_open.set(self.links.len() as u64);
         link
+    }
+
+    /// All that there is to be told of all shards, and how long certificates are good for.
+    pub(super) fn metrics(&self) -> String {
+        let mut text = self.muster.metrics();
+        if let Some(tls) = &self.tls {
+            tls.tell_days(self.now.unix_ms / 1_000, &mut text);
+        }
+        text
+    }
+
+    /// By which door the client of this link came; for a stream, that of its connection. And who it is by its
+    /// certificate, until when.
+    pub(super) fn arrived(&self, id: LinkId) -> (Door, Option<(Principal, u64)>) {
+        let connection = match self.links.get(id).map(|link| link.side) {
+            Some(Side::Stream(connection)) => connection,
+            _ => id,
+        };
+        let door = self.links.get(connection).map_or(Door::Plain, |link| link.door);
+        let is_known = door == Door::Tls && !self.certified.is_empty();
+        (door, is_known.then(|| self.certified.get(&connection).copied()).flatten())
     }
 
     /// Hands on every line that a link has read.
@@ -502,6 +550,9 @@ impl<D: Domain> Core<D> {
         if !self.addresses.is_empty() {
             self.addresses.remove(&id);
         }
+        if !self.certified.is_empty() {
+            self.certified.remove(&id);
+        }
         self.open_turn();
         self.meter.links_open.set(self.links.len() as u64);
         if let Side::Client(transport) = link.side
@@ -545,7 +596,7 @@ impl<D: Domain> Core<D> {
             let tells_its_end = dialed.tells_its_end;
             let halves = match dialed.input {
                 None => rt::adopt(dialed.socket),
-                Some(input) => rt::adopt_reader(dialed.socket)
+                Some(input) => rt::adopt_reader(dialed.socket.into_plain())
                     .and_then(|reader| Ok((reader, rt::adopt_writer(input)?))),
             };
             Ok((halves.map_err(|error| error.to_string())?, tells_its_end))
@@ -604,7 +655,8 @@ impl<D: Domain> Core<D> {
 
     /// The dialer first: the domain may dial what is new at once.
     pub(super) fn renew(&mut self, renewal: Renewal) {
-        let Renewal { settings, front } = renewal;
+        let Renewal { settings, front, tls } = renewal;
+        self.tls = tls;
         self.dialer.renew(&settings);
         self.errands.bytes_max = settings.limits.frame_bytes_max;
         self.limits = Arc::new(settings.limits.clone());
@@ -644,6 +696,9 @@ impl<D: Domain> Core<D> {
     fn wake_on_phase(&mut self) {
         for waker in self.on_phase.drain(..) {
             waker.wake();
+        }
+        for waker in self.shaking.values().flatten() {
+            waker.wake_by_ref();
         }
     }
 

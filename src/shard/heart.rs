@@ -11,13 +11,17 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::Shard;
+use super::acceptor::Door;
 use super::core::{Core, Phase};
 use super::domain::Domain;
 use super::post::Command;
 use super::rt::{self, Alarm, Reader};
+use super::tls::{self, Trouble};
 
 /// A turn longer than this keeps every other link of the shard waiting too long, and is told.
 const TURN_MICROS_MAX: u64 = 25_000;
+/// A stranger must not fill the log.
+const TROUBLES_TOLD_EVERY: Duration = Duration::from_secs(1);
 /// How long a stopping shard waits for its tasks.
 const STOP_MAX: Duration = Duration::from_secs(4);
 /// How long a read may wait for a write where no turn comes by itself.
@@ -44,6 +48,7 @@ pub(super) async fn beat<D: Domain>(shard: Rc<Shard<D>>, commands: Receiver<Comm
             alarm.set_no_later(READ_HOLD_MAX);
         }
         core.meter.panics.set(rt::panics());
+        core.note_troubles();
         if let Some(deadline) = core.next_deadline() {
             alarm.set_no_later(deadline.since(core.now.at));
         }
@@ -119,6 +124,34 @@ impl<D: Domain> Core<D> {
         }
     }
 
+    /// Counts what went wrong with TLS, and tells the log of one of them, a second at the soonest after the last.
+    fn note_troubles(&mut self) {
+        let all = tls::troubles_told();
+        if all == self.troubles {
+            return;
+        }
+        self.troubles = all;
+        let troubles = tls::troubles();
+        for (count, trouble) in [
+            (&self.meter.tls_failed_handshake, Trouble::Handshake),
+            (&self.meter.tls_failed_certificate, Trouble::Certificate),
+            (&self.meter.tls_failed_late, Trouble::Late),
+            (&self.meter.tls_failed_left, Trouble::Left),
+            (&self.meter.tls_violations, Trouble::Violation),
+            (&self.meter.tls_pin_mismatches, Trouble::Pin),
+            (&self.meter.tls_upstream_failures, Trouble::Upstream),
+        ] {
+            count.set(troubles.of(trouble));
+        }
+        let is_time = |told| self.now.at.since(told) >= TROUBLES_TOLD_EVERY;
+        if self.trouble_told.is_none_or(is_time)
+            && let Some((trouble, what)) = tls::last_told()
+        {
+            self.trouble_told = Some(self.now.at);
+            tracing::warn!(shard = self.id.0, ?trouble, what, so_far = all, "TLS came to nothing");
+        }
+    }
+
     fn take_mail(&mut self) {
         for n in 0..self.mailbox.senders() {
             let count = self.mailbox.waiting_from(n);
@@ -142,7 +175,7 @@ impl<D: Domain> Core<D> {
             Command::TextRead { ticket, text } => self.text_read(ticket, &text),
             Command::Client { socket, transport } => {
                 if let Some(shard) = self.me.upgrade() {
-                    super::acceptor::admit(&shard, self, socket, transport);
+                    super::acceptor::admit(&shard, self, socket, (transport, Door::Plain));
                 }
             }
             Command::Renew(renewal, done) => {

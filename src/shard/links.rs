@@ -12,6 +12,7 @@
 use std::borrow::Cow;
 use std::task::Waker;
 
+use super::acceptor::Door;
 use super::http::{HttpFace, WsFace};
 use super::http2::StreamFace;
 use crate::base::wheel::TimerKey;
@@ -95,6 +96,8 @@ pub(super) struct Link {
     pub(super) side: Side,
     pub(super) face: Face,
     pub(super) life: Life,
+    /// By which a client came.
+    pub(super) door: Door,
     /// The domain wants nothing from it for now.
     pub(super) paused: bool,
     /// Its outbox is over the bound.
@@ -118,6 +121,7 @@ impl Link {
             side,
             face: Face::Lines,
             life: Life::Open,
+            door: Door::Plain,
             paused: false,
             blocked: false,
             held_back: false,

@@ -60,6 +60,16 @@ meter! {
     unix_turned_away,
     /// Connections refused because of where they came from (`rates.connections`, `rates.violations`).
     shut_out,
+    /// TLS handshakes with clients that came to their end; and what came to nothing, see [`super::tls::Trouble`].
+    tls_handshakes,
+    tls_failed_handshake,
+    tls_failed_certificate,
+    tls_failed_late,
+    tls_failed_left,
+    tls_violations,
+    /// Towards upstreams: handshakes that failed, and keys that are none of the pinned ones.
+    tls_upstream_failures,
+    tls_pin_mismatches,
     /// Failed accepts: no file descriptor left, most often.
     accept_failures,
     /// Lines that came in.

@@ -23,6 +23,7 @@ mod port;
 mod post;
 pub mod rt;
 mod spin;
+pub mod tls;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -35,6 +36,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+pub use acceptor::{Door, Listening};
 pub use clock::Origin;
 pub use domain::{AuditSink, Dialer, Domain, IdentitySink, NoDialer, Notice};
 pub use meter::{Count, Meter};
@@ -44,7 +46,6 @@ pub use post::{Dialed, Post, Renewal};
 use self::core::{Core, Parts};
 use crate::base::ShardId;
 use crate::base::limits::Limits;
-use crate::gateway::Transport;
 
 /// A running shard, as its tasks see it.
 struct Shard<D: Domain> {
@@ -140,8 +141,9 @@ pub struct Plan {
     pub audit: Option<AuditSink>,
     /// Where goes what is found out about who asks.
     pub identity: Option<IdentitySink>,
-    /// Listening sockets.
-    pub listeners: Vec<(OwnedFd, Transport)>,
+    /// What listeners with TLS speak; none of them takes anybody where there is nothing.
+    pub tls: Option<Arc<tls::ServerTls>>,
+    pub listeners: Vec<Listening>,
 }
 
 /// Runs a shard on this thread until it has stopped. `started` hears which driver it got, once it
@@ -159,8 +161,8 @@ pub fn run<D: Domain>(
         let Seed { id, mailbox, heard, post, commands, meter, muster, origin } = seed;
         let bell = rt::adopt_reader(heard)?;
         let mut listeners = Vec::new();
-        for (socket, transport) in plan.listeners {
-            listeners.push((rt::Listener::adopt(socket)?, transport));
+        for Listening { socket, transport, door } in plan.listeners {
+            listeners.push((rt::Listener::adopt(socket)?, (transport, door)));
         }
         let shard = Rc::new_cyclic(|me| Shard {
             core: RefCell::new(Core::new(Parts {
@@ -177,10 +179,11 @@ pub fn run<D: Domain>(
                 muster,
                 audit: plan.audit,
                 identity: plan.identity,
+                tls: plan.tls,
             })),
         });
-        for (listener, transport) in listeners {
-            rt::spawn(acceptor::accept(Rc::clone(&shard), listener, transport));
+        for (listener, way) in listeners {
+            rt::spawn(acceptor::accept(Rc::clone(&shard), listener, way));
         }
         rt::spawn(heart::hear(Rc::clone(&shard), bell));
         if !plan.spin.is_zero() {

@@ -12,6 +12,8 @@ use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
 use super::http::Front;
 use super::port::Driver;
+use super::rt;
+use super::tls::ServerTls;
 use crate::gateway::Transport;
 use crate::gateway::settings::Settings;
 use crate::gateway::token::KeySet;
@@ -64,13 +66,15 @@ pub struct Renewal {
     pub settings: Arc<Settings>,
     /// For requests by HTTP that begin from now on.
     pub front: Arc<Front>,
+    /// For connections that come from now on.
+    pub tls: Option<Arc<ServerTls>>,
 }
 
 /// What a dial brought.
 #[derive(Debug)]
 pub struct Dialed {
-    /// A connected stream socket.
-    pub socket: OwnedFd,
+    /// A connected stream socket, with TLS or without.
+    pub socket: rt::Socket,
     /// Where to write, if that is another socket: a child has one for its input and one for its
     /// output.
     pub input: Option<OwnedFd>,

@@ -1,11 +1,12 @@
 //! The runtime, as much of it as the house uses: run, spawn, sleep, and streams and listeners in
-//! `socket`. This file and the two beside it are the only ones that know monoio, so that another
+//! `socket`. This file and the three beside it are the only ones that know monoio, so that another
 //! runtime could take its place. Not here: what is done with the bytes.
 //!
 //! monoio 0.2.4 has known faults; what keeps clear of them stands where it is done: tasks are guarded
 //! against panics ([`spawn`]), no task wakes itself to yield, reads are given up only together with
 //! their socket, the ring is built with COOP and never with DEFER or SQPOLL (`driver`).
 mod driver;
+mod secure;
 mod socket;
 
 use std::cell::Cell;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use monoio::time::Instant;
 
 pub use driver::{Driver, DriverChoice, RING_ENTRIES_DEFAULT, RING_ENTRIES_MIN, Runtime};
+pub use secure::{Guest, Socket, secure, welcome};
 pub use socket::{Address, Listener, Reader, Writer, adopt, adopt_reader, adopt_writer, connect};
 
 thread_local! {

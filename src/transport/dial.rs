@@ -1,22 +1,24 @@
 //! Reaches upstreams: connects to sockets on the shard's own ring, has children spawned by the
 //! nursery. Not here: when to dial and what to do with the answer, which the domain decides.
 
-use std::collections::BTreeSet;
-use std::os::fd::OwnedFd;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::child::Spec;
 use super::credential::Credential;
 use super::nursery::Nurse;
+use super::reach::Reach;
 use super::websocket;
 use crate::base::ShardId;
-use crate::gateway::settings::{self, HttpTarget, Settings, Target, Upstream};
-use crate::shard::rt::{self, Address};
+use crate::gateway::settings::{self, HttpTarget, Settings, Target, Trust, Upstream};
+use crate::shard::rt::{self, Address, Socket};
+use crate::shard::tls::ClientTls;
 use crate::shard::{Dialed, Dialer, Driver, IdentitySink, Post};
 
-/// Makes a link of a server and a first connection to it, within a time, for messages up to a size.
-type Driving = fn(Arc<HttpTarget>, OwnedFd, Duration, usize, Option<Credential>) -> Driver;
+/// Makes a link of a server and a first connection to it, and the way to others, for messages up to a size.
+type Driving = fn(Arc<HttpTarget>, Socket, Reach, usize, Option<Credential>) -> Driver;
 
 /// One shard's way to the upstreams.
 pub struct Upstreams {
@@ -27,6 +29,8 @@ pub struct Upstreams {
     nurse: Option<Nurse>,
     /// Upstreams whose requests carry a token, and who is told when one was refused.
     granted: Option<(BTreeSet<usize>, IdentitySink)>,
+    /// What is spoken to endpoints behind TLS, by their number: what came once stays at its place.
+    secure: BTreeMap<usize, ClientTls>,
     /// Tickets of children that live.
     children: BTreeSet<u64>,
 }
@@ -34,7 +38,7 @@ pub struct Upstreams {
 impl Upstreams {
     /// `upstreams` in the order of the settings; `connect` bounds a connect,
     /// `bytes_max` a message over HTTP.
-    pub const fn new(
+    pub fn new(
         shard: ShardId,
         upstreams: Arc<[Upstream]>,
         connect: Duration,
@@ -42,7 +46,8 @@ impl Upstreams {
         nurse: Option<Nurse>,
         granted: Option<(BTreeSet<usize>, IdentitySink)>,
     ) -> Self {
-        Self { shard, upstreams, connect, bytes_max, nurse, granted, children: BTreeSet::new() }
+        let (secure, children) = (BTreeMap::new(), BTreeSet::new());
+        Self { shard, upstreams, connect, bytes_max, nurse, granted, secure, children }
     }
 }
 
@@ -69,11 +74,21 @@ impl Dialer for Upstreams {
         match target {
             Target::Tcp { address } => self.connect(Address::Tcp(*address), ticket, post),
             Target::Unix { path } => self.connect(Address::Unix(path.clone()), ticket, post),
+            Target::Tls { address, trust } => {
+                let (address, trust) = (*address, Arc::clone(trust));
+                let tls = self.tls(endpoint, &trust, &[]);
+                Self::connect_secure(tls.map(|tls| self.way(address, Some(tls))), ticket, post);
+            }
             Target::Http(target) => {
-                self.reach(target, super::http::driver, credential, ticket, post);
+                let target = target.clone();
+                let protocol: &[u8] = if target.is_http2 { b"h2" } else { b"http/1.1" };
+                let way = self.way_of(endpoint, &target, &[protocol]);
+                self.reach(target, way, super::http::driver, credential, (ticket, post));
             }
             Target::WebSocket(target) => {
-                self.reach(target, websocket::driver, credential, ticket, post);
+                let target = target.clone();
+                let way = self.way_of(endpoint, &target, &[b"http/1.1"]);
+                self.reach(target, way, websocket::driver, credential, (ticket, post));
             }
             Target::Stdio { command, args, env, cwd } => {
                 let Some(nurse) = &self.nurse else {
@@ -112,21 +127,67 @@ impl Upstreams {
     /// A server behind a URL is there if it can be connected to; that connection carries the first request.
     fn reach(
         &self,
-        target: &HttpTarget,
+        target: HttpTarget,
+        way: Result<Reach, String>,
         driver: Driving,
         credential: Option<Credential>,
-        ticket: u64,
-        post: &Post,
+        (ticket, post): (u64, &Post),
     ) {
-        let (post, within, bytes_max) = (post.clone(), self.connect, self.bytes_max);
-        let target = Arc::new(target.clone());
+        let way = match way {
+            Ok(way) => way,
+            Err(why) => return post.dialed(ticket, Err(why)),
+        };
+        let (post, bytes_max) = (post.clone(), self.bytes_max);
+        let target = Arc::new(target);
         rt::spawn(async move {
-            match rt::connect(&Address::Tcp(target.address), within).await {
+            match way.connect().await {
                 Ok(first) => {
-                    post.driven(ticket, driver(target, first, within, bytes_max, credential));
+                    post.driven(ticket, driver(target, first, way, bytes_max, credential));
                 }
                 Err(error) => post.dialed(ticket, Err(error.to_string())),
             }
+        });
+    }
+
+    fn way(&self, address: SocketAddr, tls: Option<ClientTls>) -> Reach {
+        Reach { address, tls, within: self.connect }
+    }
+
+    fn way_of(
+        &mut self,
+        endpoint: usize,
+        target: &HttpTarget,
+        protocols: &[&[u8]],
+    ) -> Result<Reach, String> {
+        let tls = target.trust.as_ref().map(|trust| self.tls(endpoint, trust, protocols));
+        Ok(self.way(target.address, tls.transpose()?))
+    }
+
+    /// What is spoken to an endpoint: made once, because it keeps the sessions that may be resumed.
+    fn tls(
+        &mut self,
+        endpoint: usize,
+        trust: &Trust,
+        protocols: &[&[u8]],
+    ) -> Result<ClientTls, String> {
+        if let Some(tls) = self.secure.get(&endpoint) {
+            return Ok(tls.clone());
+        }
+        let tls = ClientTls::new(trust, protocols)?;
+        self.secure.insert(endpoint, tls.clone());
+        Ok(tls)
+    }
+
+    fn connect_secure(way: Result<Reach, String>, ticket: u64, post: &Post) {
+        let way = match way {
+            Ok(way) => way,
+            Err(why) => return post.dialed(ticket, Err(why)),
+        };
+        let post = post.clone();
+        rt::spawn(async move {
+            let outcome = way.connect().await.map_err(|error| error.to_string());
+            let dialed = |socket| Dialed { socket, input: None, tells_its_end: false };
+            post.dialed(ticket, outcome.map(dialed));
         });
     }
 
@@ -137,7 +198,11 @@ impl Upstreams {
             post.dialed(
                 ticket,
                 outcome
-                    .map(|socket| Dialed { socket, input: None, tells_its_end: false })
+                    .map(|socket| Dialed {
+                        socket: socket.into(),
+                        input: None,
+                        tells_its_end: false,
+                    })
                     .map_err(|error| error.to_string()),
             );
         });

@@ -6,6 +6,7 @@ pub mod credential;
 pub mod dial;
 pub mod http;
 pub mod nursery;
+mod reach;
 pub mod server;
 pub mod stdio;
 pub mod tcp;

@@ -169,7 +169,7 @@ impl Ward {
                     post.dialed(
                         key.1,
                         Ok(Dialed {
-                            socket: streams.output,
+                            socket: streams.output.into(),
                             input: Some(streams.input),
                             tells_its_end: true,
                         }),

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -22,8 +21,9 @@ use crate::gateway::Transport;
 use crate::gateway::settings::Upstream;
 use crate::shard::http::Front;
 use crate::shard::rt::{Driver, DriverChoice, RING_ENTRIES_DEFAULT};
+use crate::shard::tls::ServerTls;
 use crate::shard::{
-    AuditSink, Domain, IdentitySink, Meter, Plan, Post, Renewal, cores, run, seeds,
+    AuditSink, Domain, Door, IdentitySink, Listening, Meter, Plan, Post, Renewal, cores, run, seeds,
 };
 
 /// Where clients come from.
@@ -33,8 +33,19 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// HTTP of all kinds, by the rules of [`ServerConfig::front`].
     Http(SocketAddr),
+    /// As [`Listen::Tcp`] and [`Listen::Http`], over TLS, by [`ServerConfig::tls`].
+    Tls(SocketAddr),
+    Https(SocketAddr),
+    /// HTTP whose requests are all sent to HTTPS on this port.
+    Redirect {
+        from: SocketAddr,
+        to: u16,
+    },
     /// `mode` of the socket's file.
-    Unix { path: PathBuf, mode: u32 },
+    Unix {
+        path: PathBuf,
+        mode: u32,
+    },
 }
 
 /// What a server is told.
@@ -53,6 +64,8 @@ pub struct ServerConfig {
     pub limits: Arc<Limits>,
     /// What HTTP listeners serve whom.
     pub front: Arc<Front>,
+    /// What listeners with TLS speak.
+    pub tls: Option<Arc<ServerTls>>,
     /// Where the audit log goes, where one is kept.
     pub audit: Option<AuditSink>,
     /// Where goes what shards find out about who asks.
@@ -76,6 +89,7 @@ impl Default for ServerConfig {
             spin: Duration::ZERO,
             limits: Arc::new(Limits::DEFAULT),
             front: Arc::new(Front::default()),
+            tls: None,
             audit: None,
             identity: None,
             upstreams: Arc::from([]),
@@ -98,6 +112,9 @@ impl ServerConfig {
 pub enum Bound {
     Tcp(SocketAddr),
     Http(SocketAddr),
+    Tls(SocketAddr),
+    Https(SocketAddr),
+    Redirect(SocketAddr),
     Unix(PathBuf),
 }
 
@@ -105,7 +122,9 @@ impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
-            Self::Http(address) => write!(f, "http://{address}"),
+            Self::Http(address) | Self::Redirect(address) => write!(f, "http://{address}"),
+            Self::Tls(address) => write!(f, "tls://{address}"),
+            Self::Https(address) => write!(f, "https://{address}"),
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
         }
     }
@@ -155,6 +174,7 @@ impl Server {
                 spin: config.spin,
                 limits: Arc::clone(&config.limits),
                 front: Arc::clone(&config.front),
+                tls: config.tls.clone(),
                 audit: config.audit.clone(),
                 identity: config.identity.clone(),
                 listeners: listeners.pop().unwrap_or_default(),
@@ -291,7 +311,7 @@ impl Ends {
     }
 }
 
-type Sockets = Vec<(OwnedFd, Transport)>;
+type Sockets = Vec<Listening>;
 
 /// Binds everything; the sockets by shard.
 fn bind(
@@ -301,29 +321,31 @@ fn bind(
     let (mut bound, mut files) = (Vec::new(), Vec::new());
     let mut by_shard: Vec<Sockets> = (0..shards).map(|_| Vec::new()).collect();
     for listen in listens {
-        let (transport, sockets) = match listen {
-            Listen::Tcp(address) => {
-                let (address, sockets) =
-                    tcp::listen(*address, shards).map_err(|error| at(&error, address))?;
-                bound.push(Bound::Tcp(address));
-                (Transport::Tcp, sockets)
-            }
-            Listen::Http(address) => {
-                let (address, sockets) =
-                    tcp::listen(*address, shards).map_err(|error| at(&error, address))?;
-                bound.push(Bound::Http(address));
-                (Transport::Http, sockets)
+        let mut inet = |address: &SocketAddr, as_bound: fn(SocketAddr) -> Bound| {
+            let listening = tcp::listen(*address, shards).map_err(|error| at(&error, address));
+            listening.map(|(address, sockets)| {
+                bound.push(as_bound(address));
+                sockets
+            })
+        };
+        let (transport, door, sockets) = match listen {
+            Listen::Tcp(address) => (Transport::Tcp, Door::Plain, inet(address, Bound::Tcp)?),
+            Listen::Tls(address) => (Transport::Tcp, Door::Tls, inet(address, Bound::Tls)?),
+            Listen::Http(address) => (Transport::Http, Door::Plain, inet(address, Bound::Http)?),
+            Listen::Https(address) => (Transport::Http, Door::Tls, inet(address, Bound::Https)?),
+            Listen::Redirect { from, to } => {
+                (Transport::Http, Door::Redirect(*to), inet(from, Bound::Redirect)?)
             }
             Listen::Unix { path, mode } => {
                 let (file, sockets) = unix::listen(path, *mode, shards)
                     .map_err(|error| at(&error, &path.display()))?;
                 bound.push(Bound::Unix(path.clone()));
                 files.push(file);
-                (Transport::Unix, sockets)
+                (Transport::Unix, Door::Plain, sockets)
             }
         };
         for (shard, socket) in by_shard.iter_mut().zip(sockets) {
-            shard.push((socket, transport));
+            shard.push(Listening { socket, transport, door });
         }
     }
     Ok((bound, files, by_shard))

@@ -5,7 +5,6 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -13,8 +12,9 @@ use std::time::Duration;
 
 use super::credential::Credential;
 use super::http::request;
+use super::reach::Reach;
 use crate::gateway::settings::HttpTarget;
-use crate::shard::rt::{self, Reader, Writer};
+use crate::shard::rt::{self, Reader, Socket, Writer};
 use crate::shard::{Driver, Port};
 use crate::wire::http1::{head, response};
 use crate::wire::ws::{self, Decoder, Event, Role, handshake, write};
@@ -32,8 +32,8 @@ const KEYS: usize = 64;
 /// What drives the link to a server. `first` is a connection to it; the handshake on it may take `within`.
 pub(super) fn driver(
     target: Arc<HttpTarget>,
-    first: OwnedFd,
-    within: Duration,
+    first: Socket,
+    Reach { within, .. }: Reach,
     bytes_max: usize,
     credential: Option<Credential>,
 ) -> Driver {
@@ -53,7 +53,7 @@ pub(super) fn driver(
 async fn talk(
     target: &HttpTarget,
     port: &Port,
-    first: OwnedFd,
+    first: Socket,
     within: Duration,
     bytes_max: usize,
     credential: Option<Credential>,

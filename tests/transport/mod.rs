@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_types, reason = "the clients of these tests are plain blocking ones")]
 
 pub(crate) mod h2;
+pub(crate) mod tls;
 pub(crate) mod web;
 pub(crate) mod ws;
 
@@ -64,6 +65,14 @@ pub(crate) fn finish(server: Server) {
 pub(crate) fn count(server: &Server, name: &str) -> u64 {
     let of = |read: Vec<(&'static str, u64)>| read.into_iter().find(|(n, _)| *n == name);
     server.meters().iter().map(|meter| of(meter.read()).expect("a counter").1).sum()
+}
+
+/// The same once the server has ended, when all is counted.
+pub(crate) fn count_after(server: Server, name: &str) -> u64 {
+    let meters = server.meters().to_vec();
+    finish(server);
+    let of = |read: Vec<(&'static str, u64)>| read.into_iter().find(|(n, _)| *n == name);
+    meters.iter().map(|meter| of(meter.read()).expect("a counter").1).sum()
 }
 
 /// Everything up to the end of the stream.

@@ -9,6 +9,7 @@ use super::toml::parse_value;
 use super::tree::{Node, Value};
 use crate::gateway::keys::{Digest, is_key};
 use crate::gateway::policy::Rules;
+use crate::shard::tls::ClientAuth;
 
 /// Each key's agent and digest, in the order of the files.
 pub(super) type AgentKeys = Vec<(String, Digest)>;
@@ -22,17 +23,60 @@ pub struct ListenerAgents {
     pub http: Option<String>,
 }
 
-/// Without either everybody may ask.
+/// Who may ask: without any of these, everybody.
+#[derive(Debug)]
+pub(super) struct Auth {
+    pub(super) keys: Option<AgentKeys>,
+    pub(super) jwt: Option<Jwt>,
+    /// Agents, and the names in certificates that they have.
+    pub(super) certificates: Option<Vec<(String, String)>>,
+}
+
 pub(super) fn read(
     mut reader: Reader<'_>,
     rules: Option<&Rules>,
+    client_auth: ClientAuth,
     findings: &Findings,
-) -> (Option<AgentKeys>, Option<Jwt>) {
+) -> Auth {
     let keys = reader.field("keys");
     let jwt = reader.field("jwt");
+    let certificates = reader.field("certificates");
     reader.finish();
     let jwt = jwt.and_then(|field| jwt::read(&field, rules));
-    (keys.and_then(|field| agent_keys(&field, rules, findings)), jwt)
+    if let Some(field) = certificates.as_ref().filter(|_| client_auth == ClientAuth::Off) {
+        field.fault(
+            "clients are not asked for certificates",
+            "set tls.client_auth = \"optional\" or \"required\", and tls.client_ca",
+        );
+    }
+    let certificates = certificates.map(|field| agent_certificates(&field, rules));
+    Auth { keys: keys.and_then(|field| agent_keys(&field, rules, findings)), jwt, certificates }
+}
+
+/// The kinds of names that certificates have.
+const NAMES: [&str; 4] = ["uri:", "dns:", "email:", "cn:"];
+
+fn agent_certificates(field: &Field<'_>, rules: Option<&Rules>) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    for (agent, field) in field.table().each() {
+        known(agent, &field, rules);
+        for text in texts(&field) {
+            let Some(kind) = NAMES.iter().find(|&&kind| text.starts_with(kind)) else {
+                let what = format!("{text:?} does not say which kind of name it is");
+                let remedy = "write \"uri:…\", \"dns:…\", \"email:…\" or \"cn:…\", as the certificate has it";
+                field.fault(what, remedy);
+                continue;
+            };
+            let name = if matches!(*kind, "dns:" | "email:") { text.to_lowercase() } else { text };
+            match all.iter().find(|(_, known)| *known == name) {
+                Some((other, _)) => {
+                    field.fault(format!("{name} is also {other}"), "a name has one agent");
+                }
+                None => all.push((agent.to_owned(), name)),
+            }
+        }
+    }
+    all
 }
 
 fn agent_keys(field: &Field<'_>, rules: Option<&Rules>, findings: &Findings) -> Option<AgentKeys> {

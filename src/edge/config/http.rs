@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use super::read::Reader;
-use super::sections;
+use super::sections::{self, Listens};
 use crate::shard::http::{Cors, Front};
 
 pub(super) const DEFAULT: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7421));
@@ -13,10 +13,14 @@ pub(super) const DEFAULT: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr
 pub struct Http {
     pub listen: SocketAddr,
     pub front: Front,
+    /// It is HTTPS.
+    pub tls: bool,
+    /// Where requests in clear are sent to it.
+    pub redirect: Option<SocketAddr>,
 }
 
-/// `None` where HTTP is off.
-pub(super) fn read(mut reader: Reader<'_>) -> Option<Http> {
+/// `None` where HTTP is off. What it listens on is to be judged when it is known who may ask.
+pub(super) fn read(mut reader: Reader<'_>) -> Option<(Http, Listens<'_>)> {
     let hosts = reader.field("hosts").and_then(|field| field.texts());
     let origins = reader.field("origins").and_then(|field| field.texts()).unwrap_or_default();
     let headers = reader.field("cors_headers").and_then(|field| field.texts()).unwrap_or_default();
@@ -32,7 +36,19 @@ pub(super) fn read(mut reader: Reader<'_>) -> Option<Http> {
         );
     }
     let metrics = reader.field("metrics").and_then(|field| field.boolean());
-    let listen = sections::listen(reader, "http", DEFAULT)?;
+    let redirect = reader.field("redirect");
+    let listens = sections::listen(reader, "http", DEFAULT)?;
+    let (listen, tls) = (listens.address, listens.tls.is_some());
+    let redirect = redirect.and_then(|field| {
+        if !tls {
+            field.fault(
+                "there is no HTTPS to send requests to",
+                "set http.tls = true, or remove it",
+            );
+        }
+        let expected = "an address such as \"0.0.0.0:80\"";
+        sections::socket_address(&field, field.text(expected)?, expected)
+    });
     let mut front = Front { origins, ..Front::default() };
     match hosts {
         Some(hosts) if hosts.iter().any(|host| host == "*") => front.hosts = None,
@@ -52,5 +68,5 @@ pub(super) fn read(mut reader: Reader<'_>) -> Option<Http> {
         headers,
         max_age: max_age.and_then(|age| u32::try_from(age).ok()).unwrap_or(front.cors.max_age),
     };
-    Some(Http { listen, front })
+    Some((Http { listen, front, tls, redirect }, listens))
 }

@@ -42,6 +42,7 @@ pub(super) fn read(mut reader: Reader<'_>) -> Limits {
     count(r, "tokens_max", 10_000_000, &mut l.tokens_max);
     count(r, "tasks_max", SLOTS, &mut l.tasks_max);
     size(r, "task_bytes_max", &mut l.task_bytes_max);
+    time(r, "tls_handshake", &mut l.tls_handshake);
     let connect = time(r, "connect", &mut l.connect);
     let probe = time(r, "probe", &mut l.probe);
     time(r, "request", &mut l.request);

@@ -196,25 +196,19 @@ fn unserved(keys: &[Entry]) -> Option<(&Place, String)> {
         Some((place, Value::Text(text))) => Some((place, text)),
         _ => None,
     };
-    if let Some((place, kind)) = text("type")
-        && !matches!(
-            kind.as_str(),
-            "stdio"
-                | "local"
-                | "tcp"
-                | "unix"
-                | "http"
-                | "streamable-http"
-                | "streamableHttp"
-                | "sse"
-                | "ws"
-                | "websocket"
-        )
-    {
-        return Some((place, format!("servers of type {kind:?} are not served yet")));
-    }
-    let (place, url) = text("url").or_else(|| text("serverUrl"))?;
-    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
-    matches!(scheme, "https" | "wss")
-        .then(|| (place, format!("{scheme}:// servers are not served yet")))
+    let (place, kind) = text("type")?;
+    let is_served = matches!(
+        kind.as_str(),
+        "stdio"
+            | "local"
+            | "tcp"
+            | "unix"
+            | "http"
+            | "streamable-http"
+            | "streamableHttp"
+            | "sse"
+            | "ws"
+            | "websocket"
+    );
+    (!is_served).then(|| (place, format!("servers of type {kind:?} are not served yet")))
 }

@@ -16,6 +16,8 @@ pub use auth::ListenerAgents;
 pub use http::Http;
 pub use jwt::{Jwt, KeyPlace, KeySource};
 pub use oauth::{Grant, Secret};
+pub use tls::{Certificate, Tls};
+pub(in crate::edge) use tls::{DAYS_ALERTED, DAYS_WARNED, days_left};
 mod json;
 mod limits;
 mod mcp_json;
@@ -27,8 +29,10 @@ mod read;
 mod sections;
 mod side_file;
 mod spread;
+mod tls;
 mod toml;
 mod tree;
+mod trust;
 mod units;
 mod upstreams;
 mod yaml;
@@ -53,8 +57,10 @@ use crate::gateway::rate::Rates;
 use crate::gateway::settings::{EraPin, Settings, Share, Spread, Target, Upstream};
 use crate::gateway::tools::Expose;
 use crate::shard::http::Front;
+use crate::shard::tls::{CertifiedKeys, ClientAuth, People, ServerTls};
 use fault::Findings;
 use read::Reader;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tree::{Lines, Node, Value};
 
 /// Everything that can be configured.
@@ -62,10 +68,14 @@ use tree::{Lines, Node, Value};
 pub struct Config {
     /// Where the TCP listener is; `None` when it is off. Loopback, or the operator said otherwise.
     pub tcp: Option<SocketAddr>,
+    /// Whether it speaks TLS.
+    pub tcp_tls: bool,
     /// HTTP: `None` where it is off.
     pub http: Option<Http>,
     /// Where the Unix listener is; `None` when it is off.
     pub unix: Option<UnixListener>,
+    /// What listeners with TLS show; `None` where none speaks it.
+    pub tls: Option<Tls>,
     pub shards: Shards,
     /// Between an upstream's prefix and a name.
     pub separator: String,
@@ -84,6 +94,8 @@ pub struct Config {
     pub policy: Option<Rules>,
     /// Whose keys open the HTTP listener; `None` where none are asked for.
     pub keys: Option<Vec<(String, Digest)>>,
+    /// Whose certificates do, by one of their names; `None` where they name nobody.
+    pub certificates: Option<Vec<(String, String)>>,
     /// Whose tokens do.
     pub jwt: Option<Jwt>,
     /// Who acts where none are.
@@ -180,7 +192,7 @@ pub struct Sources {
     pub variables: Vec<(String, String)>,
 }
 
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     "tcp",
     "http",
     "unix",
@@ -194,6 +206,7 @@ const SECTIONS: [&str; 14] = [
     "guard",
     "rates",
     "stdio",
+    "tls",
     "log",
 ];
 
@@ -260,9 +273,11 @@ impl Config {
             section
         };
         let tcp = sections::tcp(section("tcp", &mut agents.tcp, Some(&mut of_tcp)));
-        let http = http::read(section("http", &mut agents.http, Some(&mut of_http)));
+        let http = section("http", &mut agents.http, Some(&mut of_http));
+        let (http, https) = http::read(http).unzip();
         let unix = sections::unix(section("unix", &mut agents.unix, Some(&mut of_unix)));
         section("stdio", &mut agents.stdio, None).finish();
+        let tls = tls::read(reader.section("tls"), findings);
         let shards = sections::shards(reader.section("shards"));
         let gateway = sections::gateway(reader.section("gateway"));
         let limits = Limits {
@@ -276,12 +291,13 @@ impl Config {
         let auth = reader.section("auth");
         let guard = reader.section("guard");
         let audit = audit::read(reader.section("audit"));
+        let (tcp, lines) = tcp.map(|listens| (listens.address, listens)).unzip();
         let addresses = [tcp, http.as_ref().map(|http| http.listen)];
         let is_seen = addresses.into_iter().flatten().any(|address| !address.ip().is_loopback());
         let (rates, trusted) = rates::read(reader.section("rates"), is_seen);
         let log = sections::log(reader.section("log"));
         reader.finish();
-        let mut drafts = upstreams::read(&section, variables);
+        let mut drafts = upstreams::read(&section, variables, findings);
         let grants = drafts
             .iter_mut()
             .filter_map(|draft| Some((draft.name.clone(), draft.grant.take()?)))
@@ -295,11 +311,23 @@ impl Config {
         }
         let policy = policy::read(policy, &upstreams, findings);
         let guard = guard::read(guard, &upstreams, audit.is_some());
-        let (keys, jwt) = auth::read(auth, policy.as_ref(), findings);
+        let client_auth = tls.as_ref().map(|tls| tls.client_auth).unwrap_or_default();
+        let auth = auth::read(auth, policy.as_ref(), client_auth, findings);
+        let (has_certificate, all_shown) = (tls.is_some(), client_auth == ClientAuth::Required);
+        if let Some(lines) = &lines {
+            lines.judge(has_certificate, all_shown);
+        }
+        if let Some(https) = &https {
+            let is_asked = auth.keys.is_some() || auth.jwt.is_some();
+            https.judge(has_certificate, is_asked || all_shown);
+        }
+        let auth::Auth { keys, jwt, certificates } = auth;
         Self {
             tcp,
+            tcp_tls: lines.is_some_and(|lines| lines.tls.is_some()),
             http,
             unix,
+            tls,
             shards,
             separator: gateway.separator,
             expose: gateway.expose,
@@ -310,6 +338,7 @@ impl Config {
             grants,
             policy,
             keys,
+            certificates,
             jwt,
             agents,
             audit,
@@ -383,7 +412,8 @@ impl Config {
         let agents = &self.agents;
         let of_listeners = [&agents.tcp, &agents.unix, &agents.stdio, &agents.http];
         let of_keys = self.keys.iter().flatten().map(|(agent, _)| agent);
-        for agent in of_keys.chain(of_listeners.into_iter().flatten()) {
+        let of_certificates = self.certificates.iter().flatten().map(|(agent, _)| agent);
+        for agent in of_keys.chain(of_certificates).chain(of_listeners.into_iter().flatten()) {
             principals.acting_as(agent);
         }
         if let Some(jwt) = &self.jwt {
@@ -418,9 +448,31 @@ impl Config {
             let entries = keys.iter().map(|(agent, key)| (*key, principals.acting_as(agent)));
             Arc::new(Keys::new(entries.collect()))
         });
+        // Who cannot show one is not asked for it.
+        front.certificates = self.certificates.is_some() && self.http.as_ref()?.tls;
         front.tokens =
             self.jwt.as_ref().map(|jwt| Arc::new(jwt.rules(self.policy.as_ref(), &mut principals)));
         Some(front)
+    }
+
+    /// What listeners with TLS speak; `before` as for [`Config::front`].
+    pub fn server_tls(&self, before: &Principals) -> Result<Option<Arc<ServerTls>>, String> {
+        let Some(tls) = &self.tls else { return Ok(None) };
+        let mut principals = self.principals(before);
+        let people = self.certificates.as_ref().map(|names| {
+            People::new(
+                names.iter().map(|(agent, name)| (name.clone(), principals.acting_as(agent))),
+            )
+        });
+        let der = |chain: &[Vec<u8>]| chain.iter().cloned().map(CertificateDer::from).collect();
+        let mut pairs = Vec::new();
+        for Certificate { identity, .. } in &tls.certificates {
+            let key = PrivateKeyDer::try_from(identity.key.0.clone())?;
+            pairs.push((der(&identity.chain), key));
+        }
+        let keys = CertifiedKeys::new(pairs)?;
+        ServerTls::new(keys, tls.client_auth, der(&tls.authorities), people)
+            .map(|made| Some(Arc::new(made)))
     }
 }
 

@@ -18,7 +18,7 @@ const CONNECTIONS_MAX: u64 = 10_000_000;
 /// Largest ring the kernel takes (`IORING_MAX_ENTRIES`).
 const RING_ENTRIES_MAX: u64 = 32_768;
 
-pub(super) fn tcp(reader: Reader<'_>) -> Option<SocketAddr> {
+pub(super) fn tcp(reader: Reader<'_>) -> Option<Listens<'_>> {
     listen(reader, "tcp", TCP_DEFAULT)
 }
 
@@ -30,37 +30,80 @@ pub(super) fn connections(reader: &mut Reader<'_>, max: &mut usize) {
     }
 }
 
-/// A section's `listen`, and the words that let it be seen from other machines; all other keys have been
+/// Where a section listens.
+#[derive(Debug)]
+pub(super) struct Listens<'a> {
+    pub(super) address: SocketAddr,
+    /// Where it says that it speaks TLS.
+    pub(super) tls: Option<Field<'a>>,
+    section: &'static str,
+    /// Where it says that other machines may come, and nobody has said that all of them may.
+    exposed: Option<Field<'a>>,
+}
+
+impl Listens<'_> {
+    /// Refuses TLS without a certificate; and to be seen from other machines by whoever comes, in clear, unless the
+    /// operator has said so. `authenticates`: who comes must prove to be somebody.
+    pub(super) fn judge(&self, has_certificate: bool, authenticates: bool) {
+        if let Some(tls) = self.tls.as_ref().filter(|_| !has_certificate) {
+            tls.fault(
+                "there is no certificate to show",
+                "name one: [tls] cert = \"FILE\", key = \"FILE\"",
+            );
+        }
+        let (address, section) = (self.address, self.section);
+        let Some(listen) = &self.exposed else { return };
+        let word = format!("set {section}.i_understand_there_is_no_authentication = true");
+        match (authenticates, self.tls.is_some()) {
+            (true, true) => {}
+            (true, false) => listen.fault(
+                format!("{address} can be reached from other machines, and keys and answers travel in clear"),
+                format!("set {section}.tls = true and name a certificate in [tls]; or listen on 127.0.0.1; or {word}"),
+            ),
+            (false, _) => listen.fault(
+                format!(
+                    "{address} can be reached from other machines, and there is no authentication: \
+                     whoever connects may call every tool"
+                ),
+                format!(
+                    "listen on 127.0.0.1; or set {section}.tls = true and {}; or {word}",
+                    if section == "http" {
+                        "auth.keys, auth.jwt or tls.client_auth = \"required\""
+                    } else {
+                        "tls.client_auth = \"required\""
+                    }
+                ),
+            ),
+        }
+    }
+}
+
+/// A section's `listen` and `tls`, and the words that let it be seen from other machines; all other keys have been
 /// asked for.
-pub(super) fn listen(
-    mut reader: Reader<'_>,
-    section: &str,
+pub(super) fn listen<'a>(
+    mut reader: Reader<'a>,
+    section: &'static str,
     default: SocketAddr,
-) -> Option<SocketAddr> {
+) -> Option<Listens<'a>> {
     let listen = reader.field("listen");
     let told = reader.field("i_understand_there_is_no_authentication");
+    let tls = reader.field("tls").filter(|field| field.boolean().unwrap_or(false));
     reader.finish();
     let told = told.and_then(|field| field.boolean()).unwrap_or(false);
-    let Some(listen) = listen else { return Some(default) };
+    let Some(listen) = listen else {
+        return Some(Listens { address: default, tls, section, exposed: None });
+    };
     let expected = format!("an address such as \"{default}\", or \"off\"");
     let text = listen.text(&expected)?;
     if text == "off" {
         return None;
     }
-    let Some(address) = socket_address(&listen, text, &expected) else { return Some(default) };
-    if !address.ip().is_loopback() && !told {
-        listen.fault(
-            format!(
-                "{address} can be reached from other machines, and there is no authentication: \
-                 whoever connects may call every tool"
-            ),
-            format!("listen on 127.0.0.1, or set {section}.i_understand_there_is_no_authentication = true"),
-        );
-    }
-    Some(address)
+    let address = socket_address(&listen, text, &expected).unwrap_or(default);
+    let exposed = (!address.ip().is_loopback() && !told).then_some(listen);
+    Some(Listens { address, tls, section, exposed })
 }
 
-fn socket_address(field: &Field<'_>, text: &str, expected: &str) -> Option<SocketAddr> {
+pub(super) fn socket_address(field: &Field<'_>, text: &str, expected: &str) -> Option<SocketAddr> {
     if let Ok(address) = text.parse() {
         return Some(address);
     }

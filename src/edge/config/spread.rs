@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::fault::Findings;
 use super::read::{Field, Reader};
 use super::tree::Value;
 use super::upstreams::Way;
@@ -43,11 +44,12 @@ impl<'a> Several<'a> {
         self,
         only: Option<Target>,
         variables: &BTreeMap<String, String>,
+        findings: &Findings,
     ) -> Option<(Target, Spread)> {
         let (target, rank, others) = match (only, &self.endpoints) {
             (Some(target), _) => (target, Rank::default(), Vec::new()),
             (None, Some(field)) => {
-                let mut endpoints = endpoints(field, variables)?.into_iter();
+                let mut endpoints = endpoints(field, variables, findings)?.into_iter();
                 let first = endpoints.next()?;
                 (first.target, first.rank, endpoints.collect())
             }
@@ -157,7 +159,11 @@ fn multiplexed(field: &Field<'_>, idempotent: &[Pattern]) -> Vec<Pattern> {
 }
 
 /// All endpoints, or nothing if there is a fault in any.
-fn endpoints(field: &Field<'_>, variables: &BTreeMap<String, String>) -> Option<Vec<Endpoint>> {
+fn endpoints(
+    field: &Field<'_>,
+    variables: &BTreeMap<String, String>,
+    findings: &Findings,
+) -> Option<Vec<Endpoint>> {
     let tables = field.tables()?;
     if tables.is_empty() {
         field
@@ -169,11 +175,15 @@ fn endpoints(field: &Field<'_>, variables: &BTreeMap<String, String>) -> Option<
         field.fault(what, "make two upstreams of them");
         return None;
     }
-    let read: Vec<_> = tables.iter().map(|table| endpoint(table, variables)).collect();
+    let read: Vec<_> = tables.iter().map(|table| endpoint(table, variables, findings)).collect();
     read.into_iter().collect()
 }
 
-fn endpoint(section: &Field<'_>, variables: &BTreeMap<String, String>) -> Option<Endpoint> {
+fn endpoint(
+    section: &Field<'_>,
+    variables: &BTreeMap<String, String>,
+    findings: &Findings,
+) -> Option<Endpoint> {
     let mut reader = section.table();
     if !matches!(section.value(), Value::Table(_) | Value::Nothing) {
         return None;
@@ -187,7 +197,7 @@ fn endpoint(section: &Field<'_>, variables: &BTreeMap<String, String>) -> Option
         None => Some(1),
     };
     let kind = way.kind(section, [])?;
-    let target = way.target(kind, variables);
+    let target = way.target(kind, variables, findings);
     let rank = Rank { priority: number(priority)?, weight: number(weight)? };
     Some(Endpoint { target: target?, rank })
 }

@@ -4,6 +4,7 @@
 mod access;
 mod guard;
 mod spread;
+mod tls;
 mod tokens;
 
 use std::fmt::Write as _;
@@ -416,12 +417,12 @@ fn all_errors_are_told_at_once_in_the_order_of_the_sections() {
          c.toml:5: limits.what: unknown key; known here: frame_bytes_max, outbox_bytes_max, \
          outbox_bytes_hard_max, upstream_outbox_bytes_max, flights_per_link_max, flights_max, \
          clients_max, lanes_max, batch_messages_max, subscriptions_max, uri_bytes_max, \
-         session_bytes_max, list_pages_max, list_bytes_max, lists_bytes_max, list_ttl, ask_rounds_max, tokens_max, tasks_max, task_bytes_max, connect, probe, \
+         session_bytes_max, list_pages_max, list_bytes_max, lists_bytes_max, list_ttl, ask_rounds_max, tokens_max, tasks_max, task_bytes_max, tls_handshake, connect, probe, \
          request, task, form, ask_gather, verdict, \
          breaker_failures, breaker_open, breaker_successes, health, health_wait, lane_flights, retries, attempt, blocked, drain, \
          lane_idle, session_idle, sse_beat, head, body, keep_alive, \
          ws_ping, ws_idle, ws_fragments\n\
-         c.toml:6: nonsense: unknown section; known here: tcp, http, unix, stdio, shards, gateway, limits, \
+         c.toml:6: nonsense: unknown section; known here: tcp, http, unix, stdio, tls, shards, gateway, limits, \
          upstreams, policy, auth, guard, audit, rates, log",
     );
 }
@@ -471,8 +472,8 @@ fn a_listener_that_others_can_reach_needs_the_operators_word() {
     refused(
         "[tcp]\nlisten = \"0.0.0.0:7420\"\n",
         "c.toml:2: tcp.listen: 0.0.0.0:7420 can be reached from other machines, and there is no \
-         authentication: whoever connects may call every tool; listen on 127.0.0.1, or set \
-         tcp.i_understand_there_is_no_authentication = true",
+         authentication: whoever connects may call every tool; listen on 127.0.0.1; or set tcp.tls = true and \
+         tls.client_auth = \"required\"; or set tcp.i_understand_there_is_no_authentication = true",
     );
     let config =
         toml("[tcp]\nlisten = \"0.0.0.0:7420\"\ni_understand_there_is_no_authentication = true\n");
@@ -558,9 +559,8 @@ fn an_upstream_is_reached_in_exactly_one_way() {
         "c.toml:3: upstreams.a.args: has no meaning beside url; it goes with command; remove it",
     );
     refused(
-        "[upstreams.a]\nurl = \"https://x/mcp\"\n",
-        "c.toml:2: upstreams.a.url: \"https://x/mcp\": https is not served yet; use http://HOST:PORT/PATH, ws://HOST:PORT/PATH, \
-         tcp://HOST:PORT or unix:///PATH",
+        "[upstreams.a]\nurl = \"http://127.0.0.1/mcp\"\ntls = {}\n",
+        "c.toml:3: upstreams.a.tls: has no meaning here; it goes with https://, wss:// or tls://",
     );
     refused(
         "[upstreams.a]\nurl = \"tcp://127.0.0.1:1\"\nhttp2 = true\n",
@@ -667,14 +667,14 @@ fn an_mcp_json_of_each_editor_is_read() {
 #[test]
 fn what_an_mcp_json_holds_that_cannot_be_served_is_left_out_with_a_warning() {
     let text = "{\"mcpServers\": {\n\
-                \"web\": {\"type\": \"http\", \"url\": \"https://x/mcp\"},\n\
+                \"web\": {\"type\": \"grpc\", \"url\": \"https://x/mcp\"},\n\
                 \"sse\": {\"type\": \"sse\", \"url\": \"http://127.0.0.1:9/sse\"},\n\
                 \"My Tools\": {\"command\": \"sh\", \"agrs\": []},\n\
                 \"near\": {\"url\": \"tcp://127.0.0.1:5\"}\n}}";
     let (config, warnings) = load(&[("mcp.json", text)], &[]).unwrap();
     assert_eq!(
         warnings,
-        "mcp.json:2: mcpServers.web: ignored: https:// servers are not served yet\n\
+        "mcp.json:2: mcpServers.web: ignored: servers of type \"grpc\" are not served yet\n\
          mcp.json:4: mcpServers.My Tools.agrs: ignored: unknown key; did you mean \"args\"?\n\
          mcp.json:4: upstreams.My Tools: the name cannot stand before tool names; \"My-Tools\" does"
     );

@@ -4,15 +4,17 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hyper::header::{HeaderName, HeaderValue};
 
-use super::fault::Place;
+use super::fault::{Findings, Place};
 use super::oauth::{self, Grant};
 use super::read::{Field, Reader};
 use super::spread::Several;
+use super::trust;
 use crate::edge::address::Address;
-use crate::gateway::settings::{EraPin, HttpTarget, Share, Speaks, Spread, Target};
+use crate::gateway::settings::{EraPin, HttpTarget, Share, Speaks, Spread, Target, Trust};
 
 /// An upstream as it was written.
 #[derive(Debug)]
@@ -33,14 +35,16 @@ pub(super) struct Draft<'a> {
 pub(super) fn read<'a>(
     reader: &Reader<'a>,
     variables: &BTreeMap<String, String>,
+    findings: &Findings,
 ) -> Vec<Draft<'a>> {
-    reader.each().filter_map(|(name, field)| one(name, &field, variables)).collect()
+    reader.each().filter_map(|(name, field)| one(name, &field, variables, findings)).collect()
 }
 
 fn one<'a>(
     name: &str,
     section: &Field<'a>,
     variables: &BTreeMap<String, String>,
+    findings: &Findings,
 ) -> Option<Draft<'a>> {
     if name.is_empty() {
         section.fault("an upstream needs a name", "write [upstreams.NAME]");
@@ -83,9 +87,9 @@ fn one<'a>(
             Some(Target::Builtin { folder: folder.and_then(|field| existing_folder(&field)) })
         }
         "endpoints" => None,
-        _ => Some(way.target(kind, variables)?),
+        _ => Some(way.target(kind, variables, findings)?),
     };
-    let (target, spread) = spread.settle(first, variables)?;
+    let (target, spread) = spread.settle(first, variables, findings)?;
     let targets = std::iter::once(&target).chain(spread.others.iter().map(|other| &other.target));
     let grant = oauth.and_then(|field| granted(&field, targets, variables));
     Some(Draft {
@@ -111,6 +115,7 @@ pub(super) struct Way<'a> {
     headers: Option<Field<'a>>,
     speaks: Speaks,
     http2: Option<Field<'a>>,
+    tls: Option<Field<'a>>,
 }
 
 impl<'a> Way<'a> {
@@ -130,7 +135,8 @@ impl<'a> Way<'a> {
             ])
         });
         let http2 = reader.field("http2").filter(|field| field.boolean().unwrap_or(false));
-        Self { command, args, env, cwd, url, headers, speaks: speaks.unwrap_or_default(), http2 }
+        let (speaks, tls) = (speaks.unwrap_or_default(), reader.field("tls"));
+        Self { command, args, env, cwd, url, headers, speaks, http2, tls }
     }
 
     /// The one of `command`, `url` and what there is `besides` that is there.
@@ -144,9 +150,12 @@ impl<'a> Way<'a> {
         let given: Vec<_> = all.filter_map(|(key, field)| Some((key, field?))).collect();
         match given.as_slice() {
             [(kind, _)] => {
-                for (field, belongs) in
-                    [(&self.args, "command"), (&self.env, "command"), (&self.cwd, "command")]
-                {
+                for (field, belongs) in [
+                    (&self.args, "command"),
+                    (&self.env, "command"),
+                    (&self.cwd, "command"),
+                    (&self.tls, "url"),
+                ] {
                     if let Some(field) = field
                         && *kind != belongs
                     {
@@ -176,11 +185,25 @@ impl<'a> Way<'a> {
     }
 
     /// Where `command` or `url` leads.
-    pub(super) fn target(self, kind: &str, variables: &BTreeMap<String, String>) -> Option<Target> {
+    pub(super) fn target(
+        self,
+        kind: &str,
+        variables: &BTreeMap<String, String>,
+        findings: &Findings,
+    ) -> Option<Target> {
         if kind == "command" {
             return child(&self.command?, self.args, self.env, self.cwd, variables);
         }
-        peer(&self.url?, self.speaks, self.headers.as_ref(), self.http2.as_ref())
+        let url = self.url?;
+        peer(&url, self.speaks, self.headers.as_ref(), self.http2.as_ref(), |address| {
+            let Some(host) = address.secure_host() else {
+                if let Some(tls) = &self.tls {
+                    tls.fault("has no meaning here", "it goes with https://, wss:// or tls://");
+                }
+                return Some(None);
+            };
+            trust::read(host, self.tls.as_ref(), &url, findings).map(|it| Some(Arc::new(it)))
+        })
     }
 }
 
@@ -199,9 +222,9 @@ fn granted<'t>(
             field.fault("headers say what Authorization is already", "keep one of the two");
             return None;
         }
-        if !http.address.ip().is_loopback() {
+        if !http.address.ip().is_loopback() && http.trust.is_none() {
             let what = "the token travels in clear: whoever sees it on its way can use it";
-            field.warn(what, "let only a network that you trust lie between");
+            field.warn(what, "use https:// or wss://");
         }
     }
     oauth::read(field, variables)
@@ -266,6 +289,7 @@ fn peer(
     speaks: Speaks,
     headers: Option<&Field<'_>>,
     http2: Option<&Field<'_>>,
+    trust: impl FnOnce(&Address) -> Option<Option<Arc<Trust>>>,
 ) -> Option<Target> {
     let parsed = Address::parse(url.text("a URL such as \"http://127.0.0.1:8000/mcp\"")?);
     if let Some(headers) = headers
@@ -280,18 +304,27 @@ fn peer(
     }
     let is_http2 = http2.is_some();
     let headers = headers.map(sendable).unwrap_or_default();
+    let trust = match &parsed {
+        Ok(address) => trust(address)?,
+        Err(_) => None,
+    };
     match parsed {
         Ok(Address::Unix { path }) => Some(Target::Unix { path }),
         Ok(address) => match address.resolve().map(|addresses| addresses.into_iter().next()) {
             Ok(Some(socket)) => Some(match address {
                 Address::Http { authority, path, .. } => Target::Http(HttpTarget {
                     is_http2,
+                    trust,
                     ..behind(socket, authority, path, headers, speaks)
                 }),
                 Address::WebSocket { authority, path, .. } => {
-                    Target::WebSocket(behind(socket, authority, path, headers, speaks))
+                    let target = behind(socket, authority, path, headers, speaks);
+                    Target::WebSocket(HttpTarget { trust, ..target })
                 }
-                Address::Tcp { .. } | Address::Unix { .. } => Target::Tcp { address: socket },
+                Address::Tcp { .. } | Address::Unix { .. } => match trust {
+                    Some(trust) => Target::Tls { address: socket, trust },
+                    None => Target::Tcp { address: socket },
+                },
             }),
             Ok(None) => {
                 url.fault(format!("{address} has no address"), "write its IP address");
@@ -340,7 +373,7 @@ fn behind(
     speaks: Speaks,
 ) -> HttpTarget {
     let headers = headers.into_iter().collect();
-    HttpTarget { address, host, path, headers, speaks, is_http2: false }
+    HttpTarget { address, host, path, headers, speaks, is_http2: false, trust: None }
 }
 
 fn existing_folder(field: &Field<'_>) -> Option<PathBuf> {
@@ -362,7 +395,7 @@ pub(super) fn refuse_self(
 ) {
     for draft in drafts {
         let is_own = |target: &Target| match target {
-            Target::Tcp { address } => listen == Some(*address),
+            Target::Tcp { address } | Target::Tls { address, .. } => listen == Some(*address),
             Target::Unix { path } => socket == Some(path),
             Target::Http(target) | Target::WebSocket(target) => http == Some(target.address),
             Target::Builtin { .. } | Target::Stdio { .. } => false,

@@ -64,6 +64,7 @@ const fn way(target: &Target) -> &'static str {
     match target {
         Target::Builtin { .. } => "builtin",
         Target::Tcp { .. } => "tcp",
+        Target::Tls { .. } => "tls",
         Target::Unix { .. } => "unix",
         Target::Http(_) => "http",
         Target::WebSocket(_) => "websocket",

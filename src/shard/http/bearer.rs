@@ -36,6 +36,14 @@ pub(in crate::shard) struct Identified {
     pub(in crate::shard) until: u64,
 }
 
+/// How requests may prove whose they are, besides by tokens.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ways<'a> {
+    pub(super) keys: Option<&'a Keys>,
+    /// By their connection's certificate.
+    pub(super) certificates: bool,
+}
+
 /// How long a key speaks for somebody.
 const FOR_EVER: u64 = u64::MAX;
 
@@ -89,14 +97,14 @@ impl Gate {
     /// everybody may ask.
     pub(super) fn identify(
         &mut self,
-        keys: Option<&Keys>,
+        Ways { keys, certificates }: Ways<'_>,
         path: &str,
         shown: Shown<'_>,
         now_secs: u64,
     ) -> Result<Identified, Denied> {
         let as_is = |principal| Identified { principal, until: FOR_EVER };
         // Who balances load has no key, and learns nothing that a closed port would not tell.
-        let is_open = keys.is_none() && self.tokens.is_none();
+        let is_open = keys.is_none() && self.tokens.is_none() && !certificates;
         if is_open || matches!(path, http::HEALTH | http::READY) {
             return Ok(as_is(Principal::ANONYMOUS));
         }
@@ -163,7 +171,8 @@ mod tests {
         let mut gate = Gate::default();
         let mut of = |path: &str, values: &[&str]| {
             let shown = Shown::of(values.iter().map(|value| value.as_bytes()));
-            gate.identify(Some(&keys), path, shown, 0).map(|it| it.principal)
+            let ways = Ways { keys: Some(&keys), certificates: false };
+            gate.identify(ways, path, shown, 0).map(|it| it.principal)
         };
         assert_eq!(of("/mcp", &[&format!("Bearer {key}")]), Ok(alice));
         assert_eq!(of("/mcp", &[&format!("bearer   {key} ")]), Ok(alice));
@@ -183,7 +192,7 @@ mod tests {
             assert_eq!(of("/health", wrong), Ok(Principal::ANONYMOUS));
         }
         assert!(of("/healthy", &[]).is_err() && of("/metrics", &[]).is_err());
-        let open = Gate::default().identify(None, "/mcp", Shown::Nothing, 0);
+        let open = Gate::default().identify(Ways::default(), "/mcp", Shown::Nothing, 0);
         assert_eq!(open.map(|it| it.principal), Ok(Principal::ANONYMOUS));
     }
 }

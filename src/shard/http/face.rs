@@ -1,6 +1,6 @@
 //! How answers leave on an HTTP/1.1 connection: as a whole response, or as the chunks of a stream.
 
-use super::front::Front;
+use super::front::{Front, HSTS};
 use crate::base::{LinkId, Moment};
 use crate::gateway::http::HeaderPairs;
 use crate::wire::http1::write;
@@ -19,6 +19,8 @@ pub(in crate::shard) struct HttpFace {
     pub(in crate::shard) is_used: bool,
     /// Since when no request has been under way, where none is.
     pub(in crate::shard) idle_since: Moment,
+    /// It came over TLS.
+    pub(in crate::shard) is_secure: bool,
     /// A time for what has begun to come in is running.
     pub(in crate::shard) is_timed: bool,
     /// The connection goes on after it.
@@ -101,6 +103,9 @@ impl HttpFace {
         write::header(out, "date", date.as_bytes());
         // A body is never what a browser guesses it to be.
         out.extend_from_slice(b"x-content-type-options: nosniff\r\n");
+        if self.is_secure {
+            write::header(out, HSTS.0, HSTS.1.as_bytes());
+        }
         match (self.keeps_alive, self.minor) {
             (false, _) => out.extend_from_slice(b"connection: close\r\n"),
             (true, 0) => out.extend_from_slice(b"connection: keep-alive\r\n"),

@@ -4,11 +4,13 @@
 
 use std::sync::Arc;
 
-use super::bearer::{Denied, Gate, Identified, Shown};
+use super::bearer::{Denied, Gate, Identified, Shown, Ways};
 use super::resource;
 use crate::gateway::http::HeaderPairs;
 use crate::gateway::keys::Keys;
+use crate::gateway::principal::Principal;
 use crate::gateway::token::Rules;
+use crate::shard::acceptor::Door;
 use crate::wire::http1::Fault;
 
 /// What an HTTP listener is told. The same for all shards.
@@ -26,6 +28,8 @@ pub struct Front {
     pub keys: Option<Arc<Keys>>,
     /// Whose tokens do.
     pub tokens: Option<Arc<Rules>>,
+    /// Whether clients are known by their certificates: then one without must show a key or a token.
+    pub certificates: bool,
     /// Whether `/metrics` tells the counters of all shards.
     pub metrics: bool,
     /// For tests of this code as such: binary messages are as good as text.
@@ -53,6 +57,7 @@ impl Default for Front {
             websocket: "/ws",
             keys: None,
             tokens: None,
+            certificates: false,
             metrics: true,
             takes_binary: false,
         }
@@ -112,6 +117,9 @@ pub(in crate::shard) struct Asking<'a> {
     /// It has `Access-Control-Request-Method`.
     pub(in crate::shard) is_preflight: bool,
     pub(in crate::shard) shown: Shown<'a>,
+    pub(in crate::shard) query: &'a str,
+    /// How the connection came, and who it is by its certificate, until when.
+    pub(in crate::shard) arrived: (Door, Option<(Principal, u64)>),
 }
 
 impl Front {
@@ -130,6 +138,10 @@ impl Front {
                 return refused(421, "this name is not served here: see http.hosts");
             }
         }
+        let (door, certified) = asking.arrived;
+        if let Door::Redirect(port) = door {
+            return Guarded::Refused(redirect(asking, port));
+        }
         let origin = asking.origin.map(|origin| std::str::from_utf8(origin).unwrap_or_default());
         if origin.is_some_and(|origin| !self.allows(origin)) {
             return refused(403, "pages of this origin may not ask here: see http.origins");
@@ -145,7 +157,14 @@ impl Front {
         {
             return Guarded::Document { origin, text };
         }
-        match gate.identify(self.keys.as_deref(), asking.path, asking.shown, now_secs) {
+        // What a request shows itself counts for more than what its connection has.
+        if let (Some((principal, until)), Shown::Nothing) = (certified, asking.shown)
+            && now_secs <= until
+        {
+            return Guarded::Passes { origin, who: Identified { principal, until } };
+        }
+        let ways = Ways { keys: self.keys.as_deref(), certificates: self.certificates };
+        match gate.identify(ways, asking.path, asking.shown, now_secs) {
             Ok(who) => Guarded::Passes { origin, who },
             Err(denied) => Guarded::Refused(self.challenge(denied)),
         }
@@ -199,6 +218,27 @@ impl Front {
     }
 }
 
+/// The same at HTTPS, for good (RFC 9110 section 15.4.2). Whoever sends a body there as well is told so too: it has
+/// been in clear once already.
+fn redirect(asking: &Asking<'_>, port: u16) -> Refused {
+    let host = asking.host.map(name_of).unwrap_or_default();
+    let mut location = format!("https://{host}");
+    if port != 443 {
+        location.extend([":", &port.to_string()]);
+    }
+    location.push_str(asking.path);
+    if !asking.query.is_empty() {
+        location.extend(["?", asking.query]);
+    }
+    let headers = vec![("location", location)];
+    Refused { status: 301, what: "HTTPS is spoken here", headers, reason: None }
+}
+
+/// What a page that came over TLS makes a browser do for a year: come so again, whatever name below this one it is
+/// asked for (RFC 6797).
+pub(in crate::shard) const HSTS: (&str, &str) =
+    ("strict-transport-security", "max-age=31536000; includeSubDomains");
+
 /// A host without its port.
 fn name_of(host: &str) -> &str {
     if host.starts_with('[') {
@@ -219,6 +259,8 @@ mod tests {
             origin: origin.map(str::as_bytes),
             is_preflight: false,
             shown: Shown::Nothing,
+            query: "",
+            arrived: (Door::Plain, None),
         };
         match front.judge(&asking, &mut Gate::default(), 0) {
             Guarded::Passes { origin: None, .. } => 0,
@@ -239,6 +281,57 @@ mod tests {
         }
         let any = Front { hosts: None, ..Front::default() };
         assert_eq!(judge(&any, "evil.test", None), 0);
+    }
+
+    #[test]
+    fn who_has_a_certificate_needs_no_key_and_who_has_not_needs_one() {
+        let front = Front { certificates: true, ..Front::default() };
+        let alice = crate::gateway::principal::Principals::default().acting_as("alice");
+        let ask = |certified, shown, now| {
+            let asking = Asking {
+                method: "POST",
+                path: "/mcp",
+                host: Some("localhost"),
+                origin: None,
+                is_preflight: false,
+                shown,
+                query: "",
+                arrived: (Door::Tls, certified),
+            };
+            match front.judge(&asking, &mut Gate::default(), now) {
+                Guarded::Passes { who, .. } => Ok(who.principal),
+                Guarded::Refused(refused) => Err(refused.status),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(ask(Some((alice, 10)), Shown::Nothing, 10), Ok(alice));
+        assert_eq!(ask(Some((alice, 10)), Shown::Nothing, 11), Err(401), "it has expired since");
+        assert_eq!(ask(Some((alice, 10)), Shown::One(b"Bearer x"), 0), Err(401));
+        assert_eq!(ask(None, Shown::Nothing, 0), Err(401));
+    }
+
+    #[test]
+    fn a_redirect_leads_to_the_same_place_of_a_name_that_is_served() {
+        let ask = |host, port| {
+            let asking = Asking {
+                method: "GET",
+                path: "/mcp",
+                host: Some(host),
+                origin: None,
+                is_preflight: false,
+                shown: Shown::Nothing,
+                query: "a=b",
+                arrived: (Door::Redirect(port), None),
+            };
+            match Front::default().judge(&asking, &mut Gate::default(), 0) {
+                Guarded::Refused(refused) => (refused.status, refused.headers),
+                other => panic!("{other:?}"),
+            }
+        };
+        let to = |location: &str| (301, vec![("location", location.to_owned())]);
+        assert_eq!(ask("localhost:80", 443), to("https://localhost/mcp?a=b"));
+        assert_eq!(ask("[::1]:80", 8443), to("https://[::1]:8443/mcp?a=b"));
+        assert_eq!(ask("evil.test", 443).0, 421);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::super::acceptor::Door;
 use super::super::core::{Core, Follow, Verdict};
 use super::super::domain::Domain;
 use super::super::http2::PREFACE;
@@ -194,7 +195,7 @@ impl<D: Domain> Core<D> {
         if !is_new {
             return Ok(());
         }
-        if let Guarded::Refused(refused) = self.guard(head) {
+        if let Guarded::Refused(refused) = self.guard(id, head) {
             self.note_refusal(refused.reason);
             return Err(refused);
         }
@@ -220,7 +221,7 @@ impl<D: Domain> Core<D> {
         }
     }
 
-    fn guard(&mut self, head: &Head<'_, '_>) -> Guarded {
+    fn guard(&mut self, id: LinkId, head: &Head<'_, '_>) -> Guarded {
         let keys = head.headers().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         let asking = Asking {
             method: head.method,
@@ -229,6 +230,8 @@ impl<D: Domain> Core<D> {
             origin: head.get("origin"),
             is_preflight: head.get("access-control-request-method").is_some(),
             shown: Shown::of(keys.map(|(_, value)| value)),
+            query: head.query,
+            arrived: self.arrived(id),
         };
         self.front.judge(&asking, &mut self.gate, self.now.unix_ms / 1_000)
     }
@@ -246,7 +249,7 @@ impl<D: Domain> Core<D> {
 
     /// A whole request: guarded, then the domain's.
     fn dispatch(&mut self, id: LinkId, head: &Head<'_, '_>, body: &[u8], reading: &mut Reading) {
-        let mut guarded = self.guard(head);
+        let mut guarded = self.guard(id, head);
         let origin = match &mut guarded {
             Guarded::Passes { origin, .. }
             | Guarded::Document { origin, .. }
@@ -258,6 +261,7 @@ impl<D: Domain> Core<D> {
         };
         let is_draining = self.phase >= super::super::core::Phase::Draining;
         let Some(link) = self.links.get_mut(id) else { return };
+        let is_secure = link.door == Door::Tls;
         let Face::Http(face) = &mut link.face else { return };
         // The time for what has come in is over; that for being idle stays, and is looked at when it is due.
         let timer = if face.is_timed { link.timer.take() } else { None };
@@ -267,6 +271,7 @@ impl<D: Domain> Core<D> {
             is_head: head.method == "HEAD",
             is_used: true,
             idle_since: face.idle_since,
+            is_secure,
             origin,
             ..HttpFace::default()
         };
@@ -294,7 +299,7 @@ impl<D: Domain> Core<D> {
         }
         if head.path == METRICS && self.front.metrics && matches!(head.method, "GET" | "HEAD") {
             let headers = vec![("content-type", "text/plain; version=0.0.4".to_owned())];
-            let text = self.muster.metrics();
+            let text = self.metrics();
             return self.respond_now(id, 200, &headers, text.as_bytes());
         }
         if head.path == self.front.websocket {
@@ -325,7 +330,8 @@ impl<D: Domain> Core<D> {
         if let Some(link) = self.links.get_mut(id)
             && let Face::Http(face) = &mut link.face
         {
-            **face = HttpFace { minor: 1, ..HttpFace::default() };
+            let is_secure = link.door == Door::Tls;
+            **face = HttpFace { minor: 1, is_secure, ..HttpFace::default() };
         }
         let body = error_body(refused.what);
         self.respond_now(id, refused.status, &refused.headers, body.as_bytes());

@@ -12,7 +12,7 @@ mod websocket;
 
 pub(super) use bearer::{Gate, Shown};
 pub(super) use face::HttpFace;
-pub(super) use front::{Asking, Guarded, Refused};
+pub(super) use front::{Asking, Guarded, HSTS, Refused};
 pub use front::{Cors, Front};
 pub(super) use intake::{Reading, error_body, verb};
 pub(super) use resource::headers as document_headers;

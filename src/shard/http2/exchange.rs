@@ -12,9 +12,12 @@ use crate::base::LinkId;
 use crate::gateway::Event;
 use crate::gateway::http::{HeaderPairs, Headers, Request};
 use crate::gateway::principal::Principal;
+use crate::shard::acceptor::Door;
 use crate::shard::core::{Core, Phase};
 use crate::shard::domain::Domain;
-use crate::shard::http::{Asking, Guarded, Refused, Shown, document_headers, error_body, verb};
+use crate::shard::http::{
+    Asking, Guarded, HSTS, Refused, Shown, document_headers, error_body, verb,
+};
 use crate::shard::links::{Due, Face, Life, Link, Side};
 use crate::wire::http1::is_host;
 
@@ -120,6 +123,8 @@ impl<D: Domain> Core<D> {
             origin: field(header::ORIGIN),
             is_preflight: parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD),
             shown: Shown::of(keys.iter().map(HeaderValue::as_bytes)),
+            query: parts.uri.query().unwrap_or_default(),
+            arrived: self.arrived(id),
         };
         let guarded = front.judge(&asking, &mut self.gate, self.now.unix_ms / 1_000);
         let Some(face) = self.stream_face(id) else { return false };
@@ -256,6 +261,7 @@ impl<D: Domain> Core<D> {
     ) -> Option<bool> {
         let date = self.date().to_owned();
         let credentials = self.front.cors.credentials;
+        let is_secure = self.arrived(id).0 == Door::Tls;
         if self.links.get(id)?.life >= Life::Closing {
             return None;
         }
@@ -272,6 +278,9 @@ impl<D: Domain> Core<D> {
         };
         put("date", &date);
         put("x-content-type-options", "nosniff");
+        if is_secure {
+            put(HSTS.0, HSTS.1);
+        }
         if let Some(origin) = &face.origin {
             put("access-control-allow-origin", origin);
             put("access-control-expose-headers", "mcp-session-id");

@@ -16,36 +16,87 @@ use monoio::buf::{IoBuf, IoBufMut, Slice, SliceMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable as _};
 use monoio::net::{UnixListener, UnixStream};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use super::is_epoll;
+use super::secure::{self, SecureReader, SecureWriter, Socket};
 
 /// The half that reads. A read must be awaited to its end, or given up together with the socket: a
 /// read that is dropped and asked for anew loses bytes.
-pub struct Reader(OwnedReadHalf<UnixStream>);
+pub struct Reader(ReadHalf);
+
+enum ReadHalf {
+    Plain(OwnedReadHalf<UnixStream>),
+    Secure(Box<SecureReader>),
+}
 
 impl Reader {
+    pub(super) fn secure(reader: SecureReader) -> Self {
+        Self(ReadHalf::Secure(Box::new(reader)))
+    }
+
     /// Appends to `buffer` what comes, at most its spare capacity; 0 is the end of the stream.
     pub fn read(
         &mut self,
         buffer: Vec<u8>,
     ) -> impl Future<Output = (io::Result<usize>, Vec<u8>)> + use<'_> {
-        let (from, to) = (buffer.len(), buffer.capacity());
-        Unsliced { operation: self.0.read(buffer.slice_mut(from..to)) }
+        match &mut self.0 {
+            ReadHalf::Plain(half) => {
+                let (from, to) = (buffer.len(), buffer.capacity());
+                let operation = Unsliced { operation: half.read(buffer.slice_mut(from..to)) };
+                Operation::Plain { operation }
+            }
+            // Boxed, so that a plain read is as small as it can be.
+            ReadHalf::Secure(reader) => {
+                Operation::Secure { operation: Box::pin(reader.read(buffer)) }
+            }
+        }
+    }
+
+    /// Whether nothing lies in the socket that a read would bring; `twin` is the same socket. No read may be under
+    /// way.
+    pub fn is_quiet(&mut self, twin: &OwnedFd) -> bool {
+        let receive = |bytes: &mut [u8], flags| {
+            rustix::net::recv(twin, bytes, flags | RecvFlags::DONTWAIT)
+                .map(|(n, _)| n)
+                .map_err(io::Error::from)
+        };
+        match &mut self.0 {
+            ReadHalf::Plain(_) => receive(&mut [0], RecvFlags::PEEK)
+                .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock),
+            ReadHalf::Secure(reader) => reader.settle(|bytes| receive(bytes, RecvFlags::empty())),
+        }
     }
 }
 
 /// The half that writes. Dropping it shuts the socket's writing side.
-pub struct Writer(OwnedWriteHalf<UnixStream>);
+pub struct Writer(WriteHalf);
+
+enum WriteHalf {
+    Plain(OwnedWriteHalf<UnixStream>),
+    Secure(Box<SecureWriter>),
+}
 
 impl Writer {
+    pub(super) fn secure(writer: SecureWriter) -> Self {
+        Self(WriteHalf::Secure(Box::new(writer)))
+    }
+
     /// Writes some of `buffer` from `from` on; short writes are normal.
     pub fn write(
         &mut self,
         buffer: Vec<u8>,
         from: usize,
     ) -> impl Future<Output = (io::Result<usize>, Vec<u8>)> + use<'_> {
-        Unsliced { operation: self.0.write(buffer.slice(from..)) }
+        match &mut self.0 {
+            WriteHalf::Plain(half) => {
+                let operation = Unsliced { operation: half.write(buffer.slice(from..)) };
+                Operation::Plain { operation }
+            }
+            WriteHalf::Secure(writer) => {
+                Operation::Secure { operation: Box::pin(writer.write(buffer, from)) }
+            }
+        }
     }
 
     /// Writes all of `bytes`.
@@ -66,8 +117,38 @@ impl Writer {
 
     /// Tells the peer that nothing more comes.
     pub async fn shutdown(&mut self) {
-        // It can fail only where the peer has gone already.
-        drop(self.0.shutdown().await);
+        match &mut self.0 {
+            // It can fail only where the peer has gone already.
+            WriteHalf::Plain(half) => drop(half.shutdown().await),
+            WriteHalf::Secure(writer) => Box::pin(writer.shutdown()).await,
+        }
+    }
+}
+
+/// What a read or a write comes back with.
+type Done = (io::Result<usize>, Vec<u8>);
+
+pin_project_lite::pin_project! {
+    /// A read or a write. The one branch that TLS costs who does not speak it.
+    #[project = OperationProjection]
+    enum Operation<'a, F> {
+        Plain {
+            #[pin]
+            operation: F,
+        },
+        Secure { operation: Pin<Box<dyn Future<Output = Done> + 'a>> },
+    }
+}
+
+impl<F: Future<Output = Done>> Future for Operation<'_, F> {
+    type Output = Done;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Done> {
+        match self.project() {
+            OperationProjection::Plain { operation } => operation.poll(cx),
+            OperationProjection::Secure { operation } => operation.as_mut().poll(cx),
+        }
     }
 }
 
@@ -80,7 +161,7 @@ pin_project_lite::pin_project! {
     }
 }
 
-trait Sliced {
+pub(super) trait Sliced {
     fn whole(self) -> Vec<u8>;
 }
 
@@ -106,23 +187,28 @@ impl<S: Sliced, F: Future<Output = (io::Result<usize>, S)>> Future for Unsliced<
 }
 
 /// Takes a connected stream socket into this thread's runtime.
-pub fn adopt(fd: OwnedFd) -> io::Result<(Reader, Writer)> {
-    let (reader, writer) = take_in(fd)?.into_split();
-    Ok((Reader(reader), Writer(writer)))
+pub fn adopt(socket: impl Into<Socket>) -> io::Result<(Reader, Writer)> {
+    let Socket { fd, session } = socket.into();
+    let stream = take_in(fd)?;
+    if let Some(session) = session {
+        return Ok(secure::split(stream, session));
+    }
+    let (reader, writer) = stream.into_split();
+    Ok((Reader(ReadHalf::Plain(reader)), Writer(WriteHalf::Plain(writer))))
 }
 
 /// As [`adopt`], for a socket that is only read. The other direction is left alone: a child that
 /// watches its output would take an end there for ours.
 pub fn adopt_reader(fd: OwnedFd) -> io::Result<Reader> {
-    Ok(Reader(OwnedReadHalf(Rc::new(UnsafeCell::new(take_in(fd)?)))))
+    Ok(Reader(ReadHalf::Plain(OwnedReadHalf(Rc::new(UnsafeCell::new(take_in(fd)?))))))
 }
 
 /// As [`adopt`], for a socket that is only written.
 pub fn adopt_writer(fd: OwnedFd) -> io::Result<Writer> {
-    Ok(Writer(OwnedWriteHalf(Rc::new(UnsafeCell::new(take_in(fd)?)))))
+    Ok(Writer(WriteHalf::Plain(OwnedWriteHalf(Rc::new(UnsafeCell::new(take_in(fd)?))))))
 }
 
-fn take_in(fd: OwnedFd) -> io::Result<UnixStream> {
+pub(super) fn take_in(fd: OwnedFd) -> io::Result<UnixStream> {
     // io_uring waits by itself on a blocking socket and returns EAGAIN on the other kind; epoll needs
     // the other kind.
     rustix::io::ioctl_fionbio(&fd, is_epoll())?;

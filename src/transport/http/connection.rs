@@ -2,14 +2,12 @@
 //! keeps it open and says so.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
-
-use rustix::net::RecvFlags;
 
 use super::reply::Answer;
 use crate::base::Moment;
-use crate::shard::rt::{self, Address, Reader, Writer};
+use crate::shard::rt::{self, Reader, Socket, Writer};
 use crate::wire::http1::{self, Body, Framing, head, response, write};
 
 /// How long a connection is kept without a request: shorter than servers do (uvicorn and Node: 5 s), so
@@ -32,12 +30,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) async fn open(address: &Address, within: Duration, now: Moment) -> io::Result<Self> {
-        Self::adopt(rt::connect(address, within).await?, now)
-    }
-
-    pub(super) fn adopt(socket: OwnedFd, now: Moment) -> io::Result<Self> {
-        let twin = socket.try_clone()?;
+    pub(super) fn adopt(socket: Socket, now: Moment) -> io::Result<Self> {
+        let twin = socket.twin()?;
         let (reader, writer) = rt::adopt(socket)?;
         Ok(Self {
             reader,
@@ -52,15 +46,12 @@ impl Connection {
 
     /// Whether another request can be sent on it: the last response has ended, and the server has neither
     /// closed it nor said anything since.
-    pub(super) fn is_fit(&self, now: Moment) -> bool {
-        if !self.keeps_alive || !self.body.is_done() || !self.buffer.is_empty() {
-            return false;
-        }
-        let mut byte = [0];
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        now.since(self.used) < IDLE_MAX
-            && rustix::net::recv(self.twin.as_fd(), &mut byte, flags)
-                .is_err_and(|error| error == rustix::io::Errno::AGAIN)
+    pub(super) fn is_fit(&mut self, now: Moment) -> bool {
+        self.keeps_alive
+            && self.body.is_done()
+            && self.buffer.is_empty()
+            && now.since(self.used) < IDLE_MAX
+            && self.reader.is_quiet(&self.twin)
     }
 
     /// Sends a whole request.

@@ -12,4 +12,4 @@ mod reply;
 mod stream;
 
 pub(super) use connection::request;
-pub use peer::driver;
+pub(in crate::transport) use peer::driver;

@@ -2,7 +2,6 @@
 //! anew when the server has closed it.
 
 use std::io;
-use std::os::fd::OwnedFd;
 
 use h2::client::{Builder, SendRequest};
 use h2::{Reason, RecvStream};
@@ -12,7 +11,7 @@ use hyper::{Request, Version};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf};
 
 use super::reply::Answer;
-use crate::shard::rt::{self, Reader, Writer};
+use crate::shard::rt::{self, Reader, Socket, Writer};
 use crate::wire::http1::HEAD_BYTES_MAX;
 
 /// Bytes between h2 and the socket, each way.
@@ -30,7 +29,7 @@ pub(super) struct Multiplexed {
 impl Multiplexed {
     /// Shakes hands on a connected socket. The connection lives until the server ends it, or this and all
     /// its streams are dropped.
-    pub(super) async fn adopt(socket: OwnedFd) -> io::Result<Self> {
+    pub(super) async fn adopt(socket: Socket) -> io::Result<Self> {
         let (reader, writer) = rt::adopt(socket)?;
         let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
         let (from, to) = tokio::io::split(theirs);

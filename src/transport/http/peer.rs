@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
-use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,9 +18,10 @@ use super::reply::{Answer, Reply};
 use super::{exchange, stream};
 use crate::gateway::mirror::Mirrors;
 use crate::gateway::settings::{HttpTarget, Speaks};
-use crate::shard::rt::{self, Address};
+use crate::shard::rt::{self, Socket};
 use crate::shard::{Driver, Port};
 use crate::transport::credential::Credential;
+use crate::transport::reach::Reach;
 
 /// Connections kept for the next request.
 const IDLE_CONNECTIONS_MAX: usize = 32;
@@ -36,8 +36,9 @@ pub(super) struct Peer {
     pub(super) port: Port,
     /// What requests carry beside the operator's headers, where it is granted to us.
     credential: Option<Credential>,
-    /// How long a connect may take, and how large a message may be.
-    pub(super) connect: Duration,
+    /// How it is connected to.
+    reach: Reach,
+    /// How large a message may be.
     pub(super) bytes_max: usize,
     pub(super) state: RefCell<State>,
 }
@@ -120,17 +121,17 @@ impl From<Lost> for std::io::Error {
 }
 
 /// What drives the link to a server. `first` is a connection to it: it is there.
-pub fn driver(
+pub(in crate::transport) fn driver(
     target: Arc<HttpTarget>,
-    first: OwnedFd,
-    connect: Duration,
+    first: Socket,
+    reach: Reach,
     bytes_max: usize,
     credential: Option<Credential>,
 ) -> Driver {
     Box::new(move |port| {
         Box::pin(async move {
             let state = RefCell::new(State::default());
-            let peer = Rc::new(Peer { target, port, credential, connect, bytes_max, state });
+            let peer = Rc::new(Peer { target, port, credential, reach, bytes_max, state });
             let now = peer.port.now();
             if peer.target.is_http2 {
                 peer.state.borrow_mut().shared = Multiplexed::adopt(first).await.ok();
@@ -311,7 +312,7 @@ impl Peer {
         more: &[(&str, &str)],
         body: Option<&[u8]>,
     ) -> Result<(Reply, Answer), Lost> {
-        let token = credential.token(self.connect).await.map_err(Lost::unsent)?;
+        let token = credential.token(self.reach.within).await.map_err(Lost::unsent)?;
         let (reply, answer) = self.send(verb, path, &with(more, &token), body).await?;
         if answer.status != 401 {
             return Ok((reply, answer));
@@ -339,7 +340,8 @@ impl Peer {
         headers.extend_from_slice(more);
         if self.target.is_http2 {
             let mut shared = self.shared().await.map_err(Lost::unsent)?;
-            let uri = format!("http://{}{path}", self.target.host);
+            let scheme = if self.target.trust.is_some() { "https" } else { "http" };
+            let uri = format!("{scheme}://{}{path}", self.target.host);
             let (stream, answer) = shared.ask(verb, &uri, &headers, body).await?;
             return Ok((Reply::Many(stream), answer));
         }
@@ -358,8 +360,7 @@ impl Peer {
         {
             return Ok(shared);
         }
-        let socket = rt::connect(&Address::Tcp(self.target.address), self.connect).await?;
-        let mut shared = Multiplexed::adopt(socket).await?;
+        let mut shared = Multiplexed::adopt(self.reach.connect().await?).await?;
         if !shared.is_fit().await {
             return Err(std::io::Error::other("the server does not speak HTTP/2"));
         }
@@ -373,12 +374,12 @@ impl Peer {
     /// A connection to send on: one that is idle, or a new one.
     async fn connection(&self) -> std::io::Result<Connection> {
         let now = self.port.now();
-        while let Some(connection) = self.idle() {
+        while let Some(mut connection) = self.idle() {
             if connection.is_fit(now) {
                 return Ok(connection);
             }
         }
-        Connection::open(&Address::Tcp(self.target.address), self.connect, now).await
+        Connection::adopt(self.reach.connect().await?, now)
     }
 
     fn idle(&self) -> Option<Connection> {
