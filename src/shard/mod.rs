@@ -4,6 +4,7 @@
 
 mod acceptor;
 mod carrier;
+mod census;
 mod clock;
 mod core;
 mod crowd;
@@ -23,6 +24,7 @@ mod port;
 mod post;
 pub mod rt;
 mod spin;
+mod telling;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -35,9 +37,10 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+pub use census::{Census, KINDS};
 pub use clock::Origin;
-pub use domain::{AuditSink, Dialer, Domain, IdentitySink, NoDialer, Notice};
-pub use meter::{Count, Meter};
+pub use domain::{AuditSink, Dialer, Domain, IdentitySink, NoDialer, Notice, TraceSink};
+pub use meter::{Count, Meter, is_gauge};
 pub use port::{Driver, Port};
 pub use post::{Dialed, Post, Renewal};
 
@@ -138,6 +141,8 @@ pub struct Plan {
     pub front: Arc<http::Front>,
     /// Where the audit log goes, where one is kept.
     pub audit: Option<AuditSink>,
+    /// Where spans go, where any are made.
+    pub traces: Option<TraceSink>,
     /// Where goes what is found out about who asks.
     pub identity: Option<IdentitySink>,
     /// Listening sockets.
@@ -176,6 +181,7 @@ pub fn run<D: Domain>(
                 front: plan.front,
                 muster,
                 audit: plan.audit,
+                traces: plan.traces,
                 identity: plan.identity,
             })),
         });

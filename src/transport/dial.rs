@@ -27,6 +27,8 @@ pub struct Upstreams {
     nurse: Option<Nurse>,
     /// Upstreams whose requests carry a token, and who is told when one was refused.
     granted: Option<(BTreeSet<usize>, IdentitySink)>,
+    /// Requests say in headers, too, of which trace they are.
+    is_traced: bool,
     /// Tickets of children that live.
     children: BTreeSet<u64>,
 }
@@ -42,7 +44,23 @@ impl Upstreams {
         nurse: Option<Nurse>,
         granted: Option<(BTreeSet<usize>, IdentitySink)>,
     ) -> Self {
-        Self { shard, upstreams, connect, bytes_max, nurse, granted, children: BTreeSet::new() }
+        Self {
+            shard,
+            upstreams,
+            connect,
+            bytes_max,
+            nurse,
+            granted,
+            is_traced: false,
+            children: BTreeSet::new(),
+        }
+    }
+
+    /// Whether requests over HTTP say in headers, too, of which trace they are.
+    #[must_use]
+    pub const fn traced(mut self, is_traced: bool) -> Self {
+        self.is_traced = is_traced;
+        self
     }
 }
 
@@ -54,6 +72,7 @@ impl Dialer for Upstreams {
     }
 
     fn dial(&mut self, endpoint: usize, ticket: u64, post: &Post) {
+        super::http::mirror_traces(self.is_traced);
         let found = settings::endpoints(&self.upstreams).nth(endpoint);
         let credential = self
             .granted

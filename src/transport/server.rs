@@ -23,7 +23,7 @@ use crate::gateway::settings::Upstream;
 use crate::shard::http::Front;
 use crate::shard::rt::{Driver, DriverChoice, RING_ENTRIES_DEFAULT};
 use crate::shard::{
-    AuditSink, Domain, IdentitySink, Meter, Plan, Post, Renewal, cores, run, seeds,
+    AuditSink, Domain, IdentitySink, Meter, Plan, Post, Renewal, TraceSink, cores, run, seeds,
 };
 
 /// Where clients come from.
@@ -55,6 +55,8 @@ pub struct ServerConfig {
     pub front: Arc<Front>,
     /// Where the audit log goes, where one is kept.
     pub audit: Option<AuditSink>,
+    /// Where spans go, where any are made; then upstreams over HTTP are told of them in headers, too.
+    pub traces: Option<TraceSink>,
     /// Where goes what shards find out about who asks.
     pub identity: Option<IdentitySink>,
     /// What the domain may dial, by the index it dials.
@@ -77,6 +79,7 @@ impl Default for ServerConfig {
             limits: Arc::new(Limits::DEFAULT),
             front: Arc::new(Front::default()),
             audit: None,
+            traces: None,
             identity: None,
             upstreams: Arc::from([]),
             granted: BTreeSet::new(),
@@ -156,6 +159,7 @@ impl Server {
                 limits: Arc::clone(&config.limits),
                 front: Arc::clone(&config.front),
                 audit: config.audit.clone(),
+                traces: config.traces.clone(),
                 identity: config.identity.clone(),
                 listeners: listeners.pop().unwrap_or_default(),
             };
@@ -169,7 +173,8 @@ impl Server {
                 config.limits.frame_bytes_max,
                 nurse,
                 config.identity.clone().map(|sink| (config.granted.clone(), sink)),
-            );
+            )
+            .traced(config.traces.is_some());
             let (domain, started) = (Arc::clone(&domain), started.clone());
             let thread =
                 std::thread::Builder::new().name(format!("shard-{}", id.0)).spawn(move || {

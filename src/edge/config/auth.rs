@@ -35,7 +35,11 @@ pub(super) fn read(
     (keys.and_then(|field| agent_keys(&field, rules, findings)), jwt)
 }
 
-fn agent_keys(field: &Field<'_>, rules: Option<&Rules>, findings: &Findings) -> Option<AgentKeys> {
+pub(super) fn agent_keys(
+    field: &Field<'_>,
+    rules: Option<&Rules>,
+    findings: &Findings,
+) -> Option<AgentKeys> {
     let node = match field.value() {
         Value::Table(_) => None,
         Value::Loose(text) if text.trim_start().starts_with('{') => {

@@ -3,6 +3,7 @@
 //! that every error names file, line, key and remedy, and all errors are told at once. What the domain
 //! needs of it is [`Config::settings`].
 
+mod admin;
 mod audit;
 mod auth;
 mod env;
@@ -11,11 +12,13 @@ mod fault;
 mod guard;
 mod http;
 mod jwt;
+pub use admin::Admin;
 pub use audit::{Audit, AuditTo};
 pub use auth::ListenerAgents;
 pub use http::Http;
 pub use jwt::{Jwt, KeyPlace, KeySource};
 pub use oauth::{Grant, Secret};
+pub use traces::Traces;
 mod json;
 mod limits;
 mod mcp_json;
@@ -28,6 +31,7 @@ mod sections;
 mod side_file;
 mod spread;
 mod toml;
+mod traces;
 mod tree;
 mod units;
 mod upstreams;
@@ -52,13 +56,14 @@ use crate::gateway::principal::{Entrances, Principals};
 use crate::gateway::rate::Rates;
 use crate::gateway::settings::{EraPin, Settings, Share, Spread, Target, Upstream};
 use crate::gateway::tools::Expose;
+use crate::gateway::trace::Tracing;
 use crate::shard::http::Front;
 use fault::Findings;
 use read::Reader;
 use tree::{Lines, Node, Value};
 
 /// Everything that can be configured.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where the TCP listener is; `None` when it is off. Loopback, or the operator said otherwise.
     pub tcp: Option<SocketAddr>,
@@ -95,6 +100,10 @@ pub struct Config {
     pub rates: Option<Rates>,
     /// Addresses that are not limited as one.
     pub trusted: Vec<Network>,
+    /// Where the operator looks; `None` when it is off.
+    pub admin: Option<Admin>,
+    /// Which requests are traced, and where that goes; `None` where none is.
+    pub traces: Option<Traces>,
     pub log: Log,
     /// What is no error but worth a word. Not part of the wish.
     pub warnings: Vec<Fault>,
@@ -180,7 +189,7 @@ pub struct Sources {
     pub variables: Vec<(String, String)>,
 }
 
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 16] = [
     "tcp",
     "http",
     "unix",
@@ -194,6 +203,8 @@ const SECTIONS: [&str; 14] = [
     "guard",
     "rates",
     "stdio",
+    "admin",
+    "traces",
     "log",
 ];
 
@@ -279,6 +290,8 @@ impl Config {
         let addresses = [tcp, http.as_ref().map(|http| http.listen)];
         let is_seen = addresses.into_iter().flatten().any(|address| !address.ip().is_loopback());
         let (rates, trusted) = rates::read(reader.section("rates"), is_seen);
+        let admin = admin::read(reader.section("admin"), findings);
+        let traces = traces::read(reader.section("traces"));
         let log = sections::log(reader.section("log"));
         reader.finish();
         let mut drafts = upstreams::read(&section, variables);
@@ -316,6 +329,8 @@ impl Config {
             guard,
             rates,
             trusted,
+            admin,
+            traces,
             log,
             warnings: Vec::new(),
             files: Vec::new(),
@@ -368,6 +383,7 @@ impl Config {
             rates: self.rates,
             trusted: self.trusted.clone(),
             audits: self.audit.is_some(),
+            traces: self.traces.as_ref().map(|traces| Tracing::of(traces.ratio)),
             state_key: before.state_key,
             nonce_seed: before.nonce_seed,
             learns_tools: self.http.is_some(),
