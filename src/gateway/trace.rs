@@ -141,12 +141,12 @@ impl Gateway {
     /// A request for something of an upstream's begins: a span for it, if it is traced.
     #[cold]
     pub(super) fn begin_span(&mut self, now: Now, asked: &Asked<'_>, upstream: usize, own: &str) {
-        let Some(tracing) = self.settings.traces else { return };
+        let Some(rule) = self.settings.traces else { return };
         let given = Context::of_meta(asked.parsed).or_else(|| self.context.as_deref().cloned());
         let has_parent = given.is_some();
         let context = match given {
             Some(context) => context,
-            None if tracing.takes(self.roll()) => {
+            None if rule.takes(self.roll()) => {
                 let (high, low) = (self.roll(), self.roll());
                 let trace = (u128::from(high) << 64) | u128::from(low);
                 Context { trace: trace.max(1), parent: 0, is_sampled: true, state: None }
