@@ -22,21 +22,32 @@ const LOOKS: usize = 10;
 pub(super) struct Watch<'a> {
     gatherer: &'a Gatherer,
     seen: VecDeque<Gathered>,
+    /// Seconds of processor time at the last look.
+    cpu: Option<f64>,
 }
 
 impl<'a> Watch<'a> {
     pub(super) const fn new(gatherer: &'a Gatherer) -> Self {
-        Self { gatherer, seen: VecDeque::new() }
+        Self { gatherer, seen: VecDeque::new(), cpu: None }
     }
 
     /// Looks once more: a line of JSON.
     pub(super) fn look(&mut self) -> String {
         let now = self.gatherer.gather();
-        let overview = {
+        let process = Process::read();
+        let mut overview = {
             let last = self.seen.back().unwrap_or(&now);
             let first = self.seen.front().unwrap_or(&now);
-            overview(&now, last, first, &Process::read())
+            overview(&now, last, first, &process)
         };
+        let elapsed =
+            self.seen.back().map(|last| seconds(now.micros().saturating_sub(last.micros())));
+        let used = process.cpu_seconds.zip(self.cpu).map(|(now, before)| now - before);
+        // In percent of one core.
+        let cpu =
+            used.zip(elapsed.filter(|it| *it > 0.0)).map(|(used, elapsed)| used / elapsed * 100.0);
+        overview["cpu"] = cpu.into();
+        self.cpu = process.cpu_seconds;
         if self.seen.len() >= LOOKS {
             self.seen.pop_front();
         }

@@ -64,7 +64,7 @@ try {
   seen.live = await page.$eval("#state", (element) => [element.getAttribute("role"), element.getAttribute("aria-live")]);
   // Where the keyboard goes, and whether one sees it there.
   seen.focus = [];
-  for (let stop = 0; stop < 5; stop++) {
+  for (let stop = 0; stop < 4; stop++) {
     await page.keyboard.press("Tab");
     seen.focus.push(await page.evaluate(() => {
       const at = document.activeElement;
