@@ -118,8 +118,7 @@ pub(super) fn exposition(meters: &[std::sync::Arc<Meter>]) -> String {
     let mut text = String::new();
     let names = read.first().into_iter().flatten().map(|(name, _)| *name);
     for (at, name) in names.enumerate() {
-        let (kind, end) =
-            if is_gauge(name) { ("gauge", "") } else { ("counter", "_total") };
+        let (kind, end) = if is_gauge(name) { ("gauge", "") } else { ("counter", "_total") };
         text.extend(["# TYPE ringgate_", name, end, " ", kind, "\n"]);
         for (shard, counts) in read.iter().enumerate() {
             let count = counts.get(at).map_or(0, |(_, count)| *count);

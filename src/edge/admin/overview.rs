@@ -116,6 +116,8 @@ fn overview(now: &Gathered, last: &Gathered, first: &Gathered, process: &Process
             ("too many connections", now.meter("refused")),
             ("read too slowly", now.meter("closed_slow")),
             ("faulty requests", now.meter("faults")),
+            ("audit lines lost", now.meter("audit_lost")),
+            ("log lines left out", now.meter("log_left_out")),
         ]
         .map(|(name, count)| json!({"name": name, "count": count})),
     );

@@ -3,6 +3,7 @@
 
 mod access;
 mod guard;
+mod seeing;
 mod spread;
 mod tokens;
 

@@ -79,6 +79,7 @@ try {
   process.stdout.write(JSON.stringify(seen) + "\n");
   // The gateway goes, and the page says so.
   await new Promise((resolve) => createInterface({ input: process.stdin }).once("line", resolve));
+  process.stdin.destroy();
   await page.waitForFunction(() => /does not answer/.test(document.getElementById("state").textContent), { timeout: WAIT_MS });
   process.stdout.write(JSON.stringify({ state: await text("state") }) + "\n");
 } finally {
