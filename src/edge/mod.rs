@@ -2,6 +2,7 @@
 //! use sockets, files and the clock, and nothing below knows it.
 
 pub mod address;
+mod admin;
 pub mod args;
 mod audit;
 mod bridge;
@@ -17,6 +18,7 @@ mod reload;
 pub mod screen;
 pub mod serve;
 pub mod socket;
+mod traces;
 
 use std::fmt::Write as _;
 use std::process::ExitCode;

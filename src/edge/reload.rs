@@ -119,6 +119,11 @@ impl Reloader {
             front: Arc::new(config.front(&before.principals).unwrap_or_default()),
             tls: renewed,
         };
+        if self.config.log.level != config.log.level
+            && let Err(error) = super::log::set(&config.log.level)
+        {
+            tracing::error!(error, "log.level stays as it was");
+        }
         if let Some(writer) = audit {
             writer.note(Arc::clone(&next.settings));
         }
@@ -163,7 +168,9 @@ fn fixed(before: &Config, next: &Config) -> Vec<&'static str> {
         ("auth.jwt", before.jwt != next.jwt),
         // A grant is fetched for an upstream at its place.
         ("oauth of upstreams", before.grants != next.grants || granted(before) != granted(next)),
-        ("log", before.log != next.log),
+        ("admin", before.admin != next.admin),
+        ("traces", before.traces != next.traces),
+        ("log.format", before.log.format != next.log.format),
     ]
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))
@@ -207,6 +214,7 @@ fn changes(before: &Config, next: &Config) -> Vec<String> {
         ("rates: changed", before.rates != next.rates),
         ("limits: changed", before.limits != next.limits),
         ("http: changed", before.http != next.http),
+        ("log.level: changed", before.log.level != next.log.level),
     ];
     lines.extend(others.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what.into()));
     lines
@@ -295,8 +303,8 @@ mod tests {
             ]
         );
         assert_eq!(fixed(&before, &next), Vec::<&str>::new());
-        let moved = config("[tcp]\nlisten = \"127.0.0.1:7\"\n[log]\nlevel = \"warn\"\n");
-        assert_eq!(fixed(&before, &moved), ["tcp.listen", "log"]);
+        let moved = config("[tcp]\nlisten = \"127.0.0.1:7\"\n[log]\nformat = \"json\"\n");
+        assert_eq!(fixed(&before, &moved), ["tcp.listen", "log.format"]);
     }
 
     #[test]

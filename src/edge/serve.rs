@@ -5,13 +5,15 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
+use super::admin::Gatherer;
 use super::audit::{Desk, Writer};
-use super::config::{Audit, AuditTo, Config, Count, Driver, Sources};
+use super::config::{Admin, Audit, AuditTo, Config, Count, Driver, Sources};
 use super::identity::Identity;
 use super::reload::Reloader;
+use super::traces::{Exported, Exporter};
 use crate::gateway::Gateway;
 use crate::gateway::builtin::Builtin;
 use crate::gateway::principal::Principals;
@@ -29,7 +31,8 @@ pub fn serve(
     is_watching: bool,
 ) -> Result<(), String> {
     raise_open_files();
-    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| error.to_string())?;
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])
+        .map_err(|error| error.to_string())?;
     let mut plan = plan(&config, is_stdio);
     let settings = config
         .settings(plan.shard_count())
@@ -57,6 +60,7 @@ pub fn serve(
     };
     let (desk, writer) = writer.unzip();
     let identity = identity(&config, desk, &mut plan)?;
+    let (exported, exporter) = traces(&config, &mut plan)?.unzip();
     let server = Server::start(&plan, move |shard| {
         Gateway::new(Arc::clone(&settings), shard, Builtin::new(settings.has_folder()))
     })
@@ -66,6 +70,10 @@ pub fn serve(
     }
     for bound in server.bound() {
         tracing::info!("listening on {bound}");
+    }
+    // A gateway that belongs to one client is its client's to watch.
+    if !is_stdio && let Some(admin) = &config.admin {
+        watch_over(admin, &server, exported)?;
     }
     for upstream in &config.upstreams {
         tracing::info!(upstream = upstream.name, prefix = upstream.prefix, "configured");
@@ -95,11 +103,15 @@ pub fn serve(
     if let Ok(Some(writer)) = obeying.join() {
         writer.end();
     }
+    if let Some(exporter) = exporter {
+        exporter.end();
+    }
     tracing::info!("ended");
     ended
 }
 
-/// The first signal that ends drains, the second ends at once; SIGHUP has the configuration read again.
+/// The first signal that ends drains, the second ends at once; SIGHUP has the configuration read again; SIGUSR1 and
+/// SIGUSR2 have the log tell more and less.
 fn obey(
     mut signals: Signals,
     mut reloader: Reloader,
@@ -109,6 +121,8 @@ fn obey(
     let mut is_draining = false;
     for signal in signals.forever() {
         match signal {
+            SIGUSR1 => super::log::step(true),
+            SIGUSR2 => super::log::step(false),
             SIGHUP if is_draining => {}
             SIGHUP if may_reload => reloader.reload(audit.as_ref()),
             _ if is_draining => reloader.ends().stop(),
@@ -133,6 +147,37 @@ fn identity(
     plan.granted = identity.granted();
     plan.identity = Some(sink);
     Ok(Some(identity))
+}
+
+/// Where spans go, where any are made, and what sends them there.
+fn traces(
+    config: &Config,
+    plan: &mut ServerConfig,
+) -> Result<Option<(Arc<Exported>, Exporter)>, String> {
+    let Some(traces) = &config.traces else { return Ok(None) };
+    let (sink, exported, exporter) =
+        Exporter::start(traces).map_err(|error| format!("traces: {error}"))?;
+    plan.traces = Some(sink);
+    Ok(Some((exported, exporter)))
+}
+
+/// Has the operator look on. An address that nobody named may be another gateway's on this host; that one goes on
+/// being looked at, and this one works all the same.
+fn watch_over(
+    admin: &Admin,
+    server: &Server,
+    exported: Option<Arc<Exported>>,
+) -> Result<(), String> {
+    let gatherer = Gatherer::new(server.posts().to_vec(), server.meters().to_vec(), exported);
+    match super::admin::start(admin, gatherer) {
+        Ok(address) => tracing::info!("listening on http://{address} (admin)"),
+        Err(error) if !admin.is_named => {
+            let address = admin.listen;
+            tracing::warn!(%error, "there is no admin listener at {address}: set admin.listen");
+        }
+        Err(error) => return Err(format!("cannot listen on {}: {error}", admin.listen)),
+    }
+    Ok(())
 }
 
 /// What the server is told.

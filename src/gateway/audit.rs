@@ -52,7 +52,7 @@ impl Record {
 
 impl Gateway {
     /// A request was judged. What was allowed is written down at its end: a flight that is opened for it takes
-    /// the record along, else [`Gateway::end_audit`] finds it.
+    /// the record along, else [`Gateway::end_request`] finds it.
     pub(super) fn begin_audit(
         &mut self,
         now: Now,
@@ -85,19 +85,22 @@ impl Gateway {
         }
     }
 
-    /// No flight took the record: the request is over.
+    /// The request that is being handled is over, or a flight is under way for it: what no flight took along is
+    /// written down.
     #[inline]
-    pub(super) fn end_audit(&mut self, out: &mut Effects) {
-        if self.audit.is_some() {
-            self.end_audit_now(out);
+    pub(super) fn end_request(&mut self, out: &mut Effects) {
+        if self.audit.is_some() || self.span.is_some() || self.context.is_some() {
+            self.end_request_now(out);
+            self.context = None;
         }
     }
 
     #[cold]
-    fn end_audit_now(&mut self, out: &mut Effects) {
+    pub(super) fn end_request_now(&mut self, out: &mut Effects) {
         if let Some(record) = self.audit.take() {
             self.write_audit(record, out);
         }
+        self.end_span(out);
     }
 
     #[cold]

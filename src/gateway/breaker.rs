@@ -71,6 +71,11 @@ impl Breaker {
         matches!(self.state, State::Closed { .. })
     }
 
+    /// Whether no call goes just now, not even one to try.
+    pub fn is_open(&self, now: Moment) -> bool {
+        matches!(self.state, State::Open { until } if now < until)
+    }
+
     /// A new connection, whose handshake was answered: that counts as one answer, and the next that is asked is the
     /// trial. False if there was nothing to mend.
     pub fn reconnected(&mut self, now: Moment, limits: &Limits) -> bool {

@@ -30,6 +30,9 @@ pub enum Transport {
 }
 
 impl Transport {
+    pub const ALL: [Self; 6] =
+        [Self::Stdio, Self::Tcp, Self::Unix, Self::WebSocket, Self::Http, Self::Sse];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Stdio => "stdio",
@@ -194,6 +197,8 @@ pub enum Effect {
     },
     /// What was decided about a use of something, for the audit log.
     Audit(Box<super::audit::Record>),
+    /// A request that is traced is over.
+    Span(Box<super::trace::Span>),
     /// Something happened that an operator may want to know.
     Report(Report),
 }

@@ -9,6 +9,7 @@ use super::exchange::ExchangeKey;
 use super::flight::{Asker, Flight, FlightKey, Stage, wire_id};
 use super::forward::unavailable;
 use super::report::Report;
+use super::tally::End;
 use super::tools::Execution;
 use crate::base::Now;
 use crate::mcp::{Code, error};
@@ -57,7 +58,9 @@ impl Gateway {
     /// Ends a flight with an error of ours.
     pub(super) fn fail(&mut self, key: FlightKey, code: Code, message: &str, out: &mut Effects) {
         self.withdraw_questions(key, out);
-        let Some(flight) = self.close(key, out) else { return };
+        let Some(mut flight) = self.close(key, out) else { return };
+        self.note_failed(key, &flight, code, message, out);
+        self.settle_flight(&mut flight, End::of(code), out);
         match flight.asker {
             Asker::Client { client, id, exchange, era } => {
                 // A held call has been answered; its retry will find nothing and be told so.
@@ -219,7 +222,8 @@ impl Gateway {
         self.cancel_upstream(key, reason, out);
         self.abandon_task(key, out);
         self.withdraw_questions(key, out);
-        let Some(flight) = self.close(key, out) else { return };
+        let Some(mut flight) = self.close(key, out) else { return };
+        self.settle_flight(&mut flight, End::Cancelled, out);
         if let Asker::Client { exchange, .. } = flight.asker {
             self.exchanges.settle(&self.clients, exchange, out);
         }

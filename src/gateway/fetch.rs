@@ -14,6 +14,7 @@ use super::greet;
 use super::inbound::Asked;
 use super::lane::LaneKey;
 use super::principal::Principal;
+use super::tally::End;
 use super::timer::Alarm;
 use super::{ClientKey, Gateway, answer, request};
 use crate::base::{Key, Now};
@@ -86,7 +87,8 @@ impl Gateway {
         };
         match self.kept(now, client, place, &capabilities) {
             Some(kept) => {
-                if let Some(flight) = self.close(key, out) {
+                if let Some(mut flight) = self.close(key, out) {
+                    self.settle_flight(&mut flight, End::Answered, out);
                     self.give(now, flight.asker, upstream, method, &kept, out);
                 }
             }
@@ -278,7 +280,8 @@ impl Gateway {
             if is_private && principal != fetch.principal {
                 let place = Place { audience: Audience::Only(principal), ..fetch.place };
                 self.join(now, waiter, place, &kept.capabilities, out);
-            } else if let Some(flight) = self.close(waiter, out) {
+            } else if let Some(mut flight) = self.close(waiter, out) {
+                self.settle_flight(&mut flight, End::Answered, out);
                 self.give(now, flight.asker, upstream, method, &kept, out);
             }
         }

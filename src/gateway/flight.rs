@@ -49,6 +49,11 @@ pub struct Flight {
     pub place: usize,
     /// How often its upstream has asked back.
     pub rounds: u32,
+    /// When it was asked for, and when it was sent last.
+    pub begun: Moment,
+    pub sent: Moment,
+    /// Its part of a trace, if it has one.
+    pub span: Option<Box<super::trace::Span>>,
     /// What is written down of it at its end.
     pub audit: Option<Box<super::audit::Record>>,
     /// It was asked for by `execute_tool`: its `params` have the upstream's own name.
@@ -208,6 +213,9 @@ impl Flight {
             retry: None,
             place: 0,
             rounds: 0,
+            begun: Moment::START,
+            sent: Moment::START,
+            span: None,
             audit: None,
             execution: None,
             chore: None,

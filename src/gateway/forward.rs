@@ -83,7 +83,7 @@ impl Gateway {
             }
             _ => None,
         };
-        let audit = self.audit.take();
+        let (audit, span) = (self.audit.take(), self.span.take());
         let mut execution = self.execution.take();
         let chore = self.chore.take();
         let mut wait = self.settings.limits.request;
@@ -98,7 +98,9 @@ impl Gateway {
             level: parsed.meta.level(),
             alarm: Some(wheel.set(now.at, wait, Alarm::Flight(key))),
             place,
+            begun: now.at,
             audit,
+            span,
             execution,
             chore,
             ..Flight::new(asker, upstream, method, Stage::Waiting)
@@ -401,6 +403,7 @@ impl Gateway {
         };
         flight.lane = Some(lane);
         flight.stage = Stage::Sent;
+        flight.sent = now.at;
         let retry = flight.retry.take();
         let (method, index, level, target) =
             (flight.method, flight.upstream, flight.level, to.era());
@@ -425,6 +428,7 @@ impl Gateway {
             let name = renamed.as_deref().or(called.as_deref());
             self.depart(now, key, lane, params, name, out);
         }
+        let trace = self.trace_members(now, key);
         // A retry of a call that we held ourselves never comes this way; any other state is the upstream's.
         let session = client.and_then(|client| self.clients.get(client)?.session.as_deref());
         let translation = request::Translation {
@@ -443,6 +447,7 @@ impl Gateway {
             renamed: renamed.as_deref(),
             retry: retry.as_deref().map(|retry| (&*retry.answers, retry.state.as_deref())),
             extra: extras.member,
+            trace: trace.as_deref(),
         };
         self.frame_for(lane, out, |out| request::write(out, &translation, params, parsed));
     }

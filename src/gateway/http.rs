@@ -88,6 +88,8 @@ impl fmt::Debug for Request<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Carried {
     pub principal: Principal,
+    /// Its trace, as its headers told it.
+    pub context: Option<Box<super::trace::Context>>,
     pub aim: Aim,
     pub body: Box<[u8]>,
 }
@@ -123,6 +125,9 @@ pub struct Facts<'a> {
     pub method: Option<&'a [u8]>,
     /// `Mcp-Name`
     pub name: Option<&'a [u8]>,
+    /// `traceparent` and `tracestate`; those that stand twice are none
+    pub trace_parent: Option<&'a str>,
+    pub trace_state: Option<&'a str>,
     /// A header that must stand once stands twice.
     pub doubled: Option<&'static str>,
 }
@@ -143,6 +148,8 @@ impl<'a> Facts<'a> {
             8 if is("mcp-name") => {
                 once("Mcp-Name", &mut self.name, value, &mut self.doubled);
             }
+            10 if is("tracestate") => alone(&mut self.trace_state, value),
+            11 if is("traceparent") => alone(&mut self.trace_parent, value),
             10 if is("mcp-method") => {
                 once("Mcp-Method", &mut self.method, value, &mut self.doubled);
             }
@@ -177,6 +184,12 @@ impl<'a> Facts<'a> {
             self.takes_events |= !refused && kind.eq_ignore_ascii_case(b"text/event-stream");
         }
     }
+}
+
+/// Keeps a text that stands once: of two nobody knows which counts.
+fn alone<'a>(place: &mut Option<&'a str>, value: &'a [u8]) {
+    let is_first = place.is_none();
+    *place = Some(std::str::from_utf8(value).ok().filter(|_| is_first).unwrap_or_default());
 }
 
 fn once<T>(

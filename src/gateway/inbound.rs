@@ -269,7 +269,9 @@ impl Gateway {
         out: &mut Effects,
     ) {
         // Of the message before it in a batch.
-        self.end_audit(out);
+        if self.audit.is_some() || self.span.is_some() {
+            self.end_request_now(out);
+        }
         if self.governor.is_some()
             && let Some(over) =
                 self.is_over(now, client, Method::parse(&text::unescape(method)), out)
@@ -523,8 +525,11 @@ impl Gateway {
         own: &str,
         out: &mut Effects,
     ) {
+        if self.settings.traces.is_some() {
+            self.begin_span(now, asked, upstream, own);
+        }
         if self.is_denied(now, asked, upstream, own, out) {
-            return;
+            return self.note_denied(asked, upstream);
         }
         // A call that we hold ourselves comes back with our own token.
         if let Some(state) = asked.parsed.request_state.and_then(Json::as_str)

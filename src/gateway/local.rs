@@ -8,6 +8,7 @@ use super::exchange::ExchangeKey;
 use super::flight::{Asker, Asking, Flight, FlightKey, Stage};
 use super::inbound::Asked;
 use super::settings::Target;
+use super::tally::End;
 use super::timer::Alarm;
 use super::{Gateway, answer, outbound};
 use crate::base::{Key, Now};
@@ -136,6 +137,7 @@ impl Gateway {
             if outcome == Outcome::Done {
                 answer::close_in(&mut out.bytes, at, era);
                 self.exchanges.reply_from(&self.clients, asked.client, asked.exchange, out, start);
+                self.tally.answered_at_once(upstream, asked.method);
                 self.scratch = text;
                 return;
             }
@@ -153,15 +155,15 @@ impl Gateway {
             method: asked.method,
             upstream,
         };
-        if !self.end_step(&to, &outcome, &text, out) {
-            if let Some(why) = self.too_many(asked.client) {
-                self.refuse(asked, Code::Internal.number(), why, None, out);
-            } else {
-                let renamed = self.rename(asked.method, upstream, own, asked.params, asked.parsed);
-                let params = renamed.as_deref().unwrap_or(asked.params.text());
-                let key = self.open_local(now, asked, upstream, params, out);
-                self.go_on(now, key, 0, era, outcome, &text, out);
-            }
+        if self.end_step(&to, &outcome, &text, out) {
+            self.note_step(asked, upstream, &outcome);
+        } else if let Some(why) = self.too_many(asked.client) {
+            self.refuse(asked, Code::Internal.number(), why, None, out);
+        } else {
+            let renamed = self.rename(asked.method, upstream, own, asked.params, asked.parsed);
+            let params = renamed.as_deref().unwrap_or(asked.params.text());
+            let key = self.open_local(now, asked, upstream, params, out);
+            self.go_on(now, key, 0, era, outcome, &text, out);
         }
         text.clear();
         self.scratch = text;
@@ -206,6 +208,8 @@ impl Gateway {
             params: Some(params.into()),
             place,
             audit: self.audit.take(),
+            span: self.span.take(),
+            begun: now.at,
             execution,
             ..Flight::new(asked.asker(), upstream, asked.method, Stage::Stepping { step: 0 })
         });
@@ -262,6 +266,17 @@ impl Gateway {
             _ => return false,
         }
         true
+    }
+
+    /// A request has ended with its first step.
+    fn note_step(&mut self, asked: &Asked<'_>, upstream: usize, outcome: &Outcome) {
+        match end_of(outcome) {
+            End::Answered => self.tally.answered_at_once(upstream, asked.method),
+            end => {
+                self.tally.refused(upstream, asked.method, end);
+                self.mark_span(end);
+            }
+        }
     }
 
     fn answer_local(&mut self, to: &Answered<'_>, text: &[u8], out: &mut Effects) {
@@ -409,7 +424,9 @@ impl Gateway {
         let outcome = self.serve_builtin(now, method, json, &step, &mut text);
         let to = Answered { client, id: &id, exchange, era, method, upstream };
         if self.end_step(&to, &outcome, &text, out) {
-            self.close(key, out);
+            if let Some(mut flight) = self.close(key, out) {
+                self.settle_flight(&mut flight, end_of(&outcome), out);
+            }
         } else {
             self.go_on(now, key, number, era, outcome, &text, out);
         }
@@ -435,4 +452,13 @@ impl Gateway {
 pub(super) enum Given<'a> {
     Text(Result<&'a str, &'a str>),
     Answers(Json<'a>),
+}
+
+/// How a request ended whose last step ended so.
+fn end_of(outcome: &Outcome) -> End {
+    match outcome {
+        Outcome::Fault { data: Some(data), .. } if data.contains("\"tool\"") => End::NotFound,
+        Outcome::Fault { .. } => End::Failed,
+        _ => End::Answered,
+    }
 }

@@ -12,6 +12,7 @@ pub mod audit;
 pub mod breaker;
 pub mod builtin;
 pub mod catalog;
+pub mod census;
 pub mod client;
 pub mod connect;
 pub mod door;
@@ -59,9 +60,11 @@ pub mod settings;
 mod spread;
 pub mod subscribe;
 pub mod task;
+pub mod tally;
 pub mod timer;
 pub mod token;
 pub mod tools;
+pub mod trace;
 pub mod upstream;
 
 use std::collections::BTreeMap;
@@ -111,6 +114,10 @@ pub struct Gateway {
     addresses: address::Addresses,
     /// Of the request that is being handled, until a flight takes it.
     audit: Option<Box<audit::Record>>,
+    /// Its span, where it is traced; and what its headers say of its trace.
+    span: Option<Box<trace::Span>>,
+    context: Option<Box<trace::Context>>,
+    tally: tally::Tally,
     /// What `execute_tool` is about, while its call is being handled and until a flight takes it.
     execution: Option<Box<tools::Execution>>,
     /// The agent by whose rules a gateway tool is being carried out, where its client was believed.
@@ -215,6 +222,9 @@ impl Gateway {
                 .map(|rates| rate::Governor::new(rates, shard, settings.shards)),
             addresses: address::Addresses::default(),
             audit: None,
+            span: None,
+            context: None,
+            tally: tally::Tally::default(),
             execution: None,
             acting: None,
             chore: None,
@@ -297,7 +307,7 @@ impl Gateway {
             Event::Drain => self.begin_drain(now, out),
             Event::Settings(settings) => self.renew(now, settings, out),
         }
-        self.end_audit(out);
+        self.end_request(out);
         self.ring_alarms(now, out);
         if self.exchanges.have_ended() {
             self.clear_exchanges(now, out);

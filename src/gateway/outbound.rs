@@ -124,6 +124,9 @@ impl Gateway {
             self.measure(now, key, endpoint, left);
         }
         let Some(flight) = self.flights.get(key) else { return };
+        if !matches!(flight.asker, Asker::Own(_)) {
+            self.tally.answered(flight.upstream, flight.sent, now.at);
+        }
         match &flight.asker {
             Asker::Own(errand) => {
                 let errand = *errand;

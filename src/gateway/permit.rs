@@ -7,6 +7,7 @@ use super::door::Effects;
 use super::guard::Finding;
 use super::inbound::Asked;
 use super::policy::{AgentId, Decision, Kind, Policy, Reason};
+use super::tally::End;
 use crate::base::Now;
 use crate::mcp::{Code, Method};
 use crate::wire::{Json, Splice, text};
@@ -73,6 +74,13 @@ impl Gateway {
             }
             _ => false,
         }
+    }
+
+    /// A request for something of this upstream's was refused: it is counted, and its span says so.
+    #[cold]
+    pub(super) fn note_denied(&mut self, asked: &Asked<'_>, upstream: usize) {
+        self.tally.refused(upstream, asked.method, End::Denied);
+        self.mark_span(End::Denied);
     }
 
     /// What the guard finds in the arguments of a call.

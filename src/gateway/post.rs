@@ -29,6 +29,7 @@ impl Wrong {
 impl Gateway {
     pub(super) fn post(&mut self, now: Now, link: LinkId, request: Request<'_>, out: &mut Effects) {
         let facts = Facts::read(request.headers);
+        self.note_context(&facts);
         let caller = Caller { link, principal: request.principal };
         let one_line;
         let mut body = request.body;
@@ -235,7 +236,8 @@ impl Gateway {
             return refuse(out, link, "null", &unknown_session());
         }
         self.links.put(link, Peer::Elsewhere(to));
-        let carried = Box::new(Carried { principal, aim, body: body.into() });
+        let carried =
+            Box::new(Carried { principal, context: self.context.take(), aim, body: body.into() });
         out.push(Effect::Mail { to, mail: super::Mail::Exchange { link, carried } });
     }
 }

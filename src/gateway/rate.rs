@@ -305,10 +305,15 @@ impl Gateway {
         };
         // Its own first: who is over it uses nothing of what all have together.
         let budgets = [more, Some(Budget::Messages(principal)), Some(Budget::All)];
-        budgets
+        let over = budgets
             .into_iter()
             .flatten()
-            .find_map(|budget| Some((budget, governor.take(now.at, budget, out).err()?)))
+            .find_map(|budget| Some((budget, governor.take(now.at, budget, out).err()?)));
+        match over {
+            Some((budget, _)) => self.tally.over(budget),
+            None => self.tally.within += 1,
+        }
+        over
     }
 
     /// Somebody went over a rate: it counts against where it came from.

@@ -4,6 +4,7 @@ use super::door::Effects;
 use super::flight::{Asker, Asking, Early, Flight, FlightKey, Stage};
 use super::lane::LaneKey;
 use super::local::Given;
+use super::tally::End;
 use super::timer::Alarm;
 use super::{Gateway, answer};
 use crate::base::Now;
@@ -97,11 +98,17 @@ impl Gateway {
     /// Tells the client of a flight that is closed what its upstream answered.
     pub(super) fn hand_over(
         &mut self,
-        flight: Flight,
+        mut flight: Flight,
         from: Era,
         answer: Result<Json<'_>, Json<'_>>,
         out: &mut Effects,
     ) {
+        let end = match answer {
+            Ok(_) => End::Answered,
+            Err(error) if is_unknown_tool(error) => End::NotFound,
+            Err(_) => End::Failed,
+        };
+        self.settle_flight(&mut flight, end, out);
         let Asker::Client { client, id, era, exchange } = flight.asker else { return };
         if let Err(error) = answer
             && let Some(execution) = &flight.execution

@@ -1,6 +1,7 @@
 //! Requests on their way to an upstream: the client's `params` with the few places changed that the
 //! upstream must see otherwise. Translates between the eras; decides nothing.
 
+use super::trace;
 use crate::mcp::{Era, LogLevel, Method, Params, Version, meta};
 use crate::wire::{Json, Splice, text};
 
@@ -27,6 +28,8 @@ pub struct Translation<'a> {
     pub retry: Option<(&'a str, Option<&'a str>)>,
     /// A member that is put to `params`.
     pub extra: Option<&'a str>,
+    /// Members of `_meta` that name the trace it is part of, in place of the client's own.
+    pub trace: Option<&'a str>,
 }
 
 /// Appends the request, without a newline. `parsed` is what [`Params::read`] found in `params`.
@@ -66,7 +69,9 @@ fn edit<'t>(translation: &Translation<'_>, params: Json<'t>, parsed: &Params<'t>
         splice.replace(place.text(), text::quoted(own));
     }
     let crosses_down = translation.from == Era::Modern && translation.to == Era::Legacy;
-    if let Some(token) = parsed.meta.progress_token.filter(|_| !crosses_down) {
+    // `_meta` is written anew where neighbours may both have to go: as edits they would overlap.
+    let is_anew = crosses_down || translation.trace.is_some();
+    if let Some(token) = parsed.meta.progress_token.filter(|_| !is_anew) {
         splice.replace(token.text(), translation.wire_id.to_string());
     }
     let mut members: Vec<String> = Vec::new();
@@ -77,34 +82,33 @@ fn edit<'t>(translation: &Translation<'_>, params: Json<'t>, parsed: &Params<'t>
             members.push(format!("\"requestState\":{state}"));
         }
     }
-    match (translation.from, translation.to) {
-        (Era::Modern, Era::Legacy) => {
-            if let Some(meta) = parsed.meta_json {
-                splice.replace(meta.text(), request_meta(meta, translation.wire_id));
-            }
-            // What a modern client calls `task` means nothing.
-            if parsed.input_responses.is_some()
-                || parsed.request_state.is_some()
-                || parsed.task.is_some()
-            {
-                splice.remove_members(params, &["inputResponses", "requestState", "task"]);
+    let of_connection = match (translation.from, translation.to) {
+        (Era::Legacy, Era::Modern) => translation.remembered.as_ref().map(of_the_connection),
+        _ => None,
+    };
+    match parsed.meta_json {
+        Some(meta) if is_anew || of_connection.is_some() && !meta.is_object() => {
+            let more = [translation.trace, of_connection.as_deref()];
+            splice.replace(meta.text(), meta_anew(meta, translation, crosses_down, more));
+        }
+        Some(meta) => {
+            if let Some(of_connection) = of_connection {
+                splice.insert_member(meta, of_connection);
             }
         }
-        (Era::Legacy, Era::Modern) => {
-            if let Some(remembered) = &translation.remembered {
-                let of_connection = of_the_connection(remembered);
-                match parsed.meta_json.filter(|meta| meta.is_object()) {
-                    Some(meta) => splice.insert_member(meta, of_connection),
-                    None if parsed.meta_json.is_some() => {
-                        // A `_meta` that is no object says nothing; two of them would say two things.
-                        let meta = parsed.meta_json.map_or("", Json::text);
-                        splice.replace(meta, format!("{{{of_connection}}}"));
-                    }
-                    None => members.push(format!("\"_meta\":{{{of_connection}}}")),
-                }
+        None => {
+            let more = [translation.trace, of_connection.as_deref()];
+            let more: Vec<&str> = more.into_iter().flatten().collect();
+            if !more.is_empty() {
+                members.push(format!("\"_meta\":{{{}}}", more.join(",")));
             }
         }
-        _ => {}
+    }
+    // What a modern client calls `task` means nothing.
+    let has_own =
+        parsed.input_responses.is_some() || parsed.request_state.is_some() || parsed.task.is_some();
+    if crosses_down && has_own {
+        splice.remove_members(params, &["inputResponses", "requestState", "task"]);
     }
     if !members.is_empty() {
         splice.insert_member(params, members.join(","));
@@ -143,25 +147,42 @@ pub fn of_the_connection(remembered: &Remembered<'_>) -> String {
     members
 }
 
-/// `_meta` without what describes the connection, and with our progress token. Written anew, because
-/// neighbours that both go would overlap as edits.
-fn request_meta(object: Json<'_>, token: u64) -> String {
+/// `_meta` written anew, with our progress token and `more` members: on the way to a legacy upstream without what
+/// describes the connection, and without the client's trace where ours is among them. One that is no object says
+/// nothing; two of them would say two things.
+fn meta_anew(
+    meta: Json<'_>,
+    translation: &Translation<'_>,
+    crosses_down: bool,
+    more: [Option<&str>; 2],
+) -> String {
+    let more_bytes: usize = more.iter().flatten().map(|it| it.len()).sum();
     // Our token may be longer than the client's: twenty digits at most.
-    let mut kept = String::with_capacity(object.text().len() + 20);
+    let mut kept = String::with_capacity(meta.text().len() + more_bytes + 24);
     kept.push('{');
-    for member in object.members() {
+    for member in meta.members() {
         let name = member.name();
-        if meta::OF_THE_CONNECTION.contains(&&*name) {
+        let is_of_trace = matches!(&*name, trace::PARENT | trace::STATE);
+        if crosses_down && meta::OF_THE_CONNECTION.contains(&&*name)
+            || is_of_trace && translation.trace.is_some()
+        {
             continue;
         }
         if kept.len() > 1 {
             kept.push(',');
         }
         if name == meta::PROGRESS_TOKEN {
-            kept.extend(["\"", meta::PROGRESS_TOKEN, "\":", &token.to_string()]);
+            let token = translation.wire_id.to_string();
+            kept.extend(["\"", meta::PROGRESS_TOKEN, "\":", &token]);
         } else {
             kept.extend(["\"", member.key, "\":", member.value.text()]);
         }
+    }
+    for more in more.into_iter().flatten() {
+        if kept.len() > 1 {
+            kept.push(',');
+        }
+        kept.push_str(more);
     }
     kept.push('}');
     kept
@@ -189,6 +210,7 @@ mod tests {
         renamed: None,
         retry: None,
         extra: None,
+        trace: None,
     };
 
     #[test]
@@ -258,5 +280,39 @@ mod tests {
     fn a_newline_between_tokens_does_not_reach_a_line_framed_peer() {
         let value = translate("{\n  \"name\": \"e\"\r\n}", &PLAIN);
         assert_eq!(value["params"]["name"], "e");
+    }
+
+    #[test]
+    fn a_traced_request_names_our_span_whatever_its_client_wrote_and_in_every_era() {
+        let ours = r#""traceparent":"00-a-b-01","tracestate":"x=1""#;
+        let theirs = r#"{"name":"e","_meta":{"traceparent":"t","tracestate":"s","progressToken":"p","baggage":"b","io.modelcontextprotocol/protocolVersion":"v"}}"#;
+        let remembered = Remembered { capabilities: "{}", info: "{}", level: None };
+        for (from, to) in [
+            (Era::Legacy, Era::Legacy),
+            (Era::Modern, Era::Modern),
+            (Era::Modern, Era::Legacy),
+            (Era::Legacy, Era::Modern),
+        ] {
+            for params in [theirs, r#"{"name":"e"}"#, r#"{"name":"e","_meta":{}}"#] {
+                let remembered = (from == Era::Legacy).then_some(remembered);
+                let translation = Translation { from, to, remembered, trace: Some(ours), ..PLAIN };
+                let meta = &translate(params, &translation)["params"]["_meta"];
+                assert_eq!(
+                    (&meta["traceparent"], &meta["tracestate"]),
+                    (&"00-a-b-01".into(), &"x=1".into())
+                );
+                let has_version = !meta["io.modelcontextprotocol/protocolVersion"].is_null();
+                let is_theirs = params == theirs && !(from == Era::Modern && to == Era::Legacy);
+                assert_eq!(has_version, is_theirs || (from, to) == (Era::Legacy, Era::Modern));
+                if params == theirs {
+                    assert_eq!(
+                        (&meta["baggage"], &meta["progressToken"]),
+                        (&"b".into(), &77.into())
+                    );
+                }
+            }
+        }
+        // And without one all of it stays as it is.
+        assert_eq!(translate(theirs, &PLAIN)["params"]["_meta"]["traceparent"], "t");
     }
 }

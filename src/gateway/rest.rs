@@ -66,7 +66,9 @@ impl Gateway {
         request: Request<'_>,
         out: &mut Effects,
     ) {
-        if !Facts::read(request.headers).is_json {
+        let facts = Facts::read(request.headers);
+        self.note_context(&facts);
+        if !facts.is_json {
             let message = "the header Content-Type must be application/json";
             return refuse(out, link, "null", &Wrong::new(415, Code::InvalidRequest, message));
         }

@@ -361,6 +361,7 @@ impl Gateway {
 
     /// An exchange that another shard's link brought, about something that lives here.
     pub(super) fn carried(&mut self, now: Now, link: LinkId, carried: &Carried, out: &mut Effects) {
+        self.context.clone_from(&carried.context);
         let body = &*carried.body;
         let caller = Caller { link, principal: carried.principal };
         match &carried.aim {

@@ -43,6 +43,8 @@ pub struct Settings {
     pub trusted: Vec<Network>,
     /// Each use of a thing is written down.
     pub audits: bool,
+    /// Which requests are traced; `None` where none is.
+    pub traces: Option<super::trace::Tracing>,
     /// Who comes in by which way, where nobody proves to be another.
     pub entrances: Entrances,
     /// Seals request states. The same key on every shard; random for each process unless configured.

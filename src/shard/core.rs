@@ -11,9 +11,10 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::acceptor::{Arrival, Door};
+use super::census::Counted;
 use super::clock::Clock;
 use super::crowd::Crowd;
-use super::domain::{AuditSink, Dialer, Domain, IdentitySink};
+use super::domain::{AuditSink, Dialer, Domain, IdentitySink, TraceSink};
 use super::errand::Errands;
 use super::http::{Front, Gate};
 use super::inbox::Inbox;
@@ -24,6 +25,7 @@ use super::pool::Pool;
 use super::port::Driver;
 use super::post::{Dialed, Post, Renewal};
 use super::spin::Spinner;
+use super::telling::Throttle;
 use super::tls::ServerTls;
 use super::{Muster, Shard, crowd, rt};
 use crate::base::limits::Limits;
@@ -137,8 +139,9 @@ pub(super) struct Core<D: Domain> {
     pub(super) audit: Option<AuditSink>,
     /// How full listeners have been; the first shard looks for all.
     pub(super) crowd: Crowd,
-    /// When the log was told last of a request without a key.
-    pub(super) refusal_told: Option<Moment>,
+    pub(super) traces: Option<TraceSink>,
+    pub(super) counted: Counted,
+    pub(super) throttle: Throttle,
     /// Links whose reads wait for what is being written: since this turn, and since the one before.
     pub(super) held_back: Vec<LinkId>,
     pub(super) held_before: Vec<LinkId>,
@@ -162,6 +165,7 @@ pub(super) struct Parts<D: Domain> {
     pub(super) front: Arc<Front>,
     pub(super) muster: Arc<Muster>,
     pub(super) audit: Option<AuditSink>,
+    pub(super) traces: Option<TraceSink>,
     pub(super) identity: Option<IdentitySink>,
     pub(super) tls: Option<Arc<ServerTls>>,
 }
@@ -181,6 +185,7 @@ impl<D: Domain> Core<D> {
             front,
             muster,
             audit,
+            traces,
             identity,
             tls,
         } = parts;
@@ -229,7 +234,9 @@ impl<D: Domain> Core<D> {
             muster,
             audit,
             crowd: Crowd::default(),
-            refusal_told: None,
+            traces,
+            counted: Counted::default(),
+            throttle: Throttle::default(),
             held_back: Vec::new(),
             held_before: Vec::new(),
             rung: false,
@@ -405,6 +412,9 @@ impl<D: Domain> Core<D> {
                 }
             }
             self.meter.frames_in.add(frames);
+            if let Some(link) = self.links.get(id) {
+                self.counted.frames(link.side, frames);
+            }
             self.settle();
             if !dry {
                 continue;

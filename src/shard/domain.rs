@@ -9,8 +9,10 @@ use std::time::Duration;
 use super::post::Post;
 use crate::base::{LinkId, Moment, Now};
 use crate::gateway::audit::Record;
+use crate::gateway::census::Census;
 use crate::gateway::principal::Principal;
 use crate::gateway::settings::Settings;
+use crate::gateway::trace::Span;
 use crate::gateway::{Effects, Event, Gateway};
 
 /// A machine without sockets and clock: an event in, effects out, at once.
@@ -36,6 +38,11 @@ pub trait Domain: 'static {
     fn owes(&self, _link: LinkId) -> bool {
         false
     }
+
+    /// What it says of itself, where it does.
+    fn census(&self, _now: Now) -> Option<Box<Census>> {
+        None
+    }
 }
 
 impl Domain for Gateway {
@@ -58,6 +65,10 @@ impl Domain for Gateway {
     fn owes(&self, link: LinkId) -> bool {
         Self::owes(self, link)
     }
+
+    fn census(&self, now: Now) -> Option<Box<Census>> {
+        Some(Box::new(Self::census(self, now.at)))
+    }
 }
 
 /// Takes records of the audit log without ever waiting: what it cannot take is lost. The floor above writes
@@ -79,6 +90,27 @@ impl AuditSink {
 impl fmt::Debug for AuditSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("AuditSink").finish_non_exhaustive()
+    }
+}
+
+/// Takes spans without ever waiting: what it cannot take is lost. The floor above has them collected.
+#[derive(Clone)]
+pub struct TraceSink(Arc<dyn Fn(Box<Span>) -> bool + Send + Sync>);
+
+impl TraceSink {
+    /// `take` says whether the span was taken.
+    pub fn new(take: impl Fn(Box<Span>) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(take))
+    }
+
+    pub(super) fn take(&self, span: Box<Span>) -> bool {
+        (self.0)(span)
+    }
+}
+
+impl fmt::Debug for TraceSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TraceSink").finish_non_exhaustive()
     }
 }
 

@@ -14,7 +14,8 @@ use crate::base::{LinkId, ShardId};
 use crate::gateway::address::counted;
 use crate::gateway::audit::Record;
 use crate::gateway::http::HeaderPairs;
-use crate::gateway::{Effect, Event, Mail, Report};
+use crate::gateway::trace::Span;
+use crate::gateway::{Effect, Event, Mail};
 use crate::wire::http1;
 
 /// A link that closes may take this long to write some of what waits.
@@ -117,6 +118,7 @@ impl<D: Domain> Core<D> {
             Effect::Violation { link } => self.violated(link),
             Effect::Expel { address } => self.expel(address),
             Effect::Audit(record) => self.audit(record),
+            Effect::Span(span) => self.span(span),
             Effect::Report(report) => self.report(&report),
         }
     }
@@ -150,6 +152,12 @@ impl<D: Domain> Core<D> {
         count.add(1);
     }
 
+    fn span(&self, span: Box<Span>) {
+        let is_taken = self.traces.as_ref().is_some_and(|traces| traces.take(span));
+        let count = if is_taken { &self.meter.spans } else { &self.meter.spans_lost };
+        count.add(1);
+    }
+
     fn mail(&mut self, to: ShardId, mail: Mail) {
         if to == self.id {
             self.follow.push_back(Follow::Letter(mail));
@@ -168,6 +176,7 @@ impl<D: Domain> Core<D> {
             return;
         }
         let Some(id) = self.links.connection(exchange) else { return };
+        self.note_answer(id, status, Some(body.len()));
         self.write(id, |face, (front, date), out| {
             face.respond(out, front, date, status, &headers, body);
         });
@@ -184,6 +193,7 @@ impl<D: Domain> Core<D> {
             return;
         }
         let Some(id) = self.links.connection(exchange) else { return };
+        self.note_answer(id, 200, None);
         self.write(id, |face, (front, date), out| face.stream(out, front, date, &headers));
     }
 
@@ -376,38 +386,6 @@ impl<D: Domain> Core<D> {
     pub(super) fn forget_timer(&mut self, id: LinkId) {
         if let Some(link) = self.links.get_mut(id) {
             link.timer = None;
-        }
-    }
-
-    pub(super) fn report(&mut self, report: &Report) {
-        self.meter.reports.add(1);
-        match report {
-            Report::Drained => self.drained = true,
-            Report::UpstreamDown { upstream, why, retry_ms } => {
-                tracing::warn!(upstream, why, retry_ms, "an upstream is down");
-            }
-            Report::AddressBlocked { address, time } => {
-                let seconds = time.as_secs();
-                tracing::warn!(%address, seconds, "rates.violations: an address is shut out");
-            }
-            Report::BreakerOpened { upstream } => {
-                tracing::warn!(upstream, "breaker_failures: calls are refused for a while");
-            }
-            Report::EndpointDiffers { upstream, what } => {
-                tracing::warn!(upstream, what, "endpoints of one upstream differ");
-            }
-            Report::BreakerClosed { upstream } => {
-                tracing::info!(upstream, "calls are answered again");
-            }
-            Report::UpstreamOddity { upstream, what } => {
-                tracing::warn!(upstream, what, "an upstream sent something odd");
-            }
-            // Strangers cause these; at a higher level they could fill a disk.
-            Report::ClientClosed { link, why } => tracing::debug!(%link, why, "client closed"),
-            Report::ClientFault { link, what } => tracing::debug!(%link, what, "client fault"),
-            Report::UpstreamReady { upstream, version } => {
-                tracing::info!(upstream, version, "an upstream is ready");
-            }
         }
     }
 }

@@ -106,6 +106,7 @@ impl<D: Domain> Core<D> {
         let took = self.clock.now().at.since(began);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.meter.turns.add(1);
+        self.counted.turns.record(began, began.after(took));
         self.spinner.stir();
         if micros > self.meter.turn_micros_max.get() {
             self.meter.turn_micros_max.set(micros);
@@ -184,6 +185,8 @@ impl<D: Domain> Core<D> {
             }
             Command::Token { upstream, token } => self.dialer.granted(upstream, token),
             Command::Keys(keys) => self.gate.learn(keys),
+            // Whoever asked may have lost patience.
+            Command::Census(sender) => drop(sender.send(self.census())),
             Command::Drain => self.drain(),
             Command::Stop => self.stop(),
         }

@@ -298,7 +298,15 @@ impl Links {
         }
     }
 
-    /// All links, by slot.
+    /// All links.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Link> {
+        self.slots.iter().filter_map(|slot| match &slot.entry {
+            Entry::Link(link) => Some(link),
+            _ => None,
+        })
+    }
+
+    /// The ids of all, by slot.
     pub(super) fn ids(&self) -> Vec<LinkId> {
         let live =
             self.slots.iter().enumerate().filter(|(_, slot)| matches!(slot.entry, Entry::Link(_)));

@@ -104,29 +104,36 @@ meter! {
     panics,
     /// Reports of the domain.
     reports,
+    /// Of these, requests that ended with an error of ours. And lines of the log that were left out, because there
+    /// were too many of one kind.
+    calls_failed,
+    log_left_out,
+    /// Spans handed on, and spans that found no room in the queue.
+    spans,
+    spans_lost,
     /// Lines handed to the audit log, and lines that found no room in its queue.
     audited,
     audit_lost,
 }
 
-/// All counters of all shards in the text exposition format 0.0.4 of Prometheus.
+/// Whether what stands under this name can fall; all else only grows.
+pub fn is_gauge(name: &str) -> bool {
+    name.ends_with("_connections") || matches!(name, "links_open" | "turn_micros_max")
+}
+
+/// All counters of all shards in the text exposition format 0.0.4 of Prometheus. All else that there is to see is told
+/// by the floor above, which asks for it.
 pub(super) fn exposition(meters: &[std::sync::Arc<Meter>]) -> String {
     let read: Vec<_> = meters.iter().map(|meter| meter.read()).collect();
     let mut text = String::new();
     let names = read.first().into_iter().flatten().map(|(name, _)| *name);
     for (at, name) in names.enumerate() {
-        // What can fall is a gauge; all else only grows.
-        let kind =
-            if name.ends_with("_connections") || matches!(name, "links_open" | "turn_micros_max") {
-                "gauge"
-            } else {
-                "counter"
-            };
-        text.extend(["# TYPE ringgate_", name, " ", kind, "\n"]);
+        let (kind, end) = if is_gauge(name) { ("gauge", "") } else { ("counter", "_total") };
+        text.extend(["# TYPE ringgate_", name, end, " ", kind, "\n"]);
         for (shard, counts) in read.iter().enumerate() {
             let count = counts.get(at).map_or(0, |(_, count)| *count);
             let (shard, count) = (shard.to_string(), count.to_string());
-            text.extend(["ringgate_", name, "{shard=\"", &shard, "\"} ", &count, "\n"]);
+            text.extend(["ringgate_", name, end, "{shard=\"", &shard, "\"} ", &count, "\n"]);
         }
     }
     text
@@ -141,9 +148,9 @@ mod tests {
         let meters: Vec<std::sync::Arc<Meter>> = vec![std::sync::Arc::default(); 1];
         meters[0].accepted.add(3);
         let text = exposition(&meters);
-        assert!(
-            text.contains("# TYPE ringgate_accepted counter\nringgate_accepted{shard=\"0\"} 3\n")
-        );
+        assert!(text.contains(
+            "# TYPE ringgate_accepted_total counter\nringgate_accepted_total{shard=\"0\"} 3\n"
+        ));
         assert!(text.contains("# TYPE ringgate_links_open gauge\n"));
         assert_eq!(exposition(&[]), "");
     }

@@ -4,6 +4,7 @@
 
 mod acceptor;
 mod carrier;
+mod census;
 mod clock;
 mod core;
 mod crowd;
@@ -24,6 +25,7 @@ mod post;
 pub mod rt;
 mod spin;
 pub mod tls;
+mod telling;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -37,9 +39,10 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 pub use acceptor::{Door, Listening};
+pub use census::{Census, KINDS};
 pub use clock::Origin;
-pub use domain::{AuditSink, Dialer, Domain, IdentitySink, NoDialer, Notice};
-pub use meter::{Count, Meter};
+pub use domain::{AuditSink, Dialer, Domain, IdentitySink, NoDialer, Notice, TraceSink};
+pub use meter::{Count, Meter, is_gauge};
 pub use port::{Driver, Port};
 pub use post::{Dialed, Post, Renewal};
 
@@ -139,6 +142,8 @@ pub struct Plan {
     pub front: Arc<http::Front>,
     /// Where the audit log goes, where one is kept.
     pub audit: Option<AuditSink>,
+    /// Where spans go, where any are made.
+    pub traces: Option<TraceSink>,
     /// Where goes what is found out about who asks.
     pub identity: Option<IdentitySink>,
     /// What listeners with TLS speak; none of them takes anybody where there is nothing.
@@ -178,6 +183,7 @@ pub fn run<D: Domain>(
                 front: plan.front,
                 muster,
                 audit: plan.audit,
+                traces: plan.traces,
                 identity: plan.identity,
                 tls: plan.tls,
             })),

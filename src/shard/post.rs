@@ -10,6 +10,7 @@ use std::sync::mpsc;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
+use super::census::Census;
 use super::http::Front;
 use super::port::Driver;
 use super::rt;
@@ -54,6 +55,8 @@ pub(super) enum Command {
         upstream: usize,
         token: Arc<str>,
     },
+    /// What it has counted is wanted.
+    Census(mpsc::Sender<Box<Census>>),
     Drain,
     Stop,
 }
@@ -128,6 +131,11 @@ impl Post {
     /// Hands over the token for requests to an upstream, as `Authorization` has it.
     pub fn token(&self, upstream: usize, token: Arc<str>) {
         self.send(Command::Token { upstream, token });
+    }
+
+    /// Asks for a census; none comes from a shard that has ended.
+    pub fn census(&self, sender: mpsc::Sender<Box<Census>>) {
+        self.send(Command::Census(sender));
     }
 
     /// Asks for a drain: no new clients, flights may finish, then the shard waits for the others.

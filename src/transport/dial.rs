@@ -31,6 +31,8 @@ pub struct Upstreams {
     granted: Option<(BTreeSet<usize>, IdentitySink)>,
     /// What is spoken to endpoints behind TLS, by their number: what came once stays at its place.
     secure: BTreeMap<usize, ClientTls>,
+    /// Requests say in headers, too, of which trace they are.
+    is_traced: bool,
     /// Tickets of children that live.
     children: BTreeSet<u64>,
 }
@@ -46,8 +48,24 @@ impl Upstreams {
         nurse: Option<Nurse>,
         granted: Option<(BTreeSet<usize>, IdentitySink)>,
     ) -> Self {
-        let (secure, children) = (BTreeMap::new(), BTreeSet::new());
-        Self { shard, upstreams, connect, bytes_max, nurse, granted, secure, children }
+        Self {
+            shard,
+            upstreams,
+            connect,
+            bytes_max,
+            nurse,
+            granted,
+            secure: BTreeMap::new(),
+            is_traced: false,
+            children: BTreeSet::new(),
+        }
+    }
+
+    /// Whether requests over HTTP say in headers, too, of which trace they are.
+    #[must_use]
+    pub const fn traced(mut self, is_traced: bool) -> Self {
+        self.is_traced = is_traced;
+        self
     }
 }
 
@@ -59,6 +77,7 @@ impl Dialer for Upstreams {
     }
 
     fn dial(&mut self, endpoint: usize, ticket: u64, post: &Post) {
+        super::http::mirror_traces(self.is_traced);
         let found = settings::endpoints(&self.upstreams).nth(endpoint);
         let credential = self
             .granted

@@ -23,7 +23,8 @@ use crate::shard::http::Front;
 use crate::shard::rt::{Driver, DriverChoice, RING_ENTRIES_DEFAULT};
 use crate::shard::tls::ServerTls;
 use crate::shard::{
-    AuditSink, Domain, Door, IdentitySink, Listening, Meter, Plan, Post, Renewal, cores, run, seeds,
+    AuditSink, Domain, Door, IdentitySink, Listening, Meter, Plan, Post, Renewal, TraceSink, cores,
+    run, seeds,
 };
 
 /// Where clients come from.
@@ -68,6 +69,8 @@ pub struct ServerConfig {
     pub tls: Option<Arc<ServerTls>>,
     /// Where the audit log goes, where one is kept.
     pub audit: Option<AuditSink>,
+    /// Where spans go, where any are made; then upstreams over HTTP are told of them in headers, too.
+    pub traces: Option<TraceSink>,
     /// Where goes what shards find out about who asks.
     pub identity: Option<IdentitySink>,
     /// What the domain may dial, by the index it dials.
@@ -91,6 +94,7 @@ impl Default for ServerConfig {
             front: Arc::new(Front::default()),
             tls: None,
             audit: None,
+            traces: None,
             identity: None,
             upstreams: Arc::from([]),
             granted: BTreeSet::new(),
@@ -176,6 +180,7 @@ impl Server {
                 front: Arc::clone(&config.front),
                 tls: config.tls.clone(),
                 audit: config.audit.clone(),
+                traces: config.traces.clone(),
                 identity: config.identity.clone(),
                 listeners: listeners.pop().unwrap_or_default(),
             };
@@ -189,7 +194,8 @@ impl Server {
                 config.limits.frame_bytes_max,
                 nurse,
                 config.identity.clone().map(|sink| (config.granted.clone(), sink)),
-            );
+            )
+            .traced(config.traces.is_some());
             let (domain, started) = (Arc::clone(&domain), started.clone());
             let thread =
                 std::thread::Builder::new().name(format!("shard-{}", id.0)).spawn(move || {

@@ -25,7 +25,7 @@ def metrics(port: int) -> dict[str, list[int]]:
     text = connection.getresponse().read().decode()
     connection.close()
     found: dict[str, list[int]] = {}
-    for name, count in re.findall(r'^ringgate_(\w+)\{shard="\d+"\} (\d+)$', text, re.MULTILINE):
+    for name, count in re.findall(r'^ringgate_(\w+?)(?:_total)?\{shard="\d+"\} (\d+)$', text, re.MULTILINE):
         found.setdefault(name, []).append(int(count))
     return found
 
@@ -84,7 +84,7 @@ def one_session_on_all_shards(binary: str, stage: Stage) -> str:
     upstreams = {"quick": {"command": sys.executable, "args": [str(HERE / "servers" / "quick.py")]},
                  "everything": {"command": program, "args": args}}
     gateway = Gateway(binary, stage.dir / "shards", upstreams, http=True,
-                      environ={"RINGGATE_SHARDS__COUNT": str(SHARDS)})
+                      config="[http]\nmetrics = true\n", environ={"RINGGATE_SHARDS__COUNT": str(SHARDS)})
     try:
         gateway.wait_ready()
         session = Session(Door(gateway.http_port), able=ELICITS)

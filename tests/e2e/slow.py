@@ -75,7 +75,8 @@ def resident(pid: int) -> int:
 def never_read(begin: Callable[[int], socket.socket], is_lines: bool) -> Callable:
     def check(binary: str, stage: Stage) -> str:
         quick = {"quick": {"command": sys.executable, "args": [str(HERE / "servers" / "quick.py")]}}
-        gateway = Gateway(binary, stage.dir / f"slow-{begin.__name__}", quick, http=True)
+        gateway = Gateway(binary, stage.dir / f"slow-{begin.__name__}", quick, http=True,
+                          config="[http]\nmetrics = true\n")
         try:
             gateway.wait_up()
             with contextlib.ExitStack() as stack:

@@ -51,7 +51,7 @@ def config_text(port: int, http_port: int | None) -> str:
     until the drain's time is over, which is made short.
     """
     http = "off" if http_port is None else f"127.0.0.1:{http_port}"
-    return f'[tcp]\nlisten = "127.0.0.1:{port}"\n\n[http]\nlisten = "{http}"\n\n[limits]\ndrain = "3s"\n'
+    return f'[tcp]\nlisten = "127.0.0.1:{port}"\n\n[http]\nlisten = "{http}"\n\n[limits]\ndrain = "3s"\n\n[admin]\nlisten = "off"\n'
 
 
 def merged(config: str, more: str) -> str:

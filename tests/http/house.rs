@@ -10,11 +10,13 @@ use ringgate::base::limits::Limits;
 use ringgate::base::{LinkId, Moment, Now, ShardId};
 use ringgate::gateway::audit::Record;
 use ringgate::gateway::builtin::Builtin;
+use ringgate::gateway::census::Census;
 use ringgate::gateway::http::{Headers, Request, Verb};
 use ringgate::gateway::lane::LaneKey;
 use ringgate::gateway::principal::Principal;
 use ringgate::gateway::settings::{EraPin, Share, Spread, Target, Upstream};
-use ringgate::gateway::{Effect, Effects, Event, Gateway, Mail, Settings};
+use ringgate::gateway::trace::Span;
+use ringgate::gateway::{Effect, Effects, Event, Gateway, Mail, Report, Settings};
 
 /// What an exchange was answered, as far as it has been.
 #[derive(Debug, Default)]
@@ -75,8 +77,10 @@ pub(crate) struct House {
     pub(crate) lanes: BTreeMap<LinkId, Vec<String>>,
     dials: Vec<(usize, LaneKey)>,
     pub(crate) closed: Vec<LinkId>,
-    /// What was written down.
+    /// What was written down, collected and reported.
     pub(crate) audit: Vec<Record>,
+    pub(crate) spans: Vec<Span>,
+    pub(crate) reports: Vec<Report>,
     /// Who asks from now on.
     pub(crate) principal: Principal,
     /// And where from.
@@ -162,6 +166,8 @@ impl House {
             dials: Vec::new(),
             closed: Vec::new(),
             audit: Vec::new(),
+            spans: Vec::new(),
+            reports: Vec::new(),
             principal: Principal::ANONYMOUS,
             address: None,
             addresses: BTreeMap::new(),
@@ -275,6 +281,8 @@ impl House {
             }
             Effect::Dial { lane, .. } => self.dials.push((shard, lane)),
             Effect::Audit(record) => self.audit.push(*record),
+            Effect::Span(span) => self.spans.push(*span),
+            Effect::Report(report) => self.reports.push(report),
             Effect::Violation { link } => {
                 if let Some(address) = self.addresses.get(&link).copied() {
                     self.event(shard, Event::Violated { address });
@@ -473,6 +481,11 @@ impl House {
             ),
         );
         lane
+    }
+
+    /// What a shard says of itself.
+    pub(crate) fn census(&self, shard: usize) -> Census {
+        self.gateways[shard].census(self.now.at)
     }
 
     /// Entries in the tables of all shards.

@@ -14,6 +14,7 @@ mod policy;
 mod principals;
 mod reload;
 mod rest;
+mod seeing;
 mod sessions;
 mod strangers;
 mod streams;

@@ -96,6 +96,7 @@ impl Web {
                 };
                 let carried = Box::new(Carried {
                     principal: request.principal,
+                    context: None,
                     aim,
                     body: request.body.into(),
                 });

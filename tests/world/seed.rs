@@ -10,6 +10,7 @@ use ringgate::gateway::Settings;
 use ringgate::gateway::policy::{Agent, DEFAULT_AGENT, Pattern, Policy, Rules, Side};
 use ringgate::gateway::settings::{EraPin, Share, Spread, Target, Upstream};
 use ringgate::gateway::tools::Expose;
+use ringgate::gateway::trace::Tracing;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Manner};
@@ -102,6 +103,8 @@ pub fn settings(dice: &mut Dice, is_faultless: bool) -> Settings {
     let policy = aside.percent(30).then(|| open_policy(&upstreams));
     // And the gateway's own tools, through which some of the calls go then.
     let expose = if aside.percent(40) { Expose::Both } else { Expose::Names };
+    // And traces, which servers see and clients do not.
+    let traces = aside.percent(25).then(|| Tracing::of(0.5));
     Settings {
         upstreams,
         separator: "__".to_owned(),
@@ -113,6 +116,7 @@ pub fn settings(dice: &mut Dice, is_faultless: bool) -> Settings {
         trusts_agent_id: false,
         learns_tools,
         audits: policy.is_some(),
+        traces,
         policy,
         ..Settings::default()
     }

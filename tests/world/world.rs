@@ -504,7 +504,10 @@ impl World {
             }
             Effect::Stream { link, headers } => self.exchange_streams(link, headers),
             // Nothing here has an address.
-            Effect::Audit(_) | Effect::Violation { .. } | Effect::Expel { .. } => {}
+            Effect::Audit(_)
+            | Effect::Span(_)
+            | Effect::Violation { .. }
+            | Effect::Expel { .. } => {}
             Effect::ReadText { ticket, folder, path } => {
                 let path = format!("{folder}/{path}");
                 let after = self.delay();

@@ -79,7 +79,11 @@ fn agent_certificates(field: &Field<'_>, rules: Option<&Rules>) -> Vec<(String, 
     all
 }
 
-fn agent_keys(field: &Field<'_>, rules: Option<&Rules>, findings: &Findings) -> Option<AgentKeys> {
+pub(super) fn agent_keys(
+    field: &Field<'_>,
+    rules: Option<&Rules>,
+    findings: &Findings,
+) -> Option<AgentKeys> {
     let node = match field.value() {
         Value::Table(_) => None,
         Value::Loose(text) if text.trim_start().starts_with('{') => {

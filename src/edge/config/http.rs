@@ -61,8 +61,8 @@ pub(super) fn read(mut reader: Reader<'_>) -> Option<(Http, Listens<'_>)> {
             front.hosts.get_or_insert_default().push(own);
         }
     }
-    // Counters are for the operator; other machines see them only if told so.
-    front.metrics = metrics.unwrap_or(listen.ip().is_loopback());
+    // Counters are for the operator, who has a listener of their own; here they are told only where that was said.
+    front.metrics = metrics.unwrap_or(false);
     front.cors = Cors {
         credentials: is_credentialed,
         headers,

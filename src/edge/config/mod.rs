@@ -3,6 +3,7 @@
 //! that every error names file, line, key and remedy, and all errors are told at once. What the domain
 //! needs of it is [`Config::settings`].
 
+mod admin;
 mod audit;
 mod auth;
 mod env;
@@ -11,6 +12,7 @@ mod fault;
 mod guard;
 mod http;
 mod jwt;
+pub use admin::Admin;
 pub use audit::{Audit, AuditTo};
 pub use auth::ListenerAgents;
 pub use http::Http;
@@ -18,6 +20,7 @@ pub use jwt::{Jwt, KeyPlace, KeySource};
 pub use oauth::{Grant, Secret};
 pub use tls::{Certificate, Tls};
 pub(in crate::edge) use tls::{DAYS_ALERTED, DAYS_WARNED, days_left};
+pub use traces::Traces;
 mod json;
 mod limits;
 mod mcp_json;
@@ -31,6 +34,7 @@ mod side_file;
 mod spread;
 mod tls;
 mod toml;
+mod traces;
 mod tree;
 mod trust;
 mod units;
@@ -56,6 +60,7 @@ use crate::gateway::principal::{Entrances, Principals};
 use crate::gateway::rate::Rates;
 use crate::gateway::settings::{EraPin, Settings, Share, Spread, Target, Upstream};
 use crate::gateway::tools::Expose;
+use crate::gateway::trace::Tracing;
 use crate::shard::http::Front;
 use crate::shard::tls::{CertifiedKeys, ClientAuth, People, ServerTls};
 use fault::Findings;
@@ -64,7 +69,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tree::{Lines, Node, Value};
 
 /// Everything that can be configured.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where the TCP listener is; `None` when it is off. Loopback, or the operator said otherwise.
     pub tcp: Option<SocketAddr>,
@@ -107,6 +112,10 @@ pub struct Config {
     pub rates: Option<Rates>,
     /// Addresses that are not limited as one.
     pub trusted: Vec<Network>,
+    /// Where the operator looks; `None` when it is off.
+    pub admin: Option<Admin>,
+    /// Which requests are traced, and where that goes; `None` where none is.
+    pub traces: Option<Traces>,
     pub log: Log,
     /// What is no error but worth a word. Not part of the wish.
     pub warnings: Vec<Fault>,
@@ -192,7 +201,7 @@ pub struct Sources {
     pub variables: Vec<(String, String)>,
 }
 
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 17] = [
     "tcp",
     "http",
     "unix",
@@ -207,6 +216,8 @@ const SECTIONS: [&str; 15] = [
     "rates",
     "stdio",
     "tls",
+    "admin",
+    "traces",
     "log",
 ];
 
@@ -295,6 +306,8 @@ impl Config {
         let addresses = [tcp, http.as_ref().map(|http| http.listen)];
         let is_seen = addresses.into_iter().flatten().any(|address| !address.ip().is_loopback());
         let (rates, trusted) = rates::read(reader.section("rates"), is_seen);
+        let admin = admin::read(reader.section("admin"), findings);
+        let traces = traces::read(reader.section("traces"));
         let log = sections::log(reader.section("log"));
         reader.finish();
         let mut drafts = upstreams::read(&section, variables, findings);
@@ -345,6 +358,8 @@ impl Config {
             guard,
             rates,
             trusted,
+            admin,
+            traces,
             log,
             warnings: Vec::new(),
             files: Vec::new(),
@@ -397,6 +412,7 @@ impl Config {
             rates: self.rates,
             trusted: self.trusted.clone(),
             audits: self.audit.is_some(),
+            traces: self.traces.as_ref().map(|traces| Tracing::of(traces.ratio)),
             state_key: before.state_key,
             nonce_seed: before.nonce_seed,
             learns_tools: self.http.is_some(),

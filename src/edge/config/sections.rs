@@ -58,21 +58,25 @@ impl Listens<'_> {
             (true, true) => {}
             (true, false) => listen.fault(
                 format!("{address} can be reached from other machines, and keys and answers travel in clear"),
-                format!("set {section}.tls = true and name a certificate in [tls]; or listen on 127.0.0.1; or {word}"),
+                match section {
+                    "admin" => format!("listen on 127.0.0.1, behind a proxy or ssh -L; or {word}"),
+                    _ => format!("set {section}.tls = true and name a certificate in [tls]; or listen on 127.0.0.1; or {word}"),
+                },
             ),
             (false, _) => listen.fault(
                 format!(
                     "{address} can be reached from other machines, and there is no authentication: \
                      whoever connects may call every tool"
                 ),
-                format!(
-                    "listen on 127.0.0.1; or set {section}.tls = true and {}; or {word}",
-                    if section == "http" {
-                        "auth.keys, auth.jwt or tls.client_auth = \"required\""
-                    } else {
-                        "tls.client_auth = \"required\""
-                    }
-                ),
+                match section {
+                    "admin" => format!("listen on 127.0.0.1, behind a proxy or ssh -L; or {word}"),
+                    "http" => format!(
+                        "listen on 127.0.0.1; or set http.tls = true and auth.keys, auth.jwt or tls.client_auth = \"required\"; or {word}"
+                    ),
+                    _ => format!(
+                        "listen on 127.0.0.1; or set {section}.tls = true and tls.client_auth = \"required\"; or {word}"
+                    ),
+                },
             ),
         }
     }

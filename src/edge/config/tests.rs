@@ -3,6 +3,7 @@
 
 mod access;
 mod guard;
+mod seeing;
 mod spread;
 mod tls;
 mod tokens;
@@ -423,7 +424,7 @@ fn all_errors_are_told_at_once_in_the_order_of_the_sections() {
          lane_idle, session_idle, sse_beat, head, body, keep_alive, \
          ws_ping, ws_idle, ws_fragments\n\
          c.toml:6: nonsense: unknown section; known here: tcp, http, unix, stdio, tls, shards, gateway, limits, \
-         upstreams, policy, auth, guard, audit, rates, log",
+         upstreams, policy, auth, guard, audit, rates, admin, traces, log",
     );
 }
 

@@ -16,11 +16,11 @@ const FETCH_MAX: Duration = Duration::from_secs(10);
 pub(super) const DOCUMENT_BYTES_MAX: u64 = 256 << 10;
 
 /// See the module.
-pub(super) struct Fetcher(Agent);
+pub(in crate::edge) struct Fetcher(Agent);
 
 impl Fetcher {
     /// With the authorities of a file instead of the system's, where one is named.
-    pub(super) fn new(ca_file: Option<&Path>) -> io::Result<Self> {
+    pub(in crate::edge) fn new(ca_file: Option<&Path>) -> io::Result<Self> {
         let roots = match ca_file {
             Some(path) => authorities(path)?,
             None => RootCerts::PlatformVerifier,
@@ -71,6 +71,24 @@ impl Fetcher {
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(DOCUMENT_BYTES_MAX);
         Ok((status, body.read_to_vec().map_err(|error| error.to_string())?))
+    }
+
+    /// The status of the answer to a JSON document that is posted.
+    pub(in crate::edge) fn post_json<'a>(
+        &self,
+        url: &str,
+        headers: impl Iterator<Item = (&'a str, &'a str)>,
+        document: &str,
+    ) -> Result<u16, String> {
+        let mut request = self.0.post(url).header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let mut response = request.send(document).map_err(|error| error.to_string())?;
+        // Read, so that the connection can be used again.
+        let body = response.body_mut().with_config().limit(DOCUMENT_BYTES_MAX);
+        body.read_to_vec().map_err(|error| error.to_string())?;
+        Ok(response.status().as_u16())
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use super::audit::Desk;
 use super::config::Config;
 use crate::shard::{IdentitySink, Notice, Post};
+pub(super) use fetch::Fetcher;
 use grant::Granted;
 use issuer::Issuer;
 

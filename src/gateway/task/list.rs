@@ -6,6 +6,7 @@ use super::super::flight::{Asker, FlightKey};
 use super::super::inbound::Asked;
 use super::super::lane::Lane;
 use super::super::principal::Principal;
+use super::super::tally::End;
 use super::super::{Gateway, answer};
 use super::chore::{Chore, Goal, Listing};
 use super::shape;
@@ -84,7 +85,8 @@ impl Gateway {
             }
             return self.next_step(now, key, Method::TasksGet, "", out);
         }
-        let Some(flight) = self.close(key, out) else { return };
+        let Some(mut flight) = self.close(key, out) else { return };
+        self.settle_flight(&mut flight, End::Answered, out);
         let (Some(chore), Asker::Client { client, id, exchange, .. }) =
             (flight.chore, flight.asker)
         else {

@@ -6,6 +6,7 @@ use super::super::connect::gateway_itself;
 use super::super::door::{Effect, Effects, Mail};
 use super::super::flight::{Asker, Errand, FlightKey, Stage, wire_id};
 use super::super::lane::{Lane, LaneKey};
+use super::super::tally::End;
 use super::super::timer::Alarm;
 use super::super::{Gateway, answer, request};
 use super::chore::{Chore, Goal};
@@ -64,6 +65,7 @@ impl Gateway {
         }
         flight.lane = Some(lane);
         flight.stage = Stage::Sent;
+        flight.sent = now.at;
         if chore.is_long() {
             let until = *chore.until.get_or_insert(now.at.after(task));
             let wait = until.since(now.at);
@@ -83,6 +85,7 @@ impl Gateway {
             self.write_step(key, lane, "", out);
             return None;
         }
+        let trace = self.trace_members(now, key);
         let capabilities = self.said_capabilities(client);
         let session = self.clients.get(client).and_then(|client| client.session.as_deref());
         let translation = request::Translation {
@@ -98,6 +101,7 @@ impl Gateway {
             renamed: Some(&own),
             retry: None,
             extra: None,
+            trace: trace.as_deref(),
         };
         self.frame_on(lane, relay, out, |out| request::write(out, &translation, params, parsed));
         None
@@ -137,6 +141,7 @@ impl Gateway {
         let Some(key) = self.rekey(now, key) else { return };
         let Some(flight) = self.flights.get_mut(key) else { return };
         flight.stage = Stage::Sent;
+        flight.sent = now.at;
         let lane = flight.lane;
         let Some(chore) = flight.chore.as_deref_mut() else { return };
         chore.sent = method;
@@ -592,7 +597,8 @@ impl Gateway {
     /// Answers a flight with a result that has been put together; it ends.
     pub(super) fn finish_chore(&mut self, key: FlightKey, result: &str, out: &mut Effects) {
         self.withdraw_questions(key, out);
-        let Some(flight) = self.close(key, out) else { return };
+        let Some(mut flight) = self.close(key, out) else { return };
+        self.settle_flight(&mut flight, End::Answered, out);
         let Asker::Client { client, id, exchange, .. } = flight.asker else { return };
         self.exchanges.reply(&self.clients, client, exchange, out, |out| {
             answer::open(out, &id);

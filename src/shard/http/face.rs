@@ -1,5 +1,6 @@
 //! How answers leave on an HTTP/1.1 connection: as a whole response, or as the chunks of a stream.
 
+use super::figures::Mark;
 use super::front::{Front, HSTS};
 use crate::base::{LinkId, Moment};
 use crate::gateway::http::HeaderPairs;
@@ -11,6 +12,8 @@ use crate::wire::http1::write;
 pub(in crate::shard) struct HttpFace {
     /// Its id; `None` between exchanges.
     pub(in crate::shard) exchange: Option<LinkId>,
+    /// What it is counted as.
+    pub(in crate::shard) mark: Mark,
     /// What came in behind the request waits for its end.
     pub(in crate::shard) is_held: bool,
     /// The response's head has left, and its body is under way.

@@ -10,13 +10,16 @@ use super::super::domain::Domain;
 use super::super::http2::PREFACE;
 use super::super::inbox::Inbox;
 use super::super::links::{Due, Face, Life};
-use super::bearer::Shown;
+use super::super::telling::Kind;
+use super::bearer::{Identified, Shown};
 use super::face::HttpFace;
+use super::figures::Mark;
 use super::front::{Asking, Guarded, Refused};
 use super::resource;
 use crate::base::LinkId;
 use crate::gateway::Event;
 use crate::gateway::http::{self, HeaderPairs, Headers, Request, Verb};
+use crate::gateway::principal::Principal;
 use crate::wire::http1::{self, Body, Framing, Head, head};
 use crate::wire::ws::Decoder;
 
@@ -43,9 +46,7 @@ pub(in crate::shard) struct Chunks {
     at: usize,
 }
 
-/// A guesser must not fill the log.
-const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(1);
-/// Where the counters of all shards are told.
+/// Where the counters of all shards are told, if the operator wants them told here.
 const METRICS: &str = "/metrics";
 
 struct HeadersOf<'x, 'h, 'b>(&'x Head<'h, 'b>);
@@ -236,12 +237,12 @@ impl<D: Domain> Core<D> {
         self.front.judge(&asking, &mut self.gate, self.now.unix_ms / 1_000)
     }
 
-    /// Somebody was refused for a reason that only the log is told: the first of a second, and how many.
+    /// Somebody was refused for a reason that only the log is told, and how many were so far.
     pub(in crate::shard) fn note_refusal(&mut self, reason: Option<&'static str>) {
         let Some(reason) = reason else { return };
         self.meter.unauthorized.add(1);
-        if self.refusal_told.is_none_or(|told| self.now.at.since(told) >= REFUSALS_TOLD_EVERY) {
-            self.refusal_told = Some(self.now.at);
+        self.counted.http.turned_away(reason);
+        if self.may_tell(Kind::Unauthorized) {
             let so_far = self.meter.unauthorized.get();
             tracing::warn!(shard = self.id.0, reason, so_far, "a request without a good key");
         }
@@ -270,6 +271,7 @@ impl<D: Domain> Core<D> {
             minor: head.minor,
             is_head: head.method == "HEAD",
             is_used: true,
+            mark: Mark::new(head.method, head.path, self.now.at),
             idle_since: face.idle_since,
             is_secure,
             origin,
@@ -280,7 +282,10 @@ impl<D: Domain> Core<D> {
         }
         self.meter.requests.add(1);
         let who = match guarded {
-            Guarded::Passes { who, .. } => who,
+            Guarded::Passes { who, .. } => {
+                self.note_passed(&who, body.len());
+                who
+            }
             Guarded::Refused(refused) => {
                 let body = error_body(refused.what);
                 return self.respond_now(id, refused.status, &refused.headers, body.as_bytes());
@@ -331,7 +336,8 @@ impl<D: Domain> Core<D> {
             && let Face::Http(face) = &mut link.face
         {
             let is_secure = link.door == Door::Tls;
-            **face = HttpFace { minor: 1, is_secure, ..HttpFace::default() };
+            let mark = Mark::unknown(self.now.at);
+            **face = HttpFace { minor: 1, is_secure, mark, ..HttpFace::default() };
         }
         let body = error_body(refused.what);
         self.respond_now(id, refused.status, &refused.headers, body.as_bytes());
@@ -345,10 +351,28 @@ impl<D: Domain> Core<D> {
         headers: &HeaderPairs,
         body: &[u8],
     ) {
+        self.note_answer(id, status, Some(body.len()));
         self.write(id, |face, (front, date), out| {
             face.respond(out, front, date, status, headers, body);
         });
         self.finish_exchange(id);
+    }
+
+    /// A request was let in.
+    pub(in crate::shard) fn note_passed(&mut self, who: &Identified, bytes: usize) {
+        self.counted.http.came(bytes);
+        if who.principal != Principal::ANONYMOUS {
+            self.counted.http.let_in += 1;
+        }
+    }
+
+    /// The request under way on a connection is answered.
+    pub(in crate::shard) fn note_answer(&mut self, id: LinkId, status: u16, bytes: Option<usize>) {
+        if let Some(link) = self.links.get(id)
+            && let Face::Http(face) = &link.face
+        {
+            self.counted.http.answered(face.mark, status, self.now.at, bytes);
+        }
     }
 
     /// A request that has begun has not come in as a whole in time, or none has come for long.

@@ -5,6 +5,7 @@
 
 mod bearer;
 mod face;
+mod figures;
 mod front;
 mod intake;
 mod resource;
@@ -12,6 +13,8 @@ mod websocket;
 
 pub(super) use bearer::{Gate, Shown};
 pub(super) use face::HttpFace;
+pub use figures::Figures;
+pub(super) use figures::Mark;
 pub(super) use front::{Asking, Guarded, HSTS, Refused};
 pub use front::{Cors, Front};
 pub(super) use intake::{Reading, error_body, verb};

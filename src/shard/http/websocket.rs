@@ -4,7 +4,7 @@
 use super::super::core::{Core, Phase, Verdict};
 use super::super::domain::Domain;
 use super::super::inbox::Inbox;
-use super::super::links::{Due, Face, Life};
+use super::super::links::{Due, Face, Life, Side};
 use super::bearer::Identified;
 use super::intake::Reading;
 use crate::base::{LinkId, Moment};
@@ -87,6 +87,7 @@ impl<D: Domain> Core<D> {
             }
             http::end(out);
         });
+        self.note_answer(id, 101, None);
         let (heard, is_echo) = (self.now.at, self.front.takes_binary);
         let Some(link) = self.links.get_mut(id) else { return };
         link.face = Face::Ws(Box::new(WsFace {
@@ -188,6 +189,7 @@ impl<D: Domain> Core<D> {
 
     fn frame(&mut self, id: LinkId, frame: &[u8]) {
         self.meter.frames_in.add(1);
+        self.counted.frames(Side::Client(Transport::WebSocket), 1);
         self.domain.handle(self.now, Event::Frame { link: id, frame }, &mut self.out);
     }
 

@@ -16,7 +16,7 @@ use crate::shard::acceptor::Door;
 use crate::shard::core::{Core, Phase};
 use crate::shard::domain::Domain;
 use crate::shard::http::{
-    Asking, Guarded, HSTS, Refused, Shown, document_headers, error_body, verb,
+    Asking, Guarded, HSTS, Mark, Refused, Shown, document_headers, error_body, verb,
 };
 use crate::shard::links::{Due, Face, Life, Link, Side};
 use crate::wire::http1::is_host;
@@ -33,8 +33,9 @@ pub(in crate::shard) struct StreamFace {
     is_head: bool,
     /// The page that asks, where one does and may.
     origin: Option<Box<str>>,
-    /// Who asks.
+    /// Who asks, and what it is counted as.
     principal: Principal,
+    mark: Mark,
 }
 
 struct HeadersOf<'a>(&'a HeaderMap);
@@ -99,6 +100,10 @@ impl<D: Domain> Core<D> {
     /// Guards a request before its body comes; false if it is answered already.
     pub(super) fn judge_stream(&mut self, id: LinkId, parts: &Parts, body: &Incoming) -> bool {
         self.open_turn();
+        let mark = Mark::new(parts.method.as_str(), parts.uri.path(), self.now.at);
+        if let Some(face) = self.stream_face(id) {
+            face.mark = mark;
+        }
         let field = |name: HeaderName| parts.headers.get(name).map(HeaderValue::as_bytes);
         let named = parts.uri.authority().map(hyper::http::uri::Authority::as_str);
         let host = match (named, field(header::HOST)) {
@@ -144,6 +149,8 @@ impl<D: Domain> Core<D> {
             }
             Guarded::Passes { origin, who } => {
                 (face.origin, face.principal) = (origin, who.principal);
+                let bytes = usize::try_from(body.size_hint().lower()).unwrap_or_default();
+                self.note_passed(&who, bytes);
                 return !is_too_large || !self.refuse_large(id);
             }
         }
@@ -299,7 +306,9 @@ impl<D: Domain> Core<D> {
             }
         }
         face.answer = Some(Box::new(response));
-        Some(face.is_head)
+        let (mark, is_head) = (face.mark, face.is_head);
+        self.counted.http.answered(mark, status, self.now.at, length);
+        Some(is_head)
     }
 
     /// The head of a stream's answer, when there is one; `None` when there will be none.

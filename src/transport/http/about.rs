@@ -1,9 +1,22 @@
 //! What a frame on its way to a server is about: enough to send it as a POST and to know its answer.
 
+use std::cell::Cell;
+
 use crate::gateway::mirror::Mirrors;
+use crate::gateway::trace;
 use crate::mcp::{Method, Params, header};
 use crate::wire::envelope::{self, Frame};
 use crate::wire::{Id, Json, Message, text};
+
+thread_local! {
+    /// Whether headers say of which trace a request is. The thread's, as credentials are (`transport::credential`).
+    static MIRRORS_TRACES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether headers say of which trace a request is, on this shard.
+pub(in crate::transport) fn mirror_traces(does: bool) {
+    MIRRORS_TRACES.set(does);
+}
 
 /// See the module. Texts are copies: the frame goes on its way meanwhile.
 #[derive(Debug)]
@@ -46,6 +59,9 @@ impl About {
         if about.version.is_some() {
             about.mirror(&params, mirrors);
         }
+        if MIRRORS_TRACES.get() {
+            about.mirror_trace(&params);
+        }
         Some(about)
     }
 
@@ -65,6 +81,18 @@ impl About {
             if let Some(value) = value.and_then(header::of_parameter) {
                 let name = format!("mcp-param-{}", mirror.header);
                 self.headers.push((name, header::encode(&value).into_owned()));
+            }
+        }
+    }
+
+    /// The trace that `_meta` names (W3C Trace Context section 3.2), so that servers' own libraries find it, too.
+    fn mirror_trace(&mut self, params: &Params<'_>) {
+        let Some(meta) = params.meta_json else { return };
+        for name in [trace::PARENT, trace::STATE] {
+            let value = meta.get(name).and_then(Json::as_str);
+            let is_shown = |byte: u8| (0x20..0x7F).contains(&byte);
+            if let Some(value) = value.filter(|value| value.bytes().all(is_shown)) {
+                self.headers.push((name.to_owned(), value.into_owned()));
             }
         }
     }

@@ -11,5 +11,6 @@ mod peer;
 mod reply;
 mod stream;
 
+pub(super) use about::mirror_traces;
 pub(super) use connection::request;
 pub(in crate::transport) use peer::driver;
