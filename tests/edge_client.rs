@@ -28,6 +28,7 @@ impl Gateway {
         let mut child = program(&["serve"])
             .env("RINGGATE_TCP__LISTEN", "127.0.0.1:0")
             .env("RINGGATE_HTTP__LISTEN", "off")
+            .env("RINGGATE_ADMIN__LISTEN", "off")
             .env("RINGGATE_UNIX__LISTEN", &socket)
             .env("RINGGATE_SHARDS__COUNT", "1")
             .stdin(Stdio::null())
