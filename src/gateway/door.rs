@@ -306,6 +306,8 @@ pub enum Mail {
     Crowded {
         endpoint: usize,
     },
+    /// The sender's drain is over: it needs the receiver's children no more.
+    Drained,
     /// The lane in this seat, which is the sender's, is given up: no more calls. For the `round`th time.
     Retire {
         seat: Seat,

@@ -1,13 +1,15 @@
 //! Draining: no new clients, what is in flight finishes, listen streams end in good order, and then
-//! everything is closed. Begun once; ends in [`Report::Drained`].
+//! everything is closed. Begun once; ends in [`Report::Drained`]. A child that all shards share is closed last: the
+//! calls of other shards may still be under way there when those of this one are answered.
 
 use super::client::Front;
-use super::door::{Effect, Effects};
+use super::door::{Effect, Effects, Mail};
 use super::exchange::Exchange;
+use super::lane::{Lane, Role};
 use super::report::Report;
 use super::timer::Alarm;
 use super::{Gateway, answer};
-use crate::base::Now;
+use crate::base::{Now, ShardId};
 use crate::mcp::meta;
 
 /// When clients of streams that are closed come back: as soon as SDKs do by themselves.
@@ -18,7 +20,12 @@ pub(super) struct Drain {
     begun: bool,
     /// The time of the limit `drain` is over.
     overdue: bool,
+    /// Nothing is left for clients of this shard.
     done: bool,
+    /// Nor for those of others.
+    told: bool,
+    /// How many of the other shards need nothing any more of the children that live here.
+    others_done: usize,
 }
 
 impl Drain {
@@ -66,17 +73,40 @@ impl Gateway {
         self.drain.overdue = true;
     }
 
+    /// Another shard calls nothing here any more.
+    pub(super) const fn other_drained(&mut self) {
+        self.drain.others_done += 1;
+    }
+
     /// Ends the drain when nothing is under way any more.
     pub(super) fn check_drained(&mut self, now: Now, out: &mut Effects) {
-        if !self.drain.begun || self.drain.done {
+        if !self.drain.begun || self.drain.told {
             return;
         }
-        let is_idle = self.greets.is_empty()
-            && self.clients.iter().all(|(_, client)| client.flights.is_empty());
-        if !is_idle && !self.drain.overdue {
+        if !self.drain.done {
+            let is_idle = self.greets.is_empty()
+                && self.clients.iter().all(|(_, client)| client.flights.is_empty());
+            if !is_idle && !self.drain.overdue {
+                return;
+            }
+            self.drain.done = true;
+            self.end_clients(now, out);
+        }
+        let others = usize::from(self.settings.shards.saturating_sub(1));
+        let is_needed = self.drain.others_done < others
+            && self.lanes.iter().any(|(_, lane)| self.is_lent(lane));
+        if is_needed && !self.drain.overdue {
             return;
         }
-        self.drain.done = true;
+        self.drain.told = true;
+        for link in self.lanes.iter().filter_map(|(_, lane)| lane.link) {
+            out.push(Effect::Close { link, why: "the gateway is draining" });
+        }
+        out.report(Report::Drained);
+    }
+
+    /// Closes what clients have, and tells the shards whose children they used.
+    fn end_clients(&mut self, now: Now, out: &mut Effects) {
         for (key, link) in self.exchanges.open() {
             if self.exchanges.get(key).is_some_and(Exchange::can_be_resumed) {
                 // Before a stream is closed early its client is told when to come back (2025-11-25
@@ -91,11 +121,19 @@ impl Gateway {
             self.detach(link);
             self.exchange_broke(now, key, out);
         }
-        let clients = self.clients.iter().filter_map(|(_, client)| client.link());
-        let lanes = self.lanes.iter().filter_map(|(_, lane)| lane.link);
-        for link in clients.chain(lanes) {
+        for link in self.clients.iter().filter_map(|(_, client)| client.link()) {
             out.push(Effect::Close { link, why: "the gateway is draining" });
         }
-        out.report(Report::Drained);
+        if self.endpoints.iter().any(|endpoint| endpoint.is_stdio) {
+            for to in (0..self.settings.shards).map(ShardId).filter(|&to| to != self.shard) {
+                out.push(Effect::Mail { to, mail: Mail::Drained });
+            }
+        }
+    }
+
+    /// Whether other shards call on this lane as well.
+    fn is_lent(&self, lane: &Lane) -> bool {
+        matches!(lane.role, Role::Shared | Role::Probe)
+            && !self.other_shards(lane.seat.endpoint).is_empty()
     }
 }
