@@ -125,6 +125,8 @@ pub enum Event<'a> {
     Violated {
         address: IpAddr,
     },
+    /// A drain will begin: say so to who asks at `/ready`.
+    Leave,
     /// Stop taking clients, let flights finish, then report [`Report::Drained`].
     Drain,
     /// Go by these settings from now on. What is under way ends by those it began with. They keep every

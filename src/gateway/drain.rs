@@ -17,32 +17,55 @@ const RETRY: &[u8] = b"retry: 1000\n\n";
 
 #[derive(Debug, Default)]
 pub(super) struct Drain {
-    begun: bool,
+    stage: Stage,
     /// The time of the limit `drain` is over.
     overdue: bool,
-    /// Nothing is left for clients of this shard.
-    done: bool,
-    /// Nor for those of others.
-    told: bool,
     /// How many of the other shards need nothing any more of the children that live here.
     others_done: usize,
 }
 
+/// ```text
+/// Serving ──► Noticed ──► Begun ──► Done ──► Told
+///    └────────────────────► ┘
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    #[default]
+    Serving,
+    /// It will begin.
+    Noticed,
+    Begun,
+    /// Nothing is left for clients of this shard.
+    Done,
+    /// Nor for those of others.
+    Told,
+}
+
 impl Drain {
-    pub(super) const fn has_begun(&self) -> bool {
-        self.begun
+    /// Whether it has begun, or is about to.
+    pub(super) fn is_near(&self) -> bool {
+        self.stage >= Stage::Noticed
     }
 
-    pub(super) const fn is_done(&self) -> bool {
-        self.done
+    pub(super) fn has_begun(&self) -> bool {
+        self.stage >= Stage::Begun
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.stage >= Stage::Done
     }
 }
 
 impl Gateway {
+    pub(super) fn give_notice(&mut self) {
+        self.drain.stage = self.drain.stage.max(Stage::Noticed);
+    }
+
     pub(super) fn begin_drain(&mut self, now: Now, out: &mut Effects) {
-        if std::mem::replace(&mut self.drain.begun, true) {
+        if self.drain.has_begun() {
             return;
         }
+        self.drain.stage = Stage::Begun;
         self.wheel.set(now.at, self.settings.limits.drain, Alarm::Drained);
         self.end_health();
         self.end_pools();
@@ -80,16 +103,16 @@ impl Gateway {
 
     /// Ends the drain when nothing is under way any more.
     pub(super) fn check_drained(&mut self, now: Now, out: &mut Effects) {
-        if !self.drain.begun || self.drain.told {
+        if !matches!(self.drain.stage, Stage::Begun | Stage::Done) {
             return;
         }
-        if !self.drain.done {
+        if !self.drain.is_done() {
             let is_idle = self.greets.is_empty()
                 && self.clients.iter().all(|(_, client)| client.flights.is_empty());
             if !is_idle && !self.drain.overdue {
                 return;
             }
-            self.drain.done = true;
+            self.drain.stage = Stage::Done;
             self.end_clients(now, out);
         }
         let others = usize::from(self.settings.shards.saturating_sub(1));
@@ -98,7 +121,7 @@ impl Gateway {
         if is_needed && !self.drain.overdue {
             return;
         }
-        self.drain.told = true;
+        self.drain.stage = Stage::Told;
         for link in self.lanes.iter().filter_map(|(_, lane)| lane.link) {
             out.push(Effect::Close { link, why: "the gateway is draining" });
         }

@@ -328,6 +328,17 @@ fn a_shared_child_does_not_outlive_the_limit_of_the_drain() {
 }
 
 #[test]
+fn who_asks_hears_of_a_drain_before_it_begins() {
+    let mut house = House::builtin(1);
+    house.event(0, Event::Leave);
+    let ready = house.send(0, Verb::Get, "/ready", &[], "");
+    assert_eq!(house.answer(ready).status, Some(503));
+    let session = house.session(0, "2025-11-25", "{}");
+    let call = house.in_session(0, &session, r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
+    assert_eq!(house.answer(call).status, Some(200), "everything else goes on");
+}
+
+#[test]
 fn a_drained_shard_takes_nothing_for_its_sessions_from_others() {
     let mut house = House::scripted(2, EraPin::Legacy);
     house.greet_legacy();
