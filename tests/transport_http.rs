@@ -439,6 +439,29 @@ fn a_drain_closes_idle_connections_and_lets_exchanges_finish() {
 }
 
 #[test]
+fn while_notice_is_given_connections_end_with_their_next_answer() {
+    for driver in DRIVERS {
+        let server = web_with(driver, |limits| limits.notice = Duration::from_hours(1));
+        let mut idle = Client::connect(&server);
+        assert_eq!(idle.get("/hello").header("connection"), None, "{driver:?}");
+        let mut waits = Client::connect(&server);
+        waits.write(get("/wait"));
+        while count(&server, "requests") < 2 {
+            std::thread::yield_now();
+        }
+        server.leave();
+        for mut client in [idle, Client::connect(&server)] {
+            // Told to the shard before this is read: its mail and its sockets have an order of their own.
+            while client.get("/hello").header("connection") != Some("close") {}
+            assert_eq!(client.end(), b"", "{driver:?}");
+        }
+        server.drain();
+        assert_eq!(waits.answer().text(), "the last answer", "{driver:?}");
+        server.join().expect("the shards end well");
+    }
+}
+
+#[test]
 fn where_keys_are_asked_for_a_request_without_a_good_one_is_401_before_its_body() {
     let (key, front) = keyed();
     for driver in DRIVERS {

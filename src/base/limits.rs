@@ -102,6 +102,10 @@ pub struct Limits {
     pub attempt: Duration,
     /// How long a link may stay blocked before it is closed.
     pub blocked: Duration,
+    /// How long everything goes on, told to end, while `/ready` says 503 and each answer over HTTP that it is its
+    /// connection's last: what a balancer takes to notice, so that no request meets a closing connection. 0: the drain
+    /// begins at once, which suits who has none.
+    pub notice: Duration,
     /// How long flights may go on once a drain has begun.
     pub drain: Duration,
     /// How long a connection that was a client's own waits for another that needs the same.
@@ -168,6 +172,7 @@ impl Limits {
         retries: 1,
         attempt: Duration::from_secs(10),
         blocked: Duration::from_secs(5),
+        notice: Duration::ZERO,
         drain: Duration::from_secs(30),
         lane_idle: Duration::from_mins(5),
         session_idle: Duration::from_hours(1),

@@ -110,7 +110,7 @@ pub fn serve(
     ended
 }
 
-/// The first signal that ends drains, the second ends at once; SIGHUP has the configuration read again; SIGUSR1 and
+/// The first signal that ends gives notice and drains, the second ends at once; SIGHUP has the configuration read again; SIGUSR1 and
 /// SIGUSR2 have the log tell more and less.
 fn obey(
     mut signals: Signals,
@@ -128,8 +128,8 @@ fn obey(
             _ if is_draining => reloader.ends().stop(),
             _ => {
                 is_draining = true;
-                tracing::info!("draining; a second signal ends at once");
-                reloader.ends().drain();
+                tracing::info!("leaving; a second signal ends at once");
+                reloader.ends().leave();
             }
         }
     }

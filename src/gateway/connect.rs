@@ -711,6 +711,7 @@ impl Gateway {
             }
             Mail::Met { endpoint } => self.tell_of(from, endpoint, out),
             Mail::Left { endpoint } => self.has_left(from, endpoint),
+            Mail::Drained => self.other_drained(),
             Mail::Crowded { endpoint } => {
                 if self.endpoints.get(endpoint).is_some_and(|it| it.home == self.shard) {
                     self.pool_grows(now, endpoint, out);

@@ -125,6 +125,8 @@ pub enum Event<'a> {
     Violated {
         address: IpAddr,
     },
+    /// A drain will begin: say so to who asks at `/ready`.
+    Leave,
     /// Stop taking clients, let flights finish, then report [`Report::Drained`].
     Drain,
     /// Go by these settings from now on. What is under way ends by those it began with. They keep every
@@ -306,6 +308,8 @@ pub enum Mail {
     Crowded {
         endpoint: usize,
     },
+    /// The sender's drain is over: it needs the receiver's children no more.
+    Drained,
     /// The lane in this seat, which is the sender's, is given up: no more calls. For the `round`th time.
     Retire {
         seat: Seat,

@@ -304,6 +304,7 @@ impl Gateway {
             Event::Mail { from, mail } => self.mail(now, from, mail, out),
             Event::TextRead { ticket, text } => self.text_read(now, ticket, text, out),
             Event::Violated { address } => self.violated(now, address, out),
+            Event::Leave => self.give_notice(),
             Event::Drain => self.begin_drain(now, out),
             Event::Settings(settings) => self.renew(now, settings, out),
         }

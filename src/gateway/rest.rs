@@ -113,7 +113,7 @@ impl Gateway {
         let starting = self.used().filter(|(_, upstream)| upstream.is_starting()).count();
         let is_down = |upstream: &super::Upstream| matches!(upstream.status, Status::Down { .. });
         let down = self.used().filter(|(_, upstream)| is_down(upstream)).count();
-        let (status, word) = if self.drain.has_begun() {
+        let (status, word) = if self.drain.is_near() {
             (503, "draining")
         } else if starting > 0 {
             (503, "starting")

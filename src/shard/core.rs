@@ -48,6 +48,8 @@ const UNBLOCK_PERCENT: usize = 30;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     Serving,
+    /// As before, but `/ready` says otherwise, and HTTP connections end with their next answer.
+    Leaving,
     /// No new clients.
     Draining,
     /// Ends as soon as its links are closed.
@@ -676,42 +678,6 @@ impl<D: Domain> Core<D> {
         self.front = front;
     }
 
-    pub(super) fn drain(&mut self) {
-        if self.phase < Phase::Draining {
-            self.phase = Phase::Draining;
-            self.wake_on_phase();
-            self.wheel.set(self.now.at, self.limits.drain, Due::Drain);
-            for id in self.links.ids() {
-                if self.is_idle(id) {
-                    self.close(id, Cow::Borrowed("the gateway is draining"));
-                }
-            }
-            self.handle(Event::Drain);
-        }
-    }
-
-    /// Closes every link, with time to write what waits.
-    pub(super) fn stop(&mut self) {
-        if self.phase < Phase::Stopping {
-            self.phase = Phase::Stopping;
-            self.wake_on_phase();
-            // So that the task that hears it ends too.
-            self.mailbox.bell.ring();
-            for id in self.links.ids() {
-                self.close(id, Cow::Borrowed("the gateway is stopping"));
-            }
-        }
-    }
-
-    fn wake_on_phase(&mut self) {
-        for waker in self.on_phase.drain(..) {
-            waker.wake();
-        }
-        for waker in self.shaking.values().flatten() {
-            waker.wake_by_ref();
-        }
-    }
-
     /// Everything whose time has come.
     pub(super) fn tick(&mut self) {
         let mut due = Vec::new();
@@ -744,6 +710,7 @@ impl<D: Domain> Core<D> {
                     self.forget_timer(id);
                     self.kill(id, Cow::Borrowed("the upstream closed its output"));
                 }
+                Due::Leave => self.drain(),
                 Due::Drain => self.drained = true,
                 Due::Crowd => self.look_at_crowd(),
             }

@@ -248,14 +248,14 @@ impl<D: Domain> Core<D> {
             link.outbox = self.pool.take();
         }
         // So that a response that is the connection's last says so.
-        face.keeps_alive &= self.phase < Phase::Draining;
+        face.keeps_alive &= self.phase == Phase::Serving;
         write(face, (&self.front, &self.date.1), &mut link.outbox);
         self.filled(id);
     }
 
     /// The exchange on a connection is over: the next may come, unless it was the last.
     pub(super) fn finish_exchange(&mut self, id: LinkId) {
-        let is_serving = self.phase < Phase::Draining;
+        let is_serving = self.phase == Phase::Serving;
         let Some(link) = self.links.get_mut(id) else { return };
         let Face::Http(face) = &mut link.face else { return };
         let exchange = face.exchange.take();

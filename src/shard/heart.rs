@@ -187,6 +187,7 @@ impl<D: Domain> Core<D> {
             Command::Keys(keys) => self.gate.learn(keys),
             // Whoever asked may have lost patience.
             Command::Census(sender) => drop(sender.send(self.census())),
+            Command::Leave => self.give_notice(),
             Command::Drain => self.drain(),
             Command::Stop => self.stop(),
         }

@@ -37,6 +37,8 @@ pub(super) enum Due {
     /// Time to look how full the listeners are.
     Crowd,
     /// The drain has taken too long.
+    /// The notice is over.
+    Leave,
     Drain,
 }
 

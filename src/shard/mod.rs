@@ -16,6 +16,7 @@ mod heart;
 pub mod http;
 mod http2;
 mod inbox;
+mod leave;
 mod links;
 mod mail;
 mod meter;

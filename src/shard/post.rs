@@ -57,6 +57,7 @@ pub(super) enum Command {
     },
     /// What it has counted is wanted.
     Census(mpsc::Sender<Box<Census>>),
+    Leave,
     Drain,
     Stop,
 }
@@ -136,6 +137,11 @@ impl Post {
     /// Asks for a census; none comes from a shard that has ended.
     pub fn census(&self, sender: mpsc::Sender<Box<Census>>) {
         self.send(Command::Census(sender));
+    }
+
+    /// Asks for notice to be given, for `limits.notice`, and a drain after it.
+    pub fn leave(&self) {
+        self.send(Command::Leave);
     }
 
     /// Asks for a drain: no new clients, flights may finish, then the shard waits for the others.

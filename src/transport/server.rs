@@ -256,6 +256,12 @@ impl Server {
         &self.posts
     }
 
+    /// Everything goes on for `limits.notice`, but `/ready` says 503 and HTTP connections end with their next answer;
+    /// then it drains.
+    pub fn leave(&self) {
+        self.posts.iter().for_each(Post::leave);
+    }
+
     /// No new clients; flights may finish, for at most `limits.drain`; then everything is closed.
     pub fn drain(&self) {
         self.posts.iter().for_each(Post::drain);
@@ -294,6 +300,11 @@ pub struct Ends {
 }
 
 impl Ends {
+    /// See [`Server::leave`].
+    pub fn leave(&self) {
+        self.posts.iter().for_each(Post::leave);
+    }
+
     /// See [`Server::drain`].
     pub fn drain(&self) {
         self.posts.iter().for_each(Post::drain);

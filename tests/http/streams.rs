@@ -303,6 +303,42 @@ fn a_drained_shard_says_nothing_more_on_streams_of_others() {
 }
 
 #[test]
+fn a_child_that_is_shared_outlives_the_drain_of_its_own_shard() {
+    let mut house = House::stdio(2, EraPin::Legacy);
+    let lane = house.greet_legacy();
+    let session = house.session(1, "2025-11-25", "{}");
+    let call = house.in_session(1, &session, CALL);
+    let (id, _) = house.heard(lane, "tools/call").unwrap();
+    house.event(0, Event::Drain);
+    house.event(1, Event::Drain);
+    assert!(!house.closed.contains(&lane), "a call of the other shard is under way there");
+    answer(&mut house, lane, &id);
+    assert!(house.answer(call).body.contains("\"result\""), "{:?}", house.answer(call));
+    assert!(house.closed.contains(&lane), "nobody needs it any more");
+}
+
+#[test]
+fn a_shared_child_does_not_outlive_the_limit_of_the_drain() {
+    let mut house = House::stdio(2, EraPin::Legacy);
+    let lane = house.greet_legacy();
+    house.event(0, Event::Drain);
+    assert!(!house.closed.contains(&lane), "the other shard does not drain");
+    house.wait(Limits::DEFAULT.drain);
+    assert!(house.closed.contains(&lane));
+}
+
+#[test]
+fn who_asks_hears_of_a_drain_before_it_begins() {
+    let mut house = House::builtin(1);
+    house.event(0, Event::Leave);
+    let ready = house.send(0, Verb::Get, "/ready", &[], "");
+    assert_eq!(house.answer(ready).status, Some(503));
+    let session = house.session(0, "2025-11-25", "{}");
+    let call = house.in_session(0, &session, r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
+    assert_eq!(house.answer(call).status, Some(200), "everything else goes on");
+}
+
+#[test]
 fn a_drained_shard_takes_nothing_for_its_sessions_from_others() {
     let mut house = House::scripted(2, EraPin::Legacy);
     house.greet_legacy();

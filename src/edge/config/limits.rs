@@ -35,9 +35,7 @@ pub(super) fn read(mut reader: Reader<'_>) -> Limits {
     count(r, "list_pages_max", 100_000, &mut l.list_pages_max);
     let list = size(r, "list_bytes_max", &mut l.list_bytes_max);
     size(r, "lists_bytes_max", &mut l.lists_bytes_max);
-    if let Some(ttl) = r.field("list_ttl").and_then(|field| field.duration(NO_TIME_EITHER)) {
-        l.list_ttl = ttl;
-    }
+    time_or_none(r, "list_ttl", &mut l.list_ttl);
     small(r, "ask_rounds_max", &mut l.ask_rounds_max);
     count(r, "tokens_max", 10_000_000, &mut l.tokens_max);
     count(r, "tasks_max", SLOTS, &mut l.tasks_max);
@@ -59,6 +57,7 @@ pub(super) fn read(mut reader: Reader<'_>) -> Limits {
     small(r, "retries", &mut l.retries);
     time(r, "attempt", &mut l.attempt);
     time(r, "blocked", &mut l.blocked);
+    time_or_none(r, "notice", &mut l.notice);
     time(r, "drain", &mut l.drain);
     time(r, "lane_idle", &mut l.lane_idle);
     time(r, "session_idle", &mut l.session_idle);
@@ -174,6 +173,13 @@ fn count<'a>(
     let field = reader.field(key)?;
     *limit = usize::try_from(field.integer(1..=max)?).ok()?;
     Some(field)
+}
+
+/// One that may be off.
+fn time_or_none(reader: &mut Reader<'_>, key: &'static str, limit: &mut Duration) {
+    if let Some(time) = reader.field(key).and_then(|field| field.duration(NO_TIME_EITHER)) {
+        *limit = time;
+    }
 }
 
 fn time<'a>(reader: &mut Reader<'a>, key: &'static str, limit: &mut Duration) -> Option<Field<'a>> {

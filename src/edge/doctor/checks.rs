@@ -29,26 +29,26 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         "net.core.somaxconn",
         facts.somaxconn,
         BACKLOG_WANTED,
-        "sysctl -w net.core.somaxconn=4096",
+        "tuning/apply, or sysctl -w net.core.somaxconn=4096",
     ));
     findings.extend(at_least(
         "net.ipv4.tcp_max_syn_backlog",
         facts.syn_backlog,
         BACKLOG_WANTED,
-        "sysctl -w net.ipv4.tcp_max_syn_backlog=4096",
+        "tuning/apply, or sysctl -w net.ipv4.tcp_max_syn_backlog=4096",
     ));
     findings.extend(ports(facts));
     findings.extend(at_least(
         "fs.file-max",
         facts.file_max,
         NOFILE_WANTED * 4,
-        "sysctl -w fs.file-max=1048576",
+        "tuning/apply, or sysctl -w fs.file-max=1048576",
     ));
     findings.extend(at_least(
         "fs.nr_open",
         facts.nr_open,
         NOFILE_WANTED,
-        "sysctl -w fs.nr_open=1048576",
+        "tuning/apply, or sysctl -w fs.nr_open=1048576",
     ));
     findings.extend([cores(facts), quota(facts)]);
     findings.extend(siblings(facts));
@@ -173,7 +173,7 @@ fn ports(facts: &Facts) -> Option<Finding> {
         "net.ipv4.ip_local_port_range",
         format!("{first}–{last}"),
         format!("≥ {PORTS_WANTED} ports"),
-        "sysctl -w net.ipv4.ip_local_port_range='15000 65000': connections to one upstream use one each",
+        "tuning/apply, or sysctl -w net.ipv4.ip_local_port_range='15000 65000': connections to one upstream use one each",
     ))
 }
 

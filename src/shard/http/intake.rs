@@ -260,14 +260,14 @@ impl<D: Domain> Core<D> {
                 None
             }
         };
-        let is_draining = self.phase >= super::super::core::Phase::Draining;
+        let is_leaving = self.phase > super::super::core::Phase::Serving;
         let Some(link) = self.links.get_mut(id) else { return };
         let is_secure = link.door == Door::Tls;
         let Face::Http(face) = &mut link.face else { return };
         // The time for what has come in is over; that for being idle stays, and is looked at when it is due.
         let timer = if face.is_timed { link.timer.take() } else { None };
         **face = HttpFace {
-            keeps_alive: head.keeps_alive && !is_draining,
+            keeps_alive: head.keeps_alive && !is_leaving,
             minor: head.minor,
             is_head: head.method == "HEAD",
             is_used: true,

@@ -82,7 +82,7 @@ impl<D: Domain> Core<D> {
         }
     }
 
-    /// Whether a connection takes no new streams; if not, its task is woken when the shard drains.
+    /// Whether a connection takes no new streams; if not, its task is woken when the shard leaves.
     pub(super) fn is_going(
         &mut self,
         id: LinkId,
@@ -93,7 +93,7 @@ impl<D: Domain> Core<D> {
             *met = Some(self.phase);
             self.on_phase.push(cx.waker().clone());
         }
-        self.phase >= Phase::Draining
+        self.phase > Phase::Serving
             || self.links.get(id).is_none_or(|link| link.life >= Life::Closing)
     }
 

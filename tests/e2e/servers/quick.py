@@ -1,7 +1,8 @@
 """A small legacy server that starts at once, and does on request what a server must never do.
 
-Usage: quick.py [--gate FILE] [--slow FILE] [--opinion TEXT]   With a gate, it refuses to start while the file is absent;
-while the other is there, every echo takes SLOW_S; with an opinion, `echo` says that besides.
+Usage: quick.py [--gate FILE] [--slow FILE] [--opinion TEXT] [--diary FILE]   With a gate, it refuses to start while the
+file is absent; while the other is there, every echo takes SLOW_S; with an opinion, `echo` says that besides; what it
+echoed is in the diary, a line each.
 Its tools: `echo` answers with the text it is given; the others misbehave as their names say.
 """
 
@@ -18,6 +19,7 @@ if "--gate" in sys.argv and not pathlib.Path(sys.argv[sys.argv.index("--gate") +
     sys.exit("quick: the gate is closed")
 
 SLOW = pathlib.Path(sys.argv[sys.argv.index("--slow") + 1]) if "--slow" in sys.argv else None
+DIARY = open(sys.argv[sys.argv.index("--diary") + 1], "ab", 0) if "--diary" in sys.argv else None
 SLOW_S = 0.25
 OPINION = sys.argv[sys.argv.index("--opinion") + 1] if "--opinion" in sys.argv else ""
 TOOLS = ["echo", "hang", "twice", "unknown_id", "garbage", "flood", "steps", "half", "die"]
@@ -47,6 +49,8 @@ def call(ident: object, tool: str, arguments: dict, token: object) -> None:
     if tool == "echo":
         if SLOW and SLOW.exists():
             time.sleep(SLOW_S)
+        if DIARY:
+            DIARY.write(f"{text}\n".encode())
         answer(ident, text + OPINION)
     elif tool == "hang":
         pass
