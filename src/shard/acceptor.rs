@@ -268,16 +268,13 @@ fn too_many(wait: Duration) -> String {
 /// with it.
 async fn until_drain<D: Domain, T>(shard: &Shard<D>, wait: impl Future<Output = T>) -> Option<T> {
     let mut wait = pin!(wait);
-    let mut met = false;
+    let mut met = None;
     poll_fn(|cx| {
         let core = &mut *shard.core.borrow_mut();
         if core.phase >= Phase::Draining {
             return Poll::Ready(None);
         }
-        if !met {
-            met = true;
-            core.on_phase.push(cx.waker().clone());
-        }
+        core.on_phase.register(&mut met, cx);
         wait.as_mut().poll(cx).map(Some)
     })
     .await

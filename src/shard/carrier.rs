@@ -242,11 +242,8 @@ impl<D: Domain> super::core::Core<D> {
     }
 
     /// Whether the shard is stopping; if not, the task is woken when its phase changes.
-    pub(super) fn stops(&mut self, met: &mut Option<Phase>, cx: &Context<'_>) -> bool {
-        if *met != Some(self.phase) {
-            *met = Some(self.phase);
-            self.on_phase.push(cx.waker().clone());
-        }
+    pub(super) fn stops(&mut self, met: &mut Option<u32>, cx: &Context<'_>) -> bool {
+        self.on_phase.register(met, cx);
         self.phase == Phase::Stopping
     }
 

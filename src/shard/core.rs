@@ -18,6 +18,7 @@ use super::domain::{AuditSink, Dialer, Domain, IdentitySink, TraceSink};
 use super::errand::Errands;
 use super::http::{Front, Gate};
 use super::inbox::Inbox;
+use super::leave::Waiters;
 use super::links::{Due, Face, Life, Link, Links, Side};
 use super::mail::Mailbox;
 use super::meter::Meter;
@@ -150,7 +151,7 @@ pub(super) struct Core<D: Domain> {
     /// The bell was heard: there may be commands.
     pub(super) rung: bool,
     /// Tasks to wake when the phase changes: acceptors, and those that wait for the end.
-    pub(super) on_phase: Vec<Waker>,
+    pub(super) on_phase: Waiters,
 }
 
 /// What a core is made of.
@@ -242,7 +243,7 @@ impl<D: Domain> Core<D> {
             held_back: Vec::new(),
             held_before: Vec::new(),
             rung: false,
-            on_phase: Vec::new(),
+            on_phase: Waiters::default(),
         }
     }
 

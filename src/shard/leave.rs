@@ -2,12 +2,46 @@
 //! under way is the domain's.
 
 use std::borrow::Cow;
-use std::task::Waker;
+use std::task::{Context, Waker};
 
 use super::core::{Core, Phase};
+use super::rt;
 use super::domain::Domain;
 use super::links::Due;
 use crate::gateway::Event;
+
+/// Tasks that want to hear of the next phase. Nobody says when such a task has ended; so when more have registered than
+/// can be alive, all are woken, and those that are alive register again.
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    wakers: Vec<Waker>,
+    /// How often all were woken.
+    round: u32,
+}
+
+/// Registrations beyond twice the tasks that are alive, before they are gone through.
+const WAITERS_SPARE: usize = 64;
+
+impl Waiters {
+    /// Has the task woken at the next phase. `met` is the task's own, and begins as `None`.
+    pub(super) fn register(&mut self, met: &mut Option<u32>, cx: &Context<'_>) {
+        if *met == Some(self.round) {
+            return;
+        }
+        if self.wakers.len() > 2 * rt::tasks() + WAITERS_SPARE {
+            self.wake();
+        }
+        *met = Some(self.round);
+        self.wakers.push(cx.waker().clone());
+    }
+
+    fn wake(&mut self) {
+        self.round = self.round.wrapping_add(1);
+        for waker in self.wakers.drain(..) {
+            waker.wake();
+        }
+    }
+}
 
 impl<D: Domain> Core<D> {
     /// Gives notice, and drains when `limits.notice` is over.
@@ -19,7 +53,7 @@ impl<D: Domain> Core<D> {
             }
             self.phase = Phase::Leaving;
             // They wait for the next phase as well.
-            self.on_phase.iter().for_each(Waker::wake_by_ref);
+            self.on_phase.wake();
             self.wheel.set(self.now.at, notice, Due::Leave);
             self.handle(Event::Leave);
         }
@@ -53,11 +87,45 @@ impl<D: Domain> Core<D> {
     }
 
     fn wake_on_phase(&mut self) {
-        for waker in self.on_phase.drain(..) {
-            waker.wake();
-        }
+        self.on_phase.wake();
         for waker in self.shaking.values().flatten() {
             waker.wake_by_ref();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicU32);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn tasks_that_have_ended_are_not_kept_and_those_that_live_are_woken() {
+        let mut waiters = Waiters::default();
+        let living = Arc::new(Count::default());
+        let (waker, mut met) = (Waker::from(Arc::clone(&living)), None);
+        waiters.register(&mut met, &Context::from_waker(&waker));
+        for _ in 0..10_000 {
+            let ended = Waker::from(Arc::new(Count::default()));
+            waiters.register(&mut None, &Context::from_waker(&ended));
+            // As a task does that was woken.
+            waiters.register(&mut met, &Context::from_waker(&waker));
+            assert!(waiters.wakers.len() <= WAITERS_SPARE + 2, "{}", waiters.wakers.len());
+        }
+        let before = living.0.load(Ordering::Relaxed);
+        waiters.wake();
+        assert_eq!(living.0.load(Ordering::Relaxed), before + 1, "of each phase it hears once");
     }
 }

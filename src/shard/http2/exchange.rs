@@ -86,13 +86,10 @@ impl<D: Domain> Core<D> {
     pub(super) fn is_going(
         &mut self,
         id: LinkId,
-        met: &mut Option<Phase>,
+        met: &mut Option<u32>,
         cx: &Context<'_>,
     ) -> bool {
-        if *met != Some(self.phase) {
-            *met = Some(self.phase);
-            self.on_phase.push(cx.waker().clone());
-        }
+        self.on_phase.register(met, cx);
         self.phase > Phase::Serving
             || self.links.get(id).is_none_or(|link| link.life >= Life::Closing)
     }
