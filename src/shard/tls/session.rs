@@ -133,7 +133,7 @@ impl Session {
     }
 
     /// Turns the beginning of `plain` into ciphertext, behind what was pending, and appends it to `out`; how much of
-    /// `plain` that was, at most [`SEAL_BYTES_MAX`].
+    /// `plain` that was, 48 KiB at most.
     pub fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
         self.pending(out)?;
         let piece = plain.get(..plain.len().min(SEAL_BYTES_MAX)).unwrap_or_default();
