@@ -3,12 +3,13 @@
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use super::admin::Gatherer;
+use super::admin::{self, Gatherer};
 use super::audit::{Desk, Writer};
 use super::config::{Admin, Audit, AuditTo, Config, Count, Driver, Sources};
 use super::identity::Identity;
@@ -118,16 +119,21 @@ fn obey(
     audit: Option<Writer>,
     may_reload: bool,
 ) -> Option<Writer> {
-    let mut is_draining = false;
+    let (mut is_draining, mut is_signalled) = (false, false);
     for signal in signals.forever() {
         match signal {
             SIGUSR1 => super::log::step(true),
             SIGUSR2 => super::log::step(false),
             SIGHUP if is_draining => {}
             SIGHUP if may_reload => reloader.reload(audit.as_ref()),
-            _ if is_draining => reloader.ends().stop(),
-            _ => {
+            // A balancer's hook and its service manager may both ask: only two signals are two.
+            _ if admin::LEAVE_ASKED.swap(false, Ordering::AcqRel) => {
                 is_draining = true;
+                reloader.ends().leave();
+            }
+            _ if is_signalled => reloader.ends().stop(),
+            _ => {
+                (is_draining, is_signalled) = (true, true);
                 tracing::info!("leaving; a second signal ends at once");
                 reloader.ends().leave();
             }
@@ -169,7 +175,7 @@ fn watch_over(
     exported: Option<Arc<Exported>>,
 ) -> Result<(), String> {
     let gatherer = Gatherer::new(server.posts().to_vec(), server.meters().to_vec(), exported);
-    match super::admin::start(admin, gatherer) {
+    match admin::start(admin, gatherer) {
         Ok(address) => tracing::info!("listening on http://{address} (admin)"),
         Err(error) if !admin.is_named => {
             let address = admin.listen;

@@ -73,7 +73,7 @@ impl<D: Domain> Core<D> {
             shard: self.id,
             at: began,
             took: Duration::ZERO,
-            is_draining: self.phase >= Phase::Draining,
+            is_draining: self.phase >= Phase::Leaving,
             links,
             blocked,
             outbox_bytes,

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use std::task::{Context, Waker};
 
 use super::core::{Core, Phase};
-use super::rt;
 use super::domain::Domain;
 use super::links::Due;
+use super::rt;
 use crate::gateway::Event;
 
 /// Tasks that want to hear of the next phase. Nobody says when such a task has ended; so when more have registered than

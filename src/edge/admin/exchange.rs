@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::routes::{Answer, Desk};
 use crate::wire::http1::{Framing, HEAD_BYTES_MAX, head, write};
@@ -25,11 +25,18 @@ pub(super) fn serve(mut socket: TcpStream, desk: &Desk) -> io::Result<()> {
     socket.set_write_timeout(Some(WRITE_MAX))?;
     socket.set_nodelay(true)?;
     let mut bytes = Vec::new();
+    let mut until = Instant::now() + READ_MAX;
     loop {
         let (taken, goes_on) = match request(&bytes, desk) {
             Step::More if bytes.len() > HEAD_BYTES_MAX + BODY_BYTES_MAX => return Ok(()),
             Step::More => {
                 let mut piece = [0; 4 << 10];
+                // Of the whole request: who sends a byte now and then holds a thread no longer.
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Ok(());
+                }
+                socket.set_read_timeout(Some(left))?;
                 let read = socket.read(&mut piece)?;
                 if read == 0 {
                     return Ok(());
@@ -47,6 +54,7 @@ pub(super) fn serve(mut socket: TcpStream, desk: &Desk) -> io::Result<()> {
             return Ok(());
         }
         bytes.drain(..taken);
+        until = Instant::now() + READ_MAX;
     }
 }
 

@@ -179,7 +179,7 @@ fn of_gateway(gathered: &Gathered) -> Vec<Family> {
         sum("ringgate_lists_bytes", "Bytes of upstreams' lists that are kept.", |it| {
             it.lists_bytes
         }),
-        Family::new("ringgate_draining", Gauge, "1 while no new clients are taken.")
+        Family::new("ringgate_draining", Gauge, "1 from the notice before a drain on.")
             .with(&[], gathered.is_draining()),
     ];
     if let Some((taken, lost)) = gathered.spans {

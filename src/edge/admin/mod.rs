@@ -30,6 +30,7 @@ use super::config::Admin;
 use access::Access;
 pub(super) use gather::Gatherer;
 use routes::Desk;
+pub(super) use routes::LEAVE_ASKED;
 
 /// Connections at once. A dashboard has two, Prometheus one; beyond, a new one is closed.
 const CONNECTIONS_MAX: usize = 64;

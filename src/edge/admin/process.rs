@@ -1,6 +1,7 @@
 //! What the kernel says of this process, from `/proc`. What cannot be read is left out.
 
 use std::fs;
+use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
@@ -48,12 +49,12 @@ fn stat_fields(stat: &str) -> (Option<f64>, Option<u64>, Option<f64>) {
     let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
     // The first of these is field 3.
     let fields: Vec<&str> = after.split_ascii_whitespace().collect();
-    let number = |at: usize| fields.get(at - 3)?.parse::<u32>().ok();
-    let per_second =
-        f64::from(u32::try_from(rustix::param::clock_ticks_per_second()).unwrap_or(100));
-    let seconds = |ticks: u32| f64::from(ticks) / per_second;
+    let number = |at: usize| fields.get(at - 3)?.parse::<u64>().ok();
+    let per_second = rustix::param::clock_ticks_per_second().max(1);
+    let seconds =
+        |ticks: u64| Duration::from_millis(ticks.saturating_mul(1000) / per_second).as_secs_f64();
     let cpu = number(14).zip(number(15)).map(|(user, system)| seconds(user) + seconds(system));
-    (cpu, number(20).map(u64::from), number(22).map(seconds))
+    (cpu, number(20), number(22).map(seconds))
 }
 
 #[cfg(test)]

@@ -49,11 +49,14 @@ impl Answer {
     }
 }
 
+/// The signal that comes next is of the admin listener.
+pub(in crate::edge) static LEAVE_ASKED: AtomicBool = AtomicBool::new(false);
+
 /// See the module.
 pub(super) struct Desk {
     access: Access,
     gatherer: Gatherer,
-    /// A drain was asked for here: a second would end everything at once.
+    /// A drain was asked for here.
     has_drained: AtomicBool,
 }
 
@@ -136,10 +139,12 @@ impl Desk {
         Answer::json(if missing == 0 { 200 } else { 503 }, &body)
     }
 
-    /// By the way that SIGTERM goes, so that there is one.
+    /// By the way that SIGTERM goes, so that there is one; but a signal that comes besides is not the second, which
+    /// would end at once.
     fn drain(&self) -> Answer {
         if !self.has_drained.swap(true, Ordering::AcqRel) {
             tracing::warn!("a drain was asked for by the admin listener");
+            LEAVE_ASKED.store(true, Ordering::Release);
             if let Err(error) = signal_hook::low_level::raise(SIGTERM) {
                 return Answer::wrong(500, &format!("the drain cannot begin: {error}"));
             }

@@ -17,6 +17,7 @@ use monoio::net::UnixStream;
 
 use super::socket::{Sliced as _, take_in};
 use super::{Reader, Writer};
+use crate::shard::carrier::BREATH;
 use crate::shard::tls::{self, Session};
 
 /// Room for what comes in a handshake: most flights fit, and a thousand slow handshakes are two megabytes.
@@ -24,6 +25,12 @@ const HANDSHAKE_BYTES: usize = 2 << 10;
 /// A peer that takes no more than this without an end to its handshake gets no further: no chain of certificates is
 /// as long.
 const HANDSHAKE_BYTES_MAX: usize = 256 << 10;
+
+/// Ciphertext that is taken in at once: however large a buffer has grown, others get their turn.
+const PIECE_BYTES_MAX: usize = 64 << 10;
+/// Ciphertext without plaintext in it (changes of keys, what records have besides) before others get their turn: some
+/// 10 ms of changing keys; of honest records of 100 bytes more than half a megabyte.
+const LEAN_BYTES_MAX: usize = 128 << 10;
 
 /// A connected stream socket, and the session on it where it speaks TLS. Can go to another thread.
 #[derive(Debug)]
@@ -62,6 +69,8 @@ struct Shared {
 pub(super) struct SecureReader {
     half: OwnedReadHalf<UnixStream>,
     shared: Rc<RefCell<Shared>>,
+    /// Ciphertext of late that brought nothing to read.
+    lean: usize,
 }
 
 /// The half that writes.
@@ -101,7 +110,7 @@ pub(super) fn split(stream: UnixStream, session: Box<Session>) -> (Reader, Write
     let (half, writer) = stream.into_split();
     let shared = Rc::new(RefCell::new(Shared { session, writer: Some(writer) }));
     let writer = SecureWriter { shared: Rc::clone(&shared) };
-    (Reader::secure(SecureReader { half, shared }), Writer::secure(writer))
+    (Reader::secure(SecureReader { half, shared, lean: 0 }), Writer::secure(writer))
 }
 
 async fn in_time(
@@ -192,16 +201,21 @@ impl SecureReader {
                 return (Ok(read), buffer);
             }
             let capacity = buffer.capacity();
-            let (read, slice) = self.half.read(buffer.slice_mut(held..capacity)).await;
+            let to = capacity.min(held + PIECE_BYTES_MAX);
+            let (read, slice) = self.half.read(buffer.slice_mut(held..to)).await;
             buffer = slice.whole();
             let fed = match read {
                 Ok(0) => {
                     buffer.truncate(held);
                     return (self.cut_off(), buffer);
                 }
-                Ok(_) => {
+                Ok(n) => {
                     let cipher = buffer.get(held..).unwrap_or_default();
-                    self.shared.borrow_mut().session.feed(cipher)
+                    let session = &mut self.shared.borrow_mut().session;
+                    let before = session.waiting();
+                    let fed = session.feed(cipher);
+                    self.lean += n.saturating_sub(session.waiting().saturating_sub(before));
+                    fed
                 }
                 Err(error) => {
                     buffer.truncate(held);
@@ -213,6 +227,11 @@ impl SecureReader {
                 tls::broke_off(&error);
                 self.last_words().await;
                 return (Err(error), buffer);
+            }
+            if self.lean > LEAN_BYTES_MAX {
+                self.lean = 0;
+                // Boxed: it is large, rare, and would be part of every idle link.
+                Box::pin(super::sleep(BREATH)).await;
             }
         }
     }
@@ -254,6 +273,9 @@ impl SecureReader {
     pub(super) fn settle(&self, mut peek: impl FnMut(&mut [u8]) -> io::Result<usize>) -> bool {
         let mut bytes = [0; 2 << 10];
         let session = &mut self.shared.borrow_mut().session;
+        if session.waiting() > 0 || session.has_ended() {
+            return false;
+        }
         loop {
             match peek(&mut bytes) {
                 Ok(0) => return false,
