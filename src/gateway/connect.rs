@@ -433,7 +433,18 @@ impl Gateway {
             upstream.own_lanes = upstream.own_lanes.saturating_sub(1);
         }
         for flight in self.flights_of(key) {
-            self.flights.remove(flight);
+            self.end_with_lane(flight, out);
+        }
+    }
+
+    /// A flight whose lane is gone for good: what a client asked there about a task is answered, what we asked is not.
+    fn end_with_lane(&mut self, key: FlightKey, out: &mut Effects) {
+        if self.flights.get(key).is_some_and(|flight| flight.client().is_some()) {
+            let message =
+                "the connection that the task lived behind has ended, and the task with it";
+            self.fail(key, Code::ServerUnavailable, message, out);
+        } else {
+            self.flights.remove(key);
         }
     }
 
@@ -516,7 +527,7 @@ impl Gateway {
                 upstream.parked.retain(|&parked| parked != key);
                 upstream.spare.take_if(|spare| *spare == key);
                 for flight in self.flights_of(key) {
-                    self.flights.remove(flight);
+                    self.end_with_lane(flight, out);
                 }
             }
             Role::Remote(_) => {}

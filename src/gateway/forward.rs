@@ -306,7 +306,8 @@ impl Gateway {
         }
         if parked.is_none() && self.upstreams[index].own_lanes >= self.settings.limits.lanes_max {
             // One that waits for who needs something else makes room.
-            if let Some(&oldest) = self.upstreams[index].parked.first() {
+            let parked = &self.upstreams[index].parked;
+            if let Some(&oldest) = parked.iter().find(|&&lane| !self.has_tasks(lane)) {
                 self.parked_due(oldest, out);
             }
         }

@@ -319,6 +319,9 @@ impl Gateway {
         }
         let Some(flight) = self.flights.get_mut(key) else { return };
         flight.stage = Stage::Sent;
+        // It has asked its client, who would be asked again elsewhere.
+        flight.trip.is_patient = true;
+        flight.trip.is_safe = false;
         if let Some(alarm) = flight.alarm.take() {
             self.wheel.cancel(alarm);
         }

@@ -654,7 +654,7 @@ impl Gateway {
     }
 
     /// The client's link is gone: nothing of it stays.
-    pub(super) fn client_gone(&mut self, _now: Now, key: ClientKey, out: &mut Effects) {
+    pub(super) fn client_gone(&mut self, now: Now, key: ClientKey, out: &mut Effects) {
         let Some(client) = self.clients.get(key) else { return };
         let flights = client.flights.clone();
         // Before what they wait for: each still owes its peer a response, and gives it once.
@@ -670,7 +670,12 @@ impl Gateway {
         self.drop_asks_of(key, out);
         let Some(client) = self.remove_client(key) else { return };
         for own in client.lanes {
-            self.drop_lane(own.lane, "its client is gone", out);
+            // Tasks outlive the connection that began them.
+            if self.has_tasks(own.lane) && self.may_wait(own.lane, key) {
+                self.park(now, &own, out);
+            } else {
+                self.drop_lane(own.lane, "its client is gone", out);
+            }
         }
         for listen in &client.listens {
             self.unlisten(listen, out);

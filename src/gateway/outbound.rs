@@ -182,7 +182,8 @@ impl Gateway {
                 if !flight.is_sent() {
                     return;
                 }
-                if flight.has_deadline() {
+                let is_long = flight.chore.as_deref().is_some_and(|chore| chore.until.is_some());
+                if flight.has_deadline() || is_long {
                     return self.tell_progress(key, params, out);
                 }
                 flight.trip.is_patient = true;

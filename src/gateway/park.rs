@@ -3,7 +3,7 @@
 //! takes a parked one must act for the same principal and have declared the same capabilities.
 
 use super::Gateway;
-use super::client::{ClientKey, Front};
+use super::client::{ClientKey, Front, OwnLane};
 use super::door::Effects;
 use super::endpoint::Seat;
 use super::flight::{Asker, Errand};
@@ -46,36 +46,42 @@ impl Gateway {
 
     /// A client leaves: those of its lanes that nothing is under way on wait for the next.
     pub(super) fn park_lanes(&mut self, now: Now, key: ClientKey, out: &mut Effects) {
-        let idle = self.settings.limits.lane_idle;
         let Some(client) = self.clients.get_mut(key) else { return };
         let own = std::mem::take(&mut client.lanes);
         for own in own {
-            let is_quiet = self.lanes.get(own.lane).is_some_and(|lane| {
-                let asks_nothing = lane.asks.is_empty() && lane.wants.is_empty();
-                lane.is_ready()
-                    && lane.era() == Era::Legacy
-                    && lane.queue.is_empty()
-                    && asks_nothing
-            });
-            // What is asked about a task goes on; it waits for that to end.
-            let is_busy = self.flights_of(own.lane).into_iter().any(|key| {
-                let asker = self.flights.get(key).map(|flight| &flight.asker);
-                !matches!(asker, Some(Asker::Own(Errand::Collect(_) | Errand::Look(_))))
-            });
-            if !is_quiet || is_busy {
-                if let Some(client) = self.clients.get_mut(key) {
-                    client.lanes.push(own);
-                }
-                continue;
+            if self.may_wait(own.lane, key) {
+                self.park(now, &own, out);
+            } else if let Some(client) = self.clients.get_mut(key) {
+                client.lanes.push(own);
             }
-            let alarm = self.wheel.set(now.at, idle, Alarm::Parked(own.lane));
-            if let Some(lane) = self.lanes.get_mut(own.lane) {
-                lane.role = Role::Parked;
-                lane.alarm = Some(alarm);
-            }
-            self.upstreams[own.upstream].parked.push(own.lane);
-            self.serve_line(now, own.upstream, out);
         }
+    }
+
+    /// Whether a client leaves a lane in good order. What others ask about a task there, and what we do, goes on.
+    pub(super) fn may_wait(&self, lane: LaneKey, client: ClientKey) -> bool {
+        let is_quiet = self.lanes.get(lane).is_some_and(|lane| {
+            let asks_nothing = lane.asks.is_empty() && lane.wants.is_empty();
+            lane.is_ready() && lane.era() == Era::Legacy && lane.queue.is_empty() && asks_nothing
+        });
+        is_quiet
+            && !self.flights_of(lane).into_iter().any(|key| {
+                self.flights.get(key).is_some_and(|flight| match flight.asker {
+                    Asker::Own(errand) => !matches!(errand, Errand::Collect(_) | Errand::Look(_)),
+                    _ => flight.client() == Some(client),
+                })
+            })
+    }
+
+    /// The lane waits for the next client.
+    pub(super) fn park(&mut self, now: Now, own: &OwnLane, out: &mut Effects) {
+        let idle = self.settings.limits.lane_idle;
+        let alarm = self.wheel.set(now.at, idle, Alarm::Parked(own.lane));
+        if let Some(lane) = self.lanes.get_mut(own.lane) {
+            lane.role = Role::Parked;
+            lane.alarm = Some(alarm);
+        }
+        self.upstreams[own.upstream].parked.push(own.lane);
+        self.serve_line(now, own.upstream, out);
     }
 
     /// A parked lane that serves a client of this kind; it is that client's from now on.
@@ -174,7 +180,12 @@ impl Gateway {
 
     /// Nobody has wanted a parked or spare lane within its time.
     pub(super) fn parked_due(&mut self, key: LaneKey, out: &mut Effects) {
-        if self.has_tasks(key) {
+        let is_asked = || {
+            self.flights_of(key).into_iter().any(|flight| {
+                self.flights.get(flight).is_some_and(|flight| flight.client().is_some())
+            })
+        };
+        if self.has_tasks(key) || is_asked() {
             let alarm = self.wheel.set(
                 self.exchanges.now,
                 self.settings.limits.lane_idle,

@@ -221,7 +221,7 @@ impl Gateway {
         for &number in quorum.answers.iter().flat_map(|answer| &answer.from) {
             self.tell_outvoted(number, out);
         }
-        self.hand_over(Flight { asker, ..flight }, agreed.era, agreed.json(), out);
+        self.hand_over(&mut Flight { asker, ..flight }, agreed.era, agreed.json(), out);
     }
 
     /// The operator hears of an endpoint that says something else than the others.

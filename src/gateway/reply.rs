@@ -90,15 +90,15 @@ impl Gateway {
         out: &mut Effects,
     ) {
         self.withdraw_questions(key, out);
-        if let Some(flight) = self.close(key, out) {
-            self.hand_over(flight, from, answer, out);
+        if let Some(mut flight) = self.close(key, out) {
+            self.hand_over(&mut flight, from, answer, out);
         }
     }
 
     /// Tells the client of a flight that is closed what its upstream answered.
     pub(super) fn hand_over(
         &mut self,
-        mut flight: Flight,
+        flight: &mut Flight,
         from: Era,
         answer: Result<Json<'_>, Json<'_>>,
         out: &mut Effects,
@@ -108,8 +108,8 @@ impl Gateway {
             Err(error) if is_unknown_tool(error) => End::NotFound,
             Err(_) => End::Failed,
         };
-        self.settle_flight(&mut flight, end, out);
-        let Asker::Client { client, id, era, exchange } = flight.asker else { return };
+        self.settle_flight(flight, end, out);
+        let Asker::Client { client, ref id, era, exchange } = flight.asker else { return };
         if let Err(error) = answer
             && let Some(execution) = &flight.execution
             && is_unknown_tool(error)
@@ -117,7 +117,7 @@ impl Gateway {
             let (code, message, data) =
                 self.tool_not_found(client, flight.upstream, &execution.tool);
             let (code, data) = (code.number_in(era), Some(&*data));
-            return self.reply_error(client, &id, exchange, code, &message, data, out);
+            return self.reply_error(client, id, exchange, code, &message, data, out);
         }
         let translation = answer::Translation {
             method: flight.method,
@@ -132,8 +132,8 @@ impl Gateway {
             self.exchanges.note_error(exchange, code, false);
         }
         self.exchanges.reply(&self.clients, client, exchange, out, |out| match answer {
-            Ok(result) => answer::write_result(out, &id, result, &translation),
-            Err(error) => answer::write_error(out, &id, error, &translation),
+            Ok(result) => answer::write_result(out, id, result, &translation),
+            Err(error) => answer::write_error(out, id, error, &translation),
         });
     }
 

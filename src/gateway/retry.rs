@@ -53,11 +53,15 @@ impl Gateway {
         let Some(flight) = self.flights.get(key) else { return false };
         let is_harmless = match flight.stage {
             Stage::Waiting => true,
-            Stage::Sent => flight.trip.is_safe,
+            // What its client has answered meanwhile would be asked again.
+            Stage::Sent => flight.trip.is_safe && flight.rounds == 0,
             _ => false,
         };
+        // Of a call that was made a task only the question about that was lost.
+        let is_task = flight.chore.as_deref().is_some_and(|chore| chore.known.is_some());
         self.upstreams[flight.upstream].balance.is_some()
             && is_harmless
+            && !is_task
             && flight.trip.only.is_none()
             && flight.params.is_some()
             && flight.trip.tries < self.settings.limits.retries
@@ -121,7 +125,12 @@ impl Gateway {
         else {
             return false;
         };
-        if !self.has_another(now, index, endpoint) {
+        // A client's own connection stays at its endpoint.
+        let is_own =
+            self.flights.get(key).and_then(|flight| flight.lane).is_some_and(|lane| {
+                self.lanes.get(lane).is_some_and(|lane| lane.client().is_some())
+            });
+        if is_own || !self.has_another(now, index, endpoint) {
             self.be_patient(now, key, rest);
             return true;
         }

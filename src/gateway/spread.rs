@@ -71,14 +71,14 @@ impl Gateway {
         if let Some(endpoint) = stays {
             return Ok(endpoint);
         }
+        // Rather not where it was lost.
+        let elsewhere = usable & !balance.those(|endpoint| trip.left == Some(endpoint));
+        let usable = if elsewhere == 0 { usable } else { elsewhere };
         if method.list_member().is_some()
             && let Some(first) = balance.first(usable)
         {
             return Ok(first);
         }
-        // Rather not where it was lost.
-        let elsewhere = usable & !balance.those(|endpoint| trip.left == Some(endpoint));
-        let usable = if elsewhere == 0 { usable } else { elsewhere };
         let dice = &mut self.dice;
         let balance = self.upstreams[index].balance.as_mut();
         let chosen =

@@ -108,6 +108,11 @@ impl Gateway {
         lane: LaneKey,
         own: &str,
     ) -> Option<Known> {
+        Some(self.name_task(principal, self.task_id(lane, own)?))
+    }
+
+    /// Which task it is that an upstream calls so there: others may have one of the same name elsewhere.
+    pub(super) fn task_id(&self, lane: LaneKey, own: &str) -> Option<TaskId> {
         let found = self.lanes.get(lane)?;
         let (upstream, seat) = (found.upstream, found.seat);
         let endpoint = self.endpoints.get(seat.endpoint)?;
@@ -119,7 +124,7 @@ impl Gateway {
         };
         let first = self.upstreams.get(upstream)?.endpoints.start;
         let endpoint = u16::try_from(seat.endpoint.checked_sub(first)?).ok()?;
-        Some(self.name_task(principal, TaskId { upstream, endpoint, place, own: own.into() }))
+        Some(TaskId { upstream, endpoint, place, own: own.into() })
     }
 
     pub(super) fn name_task(&self, principal: Principal, id: TaskId) -> Known {

@@ -123,8 +123,12 @@ impl Gateway {
                 };
                 push(&mut listing.found, &shown);
             }
-            Err(_) => {
-                if let Some(gone) = lane.and_then(|lane| self.tasks.find(lane, &known.id.own)) {
+            // Another refusal says nothing of the task.
+            Err(error) => {
+                let code = error.get("code").and_then(Json::as_i64);
+                if code == Some(Code::InvalidParams.number().into())
+                    && let Some(gone) = lane.and_then(|lane| self.tasks.find(lane, &known.id.own))
+                {
                     self.forget_task(gone);
                 }
             }

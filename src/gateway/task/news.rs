@@ -8,7 +8,7 @@ use super::super::flight::{Errand, FlightKey, HeldAsk};
 use super::super::inbound::Asked;
 use super::super::lane::{LaneKey, Role};
 use super::super::outbound::write_notice;
-use super::id::{Known, Place};
+use super::id::{Known, Place, TaskId};
 use super::shape;
 use super::steps::has_result;
 use super::table::{ASKS_MAX, TaskKey};
@@ -93,12 +93,14 @@ impl Gateway {
         out: &mut Effects,
     ) {
         let Some(found) = self.lanes.get(lane) else { return };
-        let (upstream, role) = (found.upstream, found.role);
+        let role = found.role;
         let Some(own) = params.get("taskId").and_then(Json::as_str) else {
             return self.oddity(lane, "news of a task that they do not name", out);
         };
         if notice == Notice::Tasks {
-            self.tell_listeners(upstream, &own, params, out);
+            if let Some(id) = self.task_id(lane, &own) {
+                self.tell_listeners(&id, params, out);
+            }
         } else if let Some(key) = self.tasks.find(lane, &own)
             && let Some(task) = self.tasks.get(key)
         {
@@ -129,9 +131,9 @@ impl Gateway {
     }
 
     /// The modern clients that listen for a task hear of it, each under its own name for it.
-    fn tell_listeners(&mut self, upstream: usize, own: &str, params: Json<'_>, out: &mut Effects) {
+    fn tell_listeners(&mut self, id: &TaskId, params: Json<'_>, out: &mut Effects) {
         for (_, client) in self.clients.iter() {
-            for (listen, known) in listening(client, upstream, own) {
+            for (listen, known) in listening(client, id) {
                 let renamed = self.renamed_task(known, params);
                 let renamed = Json::known(&renamed);
                 self.exchanges.tell_client(client, out, |out| {
@@ -157,11 +159,9 @@ impl Gateway {
         params: Json<'_>,
         out: &mut Effects,
     ) {
-        let (upstream, own) = (known.id.upstream, &*known.id.own);
-        let is_heard = self
-            .clients
-            .iter()
-            .any(|(_, client)| listening(client, upstream, own).next().is_some());
+        let own = &*known.id.own;
+        let is_heard =
+            self.clients.iter().any(|(_, client)| listening(client, &known.id).next().is_some());
         if !is_heard {
             return;
         }
@@ -169,7 +169,10 @@ impl Gateway {
             return self.tell_seen(lane, known, params, None, out);
         }
         if let Some(task) = self.tasks.get_mut(key) {
-            task.seen = Some(params.text().into());
+            if task.seen.replace(params.text().into()).is_some() {
+                // It is being asked for.
+                return;
+            }
             let params = format!("{{\"taskId\":{}}}", text::quoted(own));
             self.errand(lane, Errand::Look(key), Method::TasksResult, &params, out);
         }
@@ -185,7 +188,7 @@ impl Gateway {
     ) {
         let members = self.detailed(lane, known, task, result);
         let shown = format!("{{{members}}}");
-        self.tell_listeners(known.id.upstream, &known.id.own, Json::known(&shown), out);
+        self.tell_listeners(&known.id, Json::known(&shown), out);
     }
 
     /// The result of a task whose end is news.
@@ -295,15 +298,9 @@ impl Gateway {
 }
 
 /// A client's listens for a task, and what it calls it.
-fn listening<'c>(
-    client: &'c Client,
-    upstream: usize,
-    own: &str,
-) -> impl Iterator<Item = (&'c Listen, &'c Known)> {
+fn listening<'c>(client: &'c Client, id: &TaskId) -> impl Iterator<Item = (&'c Listen, &'c Known)> {
     client.listens.iter().filter_map(move |listen| {
         let mut tasks = listen.tasks.iter();
-        tasks
-            .find(|known| known.id.upstream == upstream && &*known.id.own == own)
-            .map(|known| (listen, known))
+        tasks.find(|known| known.id == *id).map(|known| (listen, known))
     })
 }

@@ -158,6 +158,8 @@ impl Gateway {
         let endpoint = &self.endpoints[number];
         let lane = match id.place {
             Place::Own { lane, .. } => Some(lane),
+            // Of a process that had more shards.
+            Place::Seat { shard, .. } if shard.0 >= self.settings.shards => return gone,
             Place::Seat { number: seat, shard } => {
                 let is_far = !endpoint.is_stdio && shard != self.shard;
                 chore.relay = Some(shard).filter(|_| is_far);
