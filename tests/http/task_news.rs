@@ -2,14 +2,14 @@
 
 use ringgate::base::LinkId;
 use ringgate::base::limits::Limits;
-use ringgate::gateway::Settings;
 use ringgate::gateway::settings::{EraPin, Target};
+use ringgate::gateway::{Event, Settings};
 use serde_json::{Value, json};
 
 use crate::house::{House, upstream};
 use crate::tasks::{
     NEW, OLD, TAKES, TAKES_AND_ASKED, TOOLS, about, answered, begun_across, begun_new, begun_old,
-    new, new_house, old, old_house, parse, replies,
+    new, new_house, old, old_house, parse, replies, times, two,
 };
 
 fn listen(house: &mut House, tokens: &[&str], caps: &str) -> LinkId {
@@ -60,6 +60,48 @@ fn news_of_a_legacy_task_reach_a_modern_client_that_listens_with_all_that_they_m
     assert_eq!(said[2]["method"], "notifications/tasks");
     assert_eq!(said[2]["params"]["result"], json!({"content": []}));
     assert_eq!(said[2]["params"]["taskId"], *token);
+}
+
+#[test]
+fn news_of_a_task_reach_nobody_who_listens_for_one_of_the_same_name_elsewhere() {
+    let (mut house, _) = old_house(1);
+    let (one, other) = two();
+    house.principal = one;
+    let (_, lane) = begun_across(&mut house, "t1");
+    house.principal = other;
+    let (token, own) = begun_across(&mut house, "t1");
+    assert_ne!(lane, own);
+    let stream = listen(&mut house, &[&token], TAKES);
+    let ended = r#"{"jsonrpc":"2.0","method":"notifications/tasks/status","params":{"taskId":"t1","status":"completed","ttl":null}}"#;
+    let asked = times(&house, lane, "tasks/result");
+    house.says(lane, ended);
+    assert_eq!(times(&house, lane, "tasks/result"), asked, "nobody listens for that one");
+    assert_eq!(house.answer(stream).data().len(), 1);
+    let asked = times(&house, own, "tasks/result");
+    house.says(own, ended);
+    house.says(own, ended);
+    assert_eq!(times(&house, own, "tasks/result"), asked + 1, "once, however often it says so");
+    replies(&mut house, own, "tasks/result", r#"{"content":[]}"#);
+    assert_eq!(house.answer(stream).data().len(), 2);
+}
+
+#[test]
+fn what_is_asked_about_a_task_is_answered_whatever_becomes_of_its_connection() {
+    let (mut house, _) = old_house(1);
+    let (token, lane) = begun_across(&mut house, "t1");
+    // Another call of the same client's has the connection meanwhile, and leaves.
+    let link = new(&mut house, 0, "tasks/get", &about(&token), TAKES_AND_ASKED);
+    let call =
+        new(&mut house, 0, "tools/call", r#"{"name":"may","arguments":{}}"#, TAKES_AND_ASKED);
+    house.leave(call);
+    replies(&mut house, lane, "tasks/get", r#"{"taskId":"t1","status":"working","ttl":null}"#);
+    assert_eq!(answered(&house, link)["result"]["status"], "working");
+    // It breaks.
+    let link = new(&mut house, 0, "tasks/get", &about(&token), TAKES_AND_ASKED);
+    house.event(0, Event::Closed { link: lane, why: "it broke" });
+    assert_eq!(answered(&house, link)["error"]["data"]["code"], "SERVER_UNAVAILABLE");
+    let link = new(&mut house, 0, "tasks/get", &about(&token), TAKES_AND_ASKED);
+    assert_eq!(answered(&house, link)["error"]["code"], -32602);
 }
 
 #[test]

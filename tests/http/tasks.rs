@@ -54,7 +54,7 @@ fn refuses(house: &mut House, lane: LinkId, method: &str, code: i32, more: &str)
     );
 }
 
-fn times(house: &House, lane: LinkId, method: &str) -> usize {
+pub(crate) fn times(house: &House, lane: LinkId, method: &str) -> usize {
     let wanted = format!("\"method\":\"{method}\"");
     house.lanes[&lane].iter().filter(|line| line.contains(&wanted)).count()
 }
@@ -216,7 +216,7 @@ fn the_result_of_a_task_is_not_waited_for_longer_than_the_limit() {
     assert!(house.heard(lane, "notifications/cancelled").is_some());
 }
 
-fn two() -> (Principal, Principal) {
+pub(crate) fn two() -> (Principal, Principal) {
     let mut all = Principals::default();
     (all.acting_as("alice"), all.acting_as("bob"))
 }
