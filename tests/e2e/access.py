@@ -305,7 +305,7 @@ def a_key_never_goes_to_a_server(binary: str, stage: Stage) -> None:
 
 
 def a_listener_takes_as_many_connections_as_it_may(binary: str, stage: Stage) -> None:
-    limits = "[tcp]\nmax_connections = 2\n[http]\nmax_connections = 3\n"
+    limits = "[tcp]\nmax_connections = 2\n[http]\nmax_connections = 3\nmetrics = true\n"
     with house(binary, stage, extra=limits) as one, contextlib.ExitStack() as opened:
         key = {"Authorization": f"Bearer {one.keys['admin'][0]}"}
 
@@ -342,7 +342,7 @@ def a_listener_takes_as_many_connections_as_it_may(binary: str, stage: Stage) ->
             pass  # it is reset
         for each in lines:
             each.alive()
-        assert (counted("http_turned_away"), counted("tcp_turned_away")) == (1, 1), asked(first)[1]
+        assert (counted("http_turned_away_total"), counted("tcp_turned_away_total")) == (1, 1), asked(first)[1]
 
 
 ALL = {f"access/{check.__name__.replace('_', '-')}": check for check in (
