@@ -48,9 +48,11 @@ pub fn start(log: &Log) {
     }
 }
 
+const STRANGERS_OFF: &str = "rustls=off";
+
 /// rustls warns of each stranger's fault by itself, so any could fill the log; ours tells of them once a second.
 fn without_strangers(level: &str, filter: EnvFilter) -> EnvFilter {
-    match "rustls=off".parse() {
+    match STRANGERS_OFF.parse() {
         Ok(quiet) if !level.contains("rustls") => filter.add_directive(quiet),
         _ => filter,
     }
@@ -58,7 +60,10 @@ fn without_strangers(level: &str, filter: EnvFilter) -> EnvFilter {
 
 /// The directives that hold now; `None` where there is no log of ours.
 pub fn level() -> Option<String> {
-    FILTER.get()?.with_current(ToString::to_string).ok()
+    let all = FILTER.get()?.with_current(ToString::to_string).ok()?;
+    // What we added is nothing that anybody asked for.
+    let asked: Vec<&str> = all.split(',').filter(|it| *it != STRANGERS_OFF).collect();
+    Some(asked.join(","))
 }
 
 /// Has other directives hold from now on, a level or what `RUST_LOG` may be; the error says what is wrong with them.

@@ -73,7 +73,7 @@ class House:
         self.authority.sign("own", "DNS:localhost,IP:127.0.0.1")
         # Merged before the gateway's own sections are, so what `more` says of [tls] stands behind this.
         section = f'[tls]\ncert = "{self.folder}/own.pem"\nkey = "{self.folder}/own.key"\n'
-        config = f"[tcp]\ntls = true\n[http]\ntls = true\n{section}" + more.replace("FOLDER", str(self.folder))
+        config = f"[tcp]\ntls = true\n[http]\ntls = true\nmetrics = true\n{section}" + more.replace("FOLDER", str(self.folder))
         self.gateway = Gateway(binary, self.folder, upstreams or {}, http=True, config=config)
         self.gateway.wait_ready()
         self.binary, self.port, self.http_port = binary, self.gateway.port, self.gateway.http_port
@@ -247,8 +247,8 @@ def strangers_cost_their_own_connection_only(binary: str, stage: Stage) -> str:
         for one in slow:
             assert one.recv(100) == b"", "a handshake that does not end is ended"
         neighbour.alive()
-        assert it.counted("tls_failed_late") == 1_000, it.counted("tls_failed_late")
-        assert it.counted("tls_violations") == 1 and it.counted("tls_failed_handshake") == 1
+        assert it.counted("tls_failed_late_total") == 1_000, it.counted("tls_failed_late_total")
+        assert it.counted("tls_violations_total") == 1 and it.counted("tls_failed_handshake_total") == 1
         assert it.counted("tls_certificate_days") in (58, 59, 60)
         told = it.gateway.log.read_text(errors="replace").count("TLS came to nothing")
         assert 1 <= told <= 20, f"{told} lines about it"
