@@ -47,7 +47,6 @@ impl Standing {
 pub struct Census {
     /// How often its settings were replaced.
     pub generation: u32,
-    pub is_draining: bool,
     /// Clients that it serves, and of these those with a legacy session.
     pub clients: usize,
     pub sessions: usize,
@@ -97,7 +96,6 @@ impl Gateway {
             .collect();
         Census {
             generation: self.settings.generation,
-            is_draining: self.drain.has_begun(),
             clients: self.clients.len(),
             sessions: self.clients.iter().filter(|(_, client)| client.session.is_some()).count(),
             flights: self.flights.len(),

@@ -1,6 +1,8 @@
 //! Requests to upstreams: a flight is opened, finds its lane and is sent; how it ends is `ending`. Who may ask for what
 //! was decided before.
 
+use std::time::Duration;
+
 use super::client::{ClientKey, Front, OwnLane};
 use super::door::{Effect, Effects};
 use super::flight::{Asker, Flight, FlightKey, Retry, Stage, wire_id};
@@ -517,6 +519,15 @@ impl Gateway {
         Some(new)
     }
 
+    /// A flight is due after this time, whatever was said before.
+    pub(super) fn set_due(&mut self, now: Now, key: FlightKey, wait: Duration) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        let alarm = self.wheel.set(now.at, wait, Alarm::Flight(key));
+        if let Some(before) = flight.alarm.replace(alarm) {
+            self.wheel.cancel(before);
+        }
+    }
+
     pub(super) fn keep_params(&mut self, key: FlightKey, params: Json<'_>) {
         if let Some(flight) = self.flights.get_mut(key) {
             flight.params = Some(params.text().into());
@@ -595,7 +606,7 @@ pub(super) fn does_not_read(name: &str) -> String {
     format!("upstream {name} does not read: limit upstream_outbox_bytes_max; try again later")
 }
 
-pub(super) fn refused_by_breaker(name: &str, wait: std::time::Duration) -> String {
+pub(super) fn refused_by_breaker(name: &str, wait: Duration) -> String {
     let wait = wait.as_millis();
     format!(
         "upstream {name} has failed too often in a row: limit breaker_failures; try again in {wait} ms"

@@ -9,7 +9,6 @@ use super::http::{Aim, Caller};
 use super::inbound::Asked;
 use super::lane::{LaneKey, PENDING_ASKS_MAX};
 use super::seal::Sealer;
-use super::timer::Alarm;
 use super::{Gateway, answer};
 use crate::base::{Key, Moment, Now, ShardId};
 use crate::mcp::{Code, Era, Method, error};
@@ -126,22 +125,14 @@ impl Gateway {
 
     /// More questions may follow at once: one round for all is better than a round for each.
     fn gather_asks(&mut self, now: Now, key: FlightKey) {
-        let wait = self.settings.limits.ask_gather;
-        let Some(flight) = self.flights.get_mut(key) else { return };
-        if let Some(alarm) = flight.alarm.take() {
-            self.wheel.cancel(alarm);
-        }
-        flight.alarm = Some(self.wheel.set(now.at, wait, Alarm::Flight(key)));
+        self.set_due(now, key, self.settings.limits.ask_gather);
     }
 
     /// Answers a held call with what its upstream wants to know.
     pub(super) fn say_input_required(&mut self, now: Now, key: FlightKey, out: &mut Effects) {
         let form = self.settings.limits.form;
+        self.set_due(now, key, form);
         let Some(flight) = self.flights.get_mut(key) else { return };
-        if let Some(alarm) = flight.alarm.take() {
-            self.wheel.cancel(alarm);
-        }
-        flight.alarm = Some(self.wheel.set(now.at, form, Alarm::Flight(key)));
         let Stage::Held(held) = &mut flight.stage else { return };
         held.is_told = true;
         let Asker::Client { client, id, exchange, .. } = &mut flight.asker else { return };
@@ -308,12 +299,7 @@ impl Gateway {
                 if is_chore && self.chore_answered(now, lane, key, answer, out) {
                     return;
                 }
-                self.finish(
-                    key,
-                    Era::Legacy,
-                    if early.is_error { Err(json) } else { Ok(json) },
-                    out,
-                );
+                self.finish(key, Era::Legacy, answer, out);
             }
             return;
         }
@@ -322,10 +308,7 @@ impl Gateway {
         // It has asked its client, who would be asked again elsewhere.
         flight.trip.is_patient = true;
         flight.trip.is_safe = false;
-        if let Some(alarm) = flight.alarm.take() {
-            self.wheel.cancel(alarm);
-        }
-        flight.alarm = Some(self.wheel.set(now.at, wait, Alarm::Flight(key)));
+        self.set_due(now, key, wait);
         if is_unsent {
             self.send(now, key, lane, asked.params, asked.parsed, out);
         }

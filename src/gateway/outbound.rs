@@ -187,15 +187,7 @@ impl Gateway {
                     return self.tell_progress(key, params, out);
                 }
                 flight.trip.is_patient = true;
-                if let Some(alarm) = flight.alarm.take() {
-                    self.wheel.cancel(alarm);
-                }
-                let alarm = self.wheel.set(
-                    now.at,
-                    self.settings.limits.request,
-                    super::timer::Alarm::Flight(key),
-                );
-                flight.alarm = Some(alarm);
+                self.set_due(now, key, self.settings.limits.request);
                 self.tell_progress(key, params, out);
             }
             Some((shard, _))

@@ -5,7 +5,6 @@ use super::flight::{Asker, Asking, Early, Flight, FlightKey, Stage};
 use super::lane::LaneKey;
 use super::local::Given;
 use super::tally::End;
-use super::timer::Alarm;
 use super::{Gateway, answer};
 use crate::base::Now;
 use crate::mcp::error::is_unknown_tool;
@@ -164,10 +163,7 @@ impl Gateway {
             .collect();
         flight.stage =
             Stage::Asking(Box::new(Asking { state, left: questions.len(), answers: Vec::new() }));
-        if let Some(alarm) = flight.alarm.take() {
-            self.wheel.cancel(alarm);
-        }
-        flight.alarm = Some(self.wheel.set(now.at, form, Alarm::Flight(key)));
+        self.set_due(now, key, form);
         if questions.is_empty() {
             return self.asked_enough(now, key, out);
         }

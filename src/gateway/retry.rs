@@ -9,7 +9,6 @@ use super::Gateway;
 use super::door::Effects;
 use super::flight::{Asker, Errand, FlightKey, Stage, read_wire_id};
 use super::lane::LaneKey;
-use super::timer::Alarm;
 use crate::base::Now;
 use crate::mcp::{Code, Method, error};
 use crate::wire::envelope::{self, Frame};
@@ -93,11 +92,7 @@ impl Gateway {
         if !is_shorter || !self.may_be_given_up(key) {
             return;
         }
-        let Some(flight) = self.flights.get_mut(key) else { return };
-        if let Some(alarm) = flight.alarm.take() {
-            self.wheel.cancel(alarm);
-        }
-        flight.alarm = Some(self.wheel.set(now.at, attempt, Alarm::Flight(key)));
+        self.set_due(now, key, attempt);
     }
 
     /// Whether a call that waits for its answer may be made again elsewhere before it has failed.
@@ -150,12 +145,10 @@ impl Gateway {
 
     /// A call has so much time, and is not given up before.
     fn be_patient(&mut self, now: Now, key: FlightKey, rest: Duration) {
-        let Some(flight) = self.flights.get_mut(key) else { return };
-        flight.trip.is_patient = true;
-        if let Some(alarm) = flight.alarm.take() {
-            self.wheel.cancel(alarm);
+        if let Some(flight) = self.flights.get_mut(key) {
+            flight.trip.is_patient = true;
         }
-        flight.alarm = Some(self.wheel.set(now.at, rest, Alarm::Flight(key)));
+        self.set_due(now, key, rest);
     }
 
     /// Whether an upstream has an endpoint besides this one that would get a call.

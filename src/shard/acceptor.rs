@@ -132,13 +132,11 @@ pub(super) fn admit<D: Domain>(
         }
     }
     if door == Door::Tls {
-        core.next_shaking += 1;
-        let key = core.next_shaking;
-        core.shaking.insert(key, None);
+        core.shaking += 1;
         if let Some((open, _)) = crowd::counts(&core.meter, transport) {
             open.add(1);
         }
-        let shaking = Shaking { shard: Rc::clone(shard), key, transport };
+        let shaking = Shaking { shard: Rc::clone(shard), transport };
         rt::spawn(shake_hands(shaking, socket, transport, from));
         return;
     }
@@ -154,36 +152,13 @@ pub(super) fn admit<D: Domain>(
 /// A connection that shakes hands, which counts as a client already.
 struct Shaking<D: Domain> {
     shard: Rc<Shard<D>>,
-    key: u64,
     transport: Transport,
-}
-
-impl<D: Domain> Shaking<D> {
-    /// Awaits a handshake, or `None` when the shard drains first.
-    async fn until_drain<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
-        let mut wait = pin!(wait);
-        poll_fn(|cx| {
-            {
-                let core = &mut *self.shard.core.borrow_mut();
-                if core.phase >= Phase::Draining {
-                    return Poll::Ready(None);
-                }
-                if let Some(waker) = core.shaking.get_mut(&self.key)
-                    && waker.is_none()
-                {
-                    *waker = Some(cx.waker().clone());
-                }
-            }
-            wait.as_mut().poll(cx).map(Some)
-        })
-        .await
-    }
 }
 
 impl<D: Domain> Drop for Shaking<D> {
     fn drop(&mut self) {
         let core = &mut *self.shard.core.borrow_mut();
-        core.shaking.remove(&self.key);
+        core.shaking -= 1;
         if let Some((open, _)) = crowd::counts(&core.meter, self.transport) {
             open.less();
         }
@@ -202,7 +177,7 @@ async fn shake_hands<D: Domain>(
         (core.tls.clone(), core.limits.tls_handshake)
     };
     let Some(tls) = tls else { return };
-    let shaken = shaking.until_drain(welcome(&tls, socket, transport, within)).await;
+    let shaken = until_drain(&shaking.shard, welcome(&tls, socket, transport, within)).await;
     let Some(shaken) = shaken else { return };
     match shaken {
         Ok((halves, certified)) => {
@@ -270,11 +245,13 @@ async fn until_drain<D: Domain, T>(shard: &Shard<D>, wait: impl Future<Output = 
     let mut wait = pin!(wait);
     let mut met = None;
     poll_fn(|cx| {
-        let core = &mut *shard.core.borrow_mut();
-        if core.phase >= Phase::Draining {
-            return Poll::Ready(None);
+        {
+            let core = &mut *shard.core.borrow_mut();
+            if core.phase >= Phase::Draining {
+                return Poll::Ready(None);
+            }
+            core.on_phase.register(&mut met, cx);
         }
-        core.on_phase.register(&mut met, cx);
         wait.as_mut().poll(cx).map(Some)
     })
     .await

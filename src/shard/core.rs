@@ -112,9 +112,8 @@ pub(super) struct Core<D: Domain> {
     pub(super) certified: BTreeMap<LinkId, (Principal, u64)>,
     /// What listeners with TLS speak.
     pub(super) tls: Option<Arc<ServerTls>>,
-    /// Connections that shake hands, which count as clients already; woken when the phase changes.
-    pub(super) shaking: BTreeMap<u64, Option<Waker>>,
-    pub(super) next_shaking: u64,
+    /// Connections that shake hands, which count as clients already.
+    pub(super) shaking: usize,
     /// Troubles of TLS that were counted here, and when the log was told of one.
     pub(super) troubles: u64,
     pub(super) trouble_told: Option<Moment>,
@@ -213,8 +212,7 @@ impl<D: Domain> Core<D> {
             addresses: BTreeMap::new(),
             certified: BTreeMap::new(),
             tls,
-            shaking: BTreeMap::new(),
-            next_shaking: 0,
+            shaking: 0,
             troubles: 0,
             trouble_told: None,
             follow: VecDeque::new(),
@@ -284,7 +282,7 @@ impl<D: Domain> Core<D> {
             turned_away.add(1);
             return false;
         }
-        let takes = self.links.clients() + self.shaking.len() < self.limits.clients_max
+        let takes = self.links.clients() + self.shaking < self.limits.clients_max
             && !self.links.is_full()
             && self.phase < Phase::Draining;
         if !takes {

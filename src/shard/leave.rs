@@ -62,7 +62,7 @@ impl<D: Domain> Core<D> {
     pub(super) fn drain(&mut self) {
         if self.phase < Phase::Draining {
             self.phase = Phase::Draining;
-            self.wake_on_phase();
+            self.on_phase.wake();
             self.wheel.set(self.now.at, self.limits.drain, Due::Drain);
             for id in self.links.ids() {
                 if self.is_idle(id) {
@@ -77,19 +77,12 @@ impl<D: Domain> Core<D> {
     pub(super) fn stop(&mut self) {
         if self.phase < Phase::Stopping {
             self.phase = Phase::Stopping;
-            self.wake_on_phase();
+            self.on_phase.wake();
             // So that the task that hears it ends too.
             self.mailbox.bell.ring();
             for id in self.links.ids() {
                 self.close(id, Cow::Borrowed("the gateway is stopping"));
             }
-        }
-    }
-
-    fn wake_on_phase(&mut self) {
-        self.on_phase.wake();
-        for waker in self.shaking.values().flatten() {
-            waker.wake_by_ref();
         }
     }
 }

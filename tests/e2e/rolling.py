@@ -26,6 +26,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from exchange import ABLE_KEY, BOTH, LEGACY, MODERN, SELF, SELF_KEY, VERSION_KEY
 from stage import HERE, READY_S_MAX, REPO, Stage, cache, free_port
@@ -197,6 +198,22 @@ class Client(threading.Thread):
             self.one(f"{self.kind}-{self.number}-{done}")
         self.wire.close()
 
+    def listened(self, note: Callable[[bytes], None] = lambda _: None) -> bytes | None:
+        """All of a stream that was opened, once it has ended; nothing where we end first."""
+        self.tally.add("streams opened")
+        self.wire.socket.settimeout(1.0)
+        body = b""
+        while not self.tally.ending.is_set():
+            try:
+                chunk = self.wire.chunk()
+            except TimeoutError:
+                continue
+            if not chunk:
+                return body
+            body += chunk
+            note(chunk)
+        return None
+
     def one(self, text: str) -> None:
         """One request, to its answer."""
         for attempt in range(TRIES_MAX):
@@ -341,20 +358,11 @@ class ListenClient(Client):
                          "Mcp-Method": "subscriptions/listen"},
                 json.dumps({"jsonrpc": "2.0", "id": text, "method": "subscriptions/listen", "params": params}).encode())
             assert status == 200, f"status {status}: {self.wire.rest[:200]!r}"
-            self.tally.add("streams opened")
-            self.wire.socket.settimeout(1.0)
-            body = b""
-            while not self.tally.ending.is_set():
-                try:
-                    chunk = self.wire.chunk()
-                except TimeoutError:
-                    continue
-                if not chunk:
-                    last = events(body)[-1]
-                    assert last.get("id") == text and "result" in last, f"the stream ended with {last}"
-                    self.tally.add("streams ended with their result")
-                    break
-                body += chunk
+            body = self.listened()
+            if body is not None:
+                last = events(body)[-1]
+                assert last.get("id") == text and "result" in last, f"the stream ended with {last}"
+                self.tally.add("streams ended with their result")
             self.wire.close()
         except (OSError, Cut):
             # Not opened: nothing was said on it.
@@ -370,6 +378,10 @@ class NewsClient(SessionClient):
     """Keeps the GET stream of a session open, and comes back with Last-Event-ID."""
 
     kind = "news"
+
+    def note_ids(self, chunk: bytes) -> None:
+        for found in re.findall(rb"(?m)^id: ?(.+)$", chunk):
+            self.seen = found.decode()
 
     def __init__(self, *given: object) -> None:
         super().__init__(*given)
@@ -390,21 +402,10 @@ class NewsClient(SessionClient):
                 self.tally.add("news: sessions begun anew")
                 return
             assert status == 200, f"status {status}"
-            self.tally.add("streams opened")
-            self.wire.socket.settimeout(1.0)
-            body = b""
-            while not self.tally.ending.is_set():
-                try:
-                    chunk = self.wire.chunk()
-                except TimeoutError:
-                    continue
-                if not chunk:
-                    assert b"retry:" in body, f"it was not told when to come back: {body[-200:]!r}"
-                    self.tally.add("streams ended with a time to come back")
-                    break
-                body += chunk
-                for found in re.findall(rb"(?m)^id: ?(.+)$", chunk):
-                    self.seen = found.decode()
+            body = self.listened(self.note_ids)
+            if body is not None:
+                assert b"retry:" in body, f"it was not told when to come back: {body[-200:]!r}"
+                self.tally.add("streams ended with a time to come back")
             self.wire.close()
         except (OSError, Cut):
             self.wire.close()

@@ -4,7 +4,7 @@
 use crate::edge::config::Admin;
 use crate::gateway::keys::Keys;
 use crate::gateway::principal::Principal;
-use crate::wire::http1::Head;
+use crate::wire::http1::{Head, host_name};
 
 /// See the module.
 pub(super) struct Access {
@@ -41,7 +41,7 @@ impl Access {
     pub(super) fn judge(&self, head: &Head<'_, '_>) -> Result<(), Refused> {
         let host = head.host.unwrap_or_default();
         if let Some(hosts) = &self.hosts
-            && !hosts.iter().any(|known| known.eq_ignore_ascii_case(name_of(host)))
+            && !hosts.iter().any(|known| known.eq_ignore_ascii_case(host_name(host)))
         {
             return Err(Refused::Host);
         }
@@ -88,14 +88,6 @@ fn is_own(origin: &[u8], host: &str) -> bool {
     let origin = std::str::from_utf8(origin).unwrap_or_default();
     let named = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     named.is_some_and(|named| !named.is_empty() && named.eq_ignore_ascii_case(host))
-}
-
-/// A host without its port.
-fn name_of(host: &str) -> &str {
-    if host.starts_with('[') {
-        return host.find(']').and_then(|end| host.get(..=end)).unwrap_or(host);
-    }
-    host.split_once(':').map_or(host, |(name, _)| name)
 }
 
 #[cfg(test)]

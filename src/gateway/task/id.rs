@@ -2,6 +2,7 @@
 //! made it. The same task has the same id whenever it is named.
 
 use super::super::Gateway;
+use super::super::catalog::digest;
 use super::super::lane::{LaneKey, Role};
 use super::super::principal::Principal;
 use super::table::TaskKey;
@@ -157,13 +158,6 @@ fn context(principal: Principal) -> [u8; 24] {
     let mut context = *b"task....................";
     context.iter_mut().skip(4).zip(principal.bytes()).for_each(|(to, from)| *to = from);
     context
-}
-
-/// FNV-1a: names are the operator's, and what is sealed nobody chooses.
-fn digest(name: &str) -> u64 {
-    name.bytes().fold(0xCBF2_9CE4_8422_2325, |digest, byte| {
-        (digest ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3)
-    })
 }
 
 #[cfg(test)]

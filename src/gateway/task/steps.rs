@@ -7,7 +7,6 @@ use super::super::door::{Effect, Effects, Mail};
 use super::super::flight::{Asker, Errand, FlightKey, Stage, wire_id};
 use super::super::lane::{Lane, LaneKey};
 use super::super::tally::End;
-use super::super::timer::Alarm;
 use super::super::{Gateway, answer, request};
 use super::chore::{Chore, Goal};
 use super::id::Known;
@@ -66,21 +65,18 @@ impl Gateway {
         flight.lane = Some(lane);
         flight.stage = Stage::Sent;
         flight.sent = now.at;
-        if chore.is_long() {
-            let until = *chore.until.get_or_insert(now.at.after(task));
-            let wait = until.since(now.at);
-            if let Some(alarm) =
-                flight.alarm.replace(self.wheel.set(now.at, wait, Alarm::Flight(key)))
-            {
-                self.wheel.cancel(alarm);
-            }
+        let until = chore.is_long().then(|| *chore.until.get_or_insert(now.at.after(task)));
+        let (sent, relay, is_update) =
+            (chore.sent, chore.relay, matches!(chore.goal, Goal::Update));
+        let own = chore.known.as_ref().map(|known| known.id.own.clone());
+        if let Some(until) = until {
+            self.set_due(now, key, until.since(now.at));
         }
-        if matches!(chore.goal, Goal::Update) && to == Era::Legacy {
+        if is_update && to == Era::Legacy {
             self.update_here(key, lane, parsed, out);
             return None;
         }
-        let (sent, relay) = (chore.sent, chore.relay);
-        let own = chore.known.as_ref()?.id.own.clone();
+        let own = own?;
         if sent != method {
             self.write_step(key, lane, "", out);
             return None;
@@ -146,12 +142,7 @@ impl Gateway {
         let Some(chore) = flight.chore.as_deref_mut() else { return };
         chore.sent = method;
         if let Some(until) = chore.until {
-            let wait = until.since(now.at);
-            if let Some(alarm) =
-                flight.alarm.replace(self.wheel.set(now.at, wait, Alarm::Flight(key)))
-            {
-                self.wheel.cancel(alarm);
-            }
+            self.set_due(now, key, until.since(now.at));
         }
         match lane.filter(|&lane| self.lanes.get(lane).is_some_and(Lane::is_ready)) {
             Some(lane) => self.write_step(key, lane, more, out),
@@ -463,10 +454,7 @@ impl Gateway {
         flight.stage = Stage::Pausing;
         let until = flight.chore.as_deref().and_then(|chore| chore.until);
         let wait = until.map_or(wait, |until| wait.min(until.since(now.at)));
-        if let Some(alarm) = flight.alarm.replace(self.wheel.set(now.at, wait, Alarm::Flight(key)))
-        {
-            self.wheel.cancel(alarm);
-        }
+        self.set_due(now, key, wait);
     }
 
     /// A flight's time has come. True if that is to look at its task, or ended what takes as long as a task does.

@@ -11,7 +11,7 @@ use crate::gateway::keys::Keys;
 use crate::gateway::principal::Principal;
 use crate::gateway::token::Rules;
 use crate::shard::acceptor::Door;
-use crate::wire::http1::Fault;
+use crate::wire::http1::{Fault, host_name};
 
 /// What an HTTP listener is told. The same for all shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,7 +133,7 @@ impl Front {
     ) -> Guarded {
         let refused = |status, what| Guarded::Refused(Refused::new(status, what));
         if let Some(hosts) = &self.hosts {
-            let host = asking.host.map(name_of).unwrap_or_default();
+            let host = asking.host.map(host_name).unwrap_or_default();
             if !hosts.iter().any(|known| known.eq_ignore_ascii_case(host)) {
                 return refused(421, "this name is not served here: see http.hosts");
             }
@@ -198,7 +198,8 @@ impl Front {
         let listed = |known: &String| known == "*" || known.eq_ignore_ascii_case(origin);
         // A page from the loopback is the user's own; one that is served under a host of ours is ours.
         let is_own = self.hosts.as_ref().is_some_and(|hosts| {
-            let host = origin.split_once("://").map(|(_, host)| name_of(host)).unwrap_or_default();
+            let host =
+                origin.split_once("://").map(|(_, host)| host_name(host)).unwrap_or_default();
             !host.is_empty() && hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
         });
         self.origins.iter().any(listed) || is_own
@@ -221,7 +222,7 @@ impl Front {
 /// The same at HTTPS, for good (RFC 9110 section 15.4.2). Whoever sends a body there as well is told so too: it has
 /// been in clear once already.
 fn redirect(asking: &Asking<'_>, port: u16) -> Refused {
-    let host = asking.host.map(name_of).unwrap_or_default();
+    let host = asking.host.map(host_name).unwrap_or_default();
     let mut location = format!("https://{host}");
     if port != 443 {
         location.extend([":", &port.to_string()]);
@@ -238,14 +239,6 @@ fn redirect(asking: &Asking<'_>, port: u16) -> Refused {
 /// asked for (RFC 6797).
 pub(in crate::shard) const HSTS: (&str, &str) =
     ("strict-transport-security", "max-age=31536000; includeSubDomains");
-
-/// A host without its port.
-fn name_of(host: &str) -> &str {
-    if host.starts_with('[') {
-        return host.find(']').and_then(|end| host.get(..=end)).unwrap_or(host);
-    }
-    host.split_once(':').map_or(host, |(name, _)| name)
-}
 
 #[cfg(test)]
 mod tests {

@@ -35,6 +35,14 @@ pub fn is_host(value: &[u8]) -> bool {
         && port.iter().all(u8::is_ascii_digit)
 }
 
+/// A host without its port.
+pub fn host_name(host: &str) -> &str {
+    if host.starts_with('[') {
+        return host.find(']').and_then(|end| host.get(..=end)).unwrap_or(host);
+    }
+    host.split_once(':').map_or(host, |(name, _)| name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::is_host;

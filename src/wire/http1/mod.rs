@@ -11,7 +11,7 @@ pub mod write;
 
 pub use body::{Body, Framing};
 pub use head::Head;
-pub use host::is_host;
+pub use host::{host_name, is_host};
 pub use response::ResponseHead;
 
 /// Bytes of a head, request line included: proxies and servers take 8 to 64 KiB.
