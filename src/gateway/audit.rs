@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Gateway;
-use super::door::{Effect, Effects, Transport};
+use super::door::{Effects, Transport};
 use super::guard::Finding;
 use super::inbound::Asked;
 use super::policy::{AgentId, Decision, Kind};
@@ -81,7 +81,7 @@ impl Gateway {
         if record.is_allowed() {
             self.audit = Some(record);
         } else {
-            out.push(Effect::Audit(record));
+            out.records.push(*record);
         }
     }
 
@@ -98,15 +98,15 @@ impl Gateway {
     #[cold]
     pub(super) fn end_request_now(&mut self, out: &mut Effects) {
         if let Some(record) = self.audit.take() {
-            self.write_audit(record, out);
+            self.write_audit(*record, out);
         }
         self.end_span(out);
     }
 
     #[cold]
-    pub(super) fn write_audit(&self, mut record: Box<Record>, out: &mut Effects) {
+    pub(super) fn write_audit(&self, mut record: Record, out: &mut Effects) {
         record.took = self.exchanges.now.since(record.begun);
-        out.push(Effect::Audit(record));
+        out.records.push(record);
     }
 }
 

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::audit::Record;
 use super::endpoint::Seat;
 use super::http::{Carried, HeaderPairs, Request};
 use super::lane::LaneKey;
@@ -197,8 +198,6 @@ pub enum Effect {
         /// Relative to the folder.
         path: String,
     },
-    /// What was decided about a use of something, for the audit log.
-    Audit(Box<super::audit::Record>),
     /// A request that is traced is over.
     Span(Box<super::trace::Span>),
     /// Something happened that an operator may want to know.
@@ -337,12 +336,16 @@ pub struct Effects {
     /// The frames of all sends, one behind the other.
     pub bytes: Vec<u8>,
     pub list: Vec<Effect>,
+    /// What was decided about uses of things, for the audit log. Beside the list: they have no order with what is done, and the answers of one
+    /// read must stay one send.
+    pub records: Vec<Record>,
 }
 
 impl Effects {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.list.clear();
+        self.records.clear();
     }
 
     pub fn is_empty(&self) -> bool {

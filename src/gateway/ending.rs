@@ -20,7 +20,7 @@ impl Gateway {
     pub(super) fn close(&mut self, key: FlightKey, out: &mut Effects) -> Option<Flight> {
         let mut flight = self.flights.remove(key)?;
         if let Some(record) = flight.audit.take() {
-            self.write_audit(record, out);
+            self.write_audit(*record, out);
         }
         if let Some((lane, endpoint, _)) = flight.trip.on {
             self.uncount(flight.upstream, lane, endpoint);

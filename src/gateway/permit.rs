@@ -326,6 +326,10 @@ fn agent_of(client: Option<&Client>) -> AgentId {
 /// A key that differs only in its case from the one that the request is judged by. Some readers of JSON (Go's own)
 /// take the two for the same, and the last for what counts.
 fn twin(asked: &Asked<'_>) -> Option<String> {
+    // Such a key is none that we know.
+    if !asked.parsed.has_others && asked.method != Method::Complete {
+        return None;
+    }
     let find = |json: Json<'_>, keys: &[&str]| {
         json.members().find_map(|member| {
             let name = member.name();

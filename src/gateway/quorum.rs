@@ -278,7 +278,7 @@ impl Gateway {
     fn end_quorum(&mut self, key: QuorumKey, why: &str, out: &mut Effects) -> Option<Quorum> {
         let mut quorum = self.quorums.remove(key)?;
         if let Some(record) = quorum.audit.take() {
-            self.write_audit(record, out);
+            self.write_audit(*record, out);
         }
         let flights = self.clients.get(quorum.client).map(|client| client.flights.clone());
         for flight in flights.unwrap_or_default() {

@@ -73,6 +73,14 @@ impl Budget {
         }
     }
 
+    /// Nanoseconds that one of it takes; 0 is without bound.
+    const fn each(self, rates: &Rates) -> u64 {
+        match self.per_second(rates) {
+            0 => 0,
+            per_second => SECOND / per_second as u64,
+        }
+    }
+
     const fn per_second(self, rates: &Rates) -> u32 {
         match self {
             Self::Messages(_) => rates.messages,
@@ -112,22 +120,24 @@ struct Bucket {
 const SECOND: u64 = 1_000_000_000;
 
 impl Bucket {
-    /// What it holds; less than nothing if credit was charged.
-    fn holds(&self, now: u64, per_second: u32) -> i64 {
-        let missing = self.full_at.saturating_sub(now);
-        let each = SECOND / u64::from(per_second.max(1));
-        let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        signed(SECOND).saturating_sub(signed(missing)).div_euclid(signed(each))
+    /// What it holds, at most this many; nothing if credit was charged. `each` is what one takes.
+    fn holds(&self, now: u64, each: u64) -> u64 {
+        SECOND.saturating_sub(self.full_at.saturating_sub(now)) / each.max(1)
     }
 
-    fn take(&mut self, now: u64, per_second: u32, count: u32) {
-        let each = SECOND / u64::from(per_second.max(1));
+    /// Whether it holds one. Divides nothing, as every message asks for it.
+    #[inline]
+    fn holds_one(&self, now: u64, each: u64) -> bool {
+        self.full_at.saturating_sub(now).saturating_add(each) <= SECOND
+    }
+
+    #[inline]
+    fn take(&mut self, now: u64, each: u64, count: u32) {
         self.full_at = self.full_at.max(now).saturating_add(each * u64::from(count));
     }
 
     /// How long until it holds one.
-    fn wait(&self, now: u64, per_second: u32) -> Duration {
-        let each = SECOND / u64::from(per_second.max(1));
+    fn wait(&self, now: u64, each: u64) -> Duration {
         let missing = self.full_at.saturating_sub(now);
         // Rounded up to what the clock can tell.
         Duration::from_nanos((missing + each).saturating_sub(SECOND)).max(Duration::from_micros(1))
@@ -156,6 +166,8 @@ pub struct Governor {
     me: ShardId,
     shards: u16,
     buckets: BTreeMap<Budget, Bucket>,
+    /// That of [`Budget::All`], which every message is held to.
+    all: Bucket,
     leases: BTreeMap<Budget, Lease>,
     /// How many there may be before the next sweep.
     sweep_at: usize,
@@ -168,6 +180,7 @@ impl Governor {
             me,
             shards,
             buckets: BTreeMap::new(),
+            all: Bucket { full_at: 0 },
             leases: BTreeMap::new(),
             sweep_at: SWEEP_FIRST,
         }
@@ -186,6 +199,16 @@ impl Governor {
         self.sweep_at = SWEEP_FIRST.max(2 * (self.buckets.len() + self.leases.len()));
     }
 
+    /// A budget that lives here.
+    #[inline]
+    fn bucket(&mut self, now: Moment, budget: Budget) -> &mut Bucket {
+        if budget == Budget::All {
+            return &mut self.all;
+        }
+        self.make_room(now);
+        self.buckets.entry(budget).or_default()
+    }
+
     #[inline]
     fn make_room(&mut self, now: Moment) {
         if self.buckets.len() + self.leases.len() >= self.sweep_at {
@@ -201,21 +224,22 @@ impl Governor {
 
     /// Uses one of a budget; an error is how long until it is worth asking again.
     pub fn take(&mut self, now: Moment, budget: Budget, out: &mut Effects) -> Result<(), Duration> {
-        let per_second = budget.per_second(&self.rates);
-        if per_second == 0 {
+        let each = budget.each(&self.rates);
+        if each == 0 {
+            return Ok(());
+        }
+        let home = budget.home(self.shards);
+        if home == self.me {
+            let bucket = self.bucket(now, budget);
+            let now = nanos(now);
+            if !bucket.holds_one(now, each) {
+                return Err(bucket.wait(now, each));
+            }
+            bucket.take(now, each, 1);
             return Ok(());
         }
         self.make_room(now);
-        let home = budget.home(self.shards);
-        if home == self.me {
-            let now = nanos(now);
-            let bucket = self.buckets.entry(budget).or_default();
-            if bucket.holds(now, per_second) < 1 {
-                return Err(bucket.wait(now, per_second));
-            }
-            bucket.take(now, per_second, 1);
-            return Ok(());
-        }
+        let per_second = budget.per_second(&self.rates);
         let size = lease(per_second);
         // What comes in one read, or in a batch, comes quicker than any mail. All shards together credit no
         // more than the budget holds when it is full.
@@ -253,15 +277,13 @@ impl Governor {
         (budget, used, wanted): (Budget, u32, u32),
         out: &mut Effects,
     ) {
-        self.make_room(now);
-        let per_second = budget.per_second(&self.rates);
+        let each = budget.each(&self.rates);
+        let bucket = self.bucket(now, budget);
         let now = nanos(now);
-        let bucket = self.buckets.entry(budget).or_default();
-        bucket.take(now, per_second, used);
-        let holds = u32::try_from(bucket.holds(now, per_second).max(0)).unwrap_or(u32::MAX);
-        let tokens = holds.min(wanted);
-        bucket.take(now, per_second, tokens);
-        let wait = if tokens == 0 { bucket.wait(now, per_second) } else { Duration::ZERO };
+        bucket.take(now, each, used);
+        let tokens = u32::try_from(bucket.holds(now, each)).unwrap_or(u32::MAX).min(wanted);
+        bucket.take(now, each, tokens);
+        let wait = if tokens == 0 { bucket.wait(now, each) } else { Duration::ZERO };
         out.push(Effect::Mail { to: from, mail: Mail::Leased { budget, tokens, wait } });
     }
 

@@ -30,6 +30,8 @@ pub struct Params<'a> {
     /// The `_meta` object itself; [`Params::meta`] is what it holds.
     pub meta_json: Option<Json<'a>>,
     pub meta: Meta<'a>,
+    /// There are members of other names.
+    pub has_others: bool,
     /// The key of a member that stands twice.
     pub doubled: Option<&'static str>,
 }
@@ -59,7 +61,10 @@ impl<'a> Params<'a> {
     pub fn read(json: Json<'a>) -> Self {
         let mut params = Self::default();
         for member in json.members() {
-            let Some(key) = ParamKey::named(&member.name()) else { continue };
+            let Some(key) = ParamKey::named(&member.name()) else {
+                params.has_others = true;
+                continue;
+            };
             if Self::opens(key) {
                 for inner in member.value.members() {
                     if let Some(key) = MetaKey::named(&inner.name()) {
@@ -102,6 +107,11 @@ impl<'a> Listener<'a> for Params<'a> {
         if place.replace(value).is_some() {
             self.doubled = Some(key.as_str());
         }
+    }
+
+    #[inline]
+    fn other(&mut self) {
+        self.has_others = true;
     }
 
     #[inline]

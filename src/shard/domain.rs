@@ -74,16 +74,16 @@ impl Domain for Gateway {
 /// Takes records of the audit log without ever waiting: what it cannot take is lost. The floor above writes
 /// them down.
 #[derive(Clone)]
-pub struct AuditSink(Arc<dyn Fn(Box<Record>) -> bool + Send + Sync>);
+pub struct AuditSink(Arc<dyn Fn(Vec<Record>) -> bool + Send + Sync>);
 
 impl AuditSink {
-    /// `take` says whether the record was taken.
-    pub fn new(take: impl Fn(Box<Record>) -> bool + Send + Sync + 'static) -> Self {
+    /// `take` says whether the records of a turn were taken: all of them, or none.
+    pub fn new(take: impl Fn(Vec<Record>) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(take))
     }
 
-    pub(super) fn take(&self, record: Box<Record>) -> bool {
-        (self.0)(record)
+    pub(super) fn take(&self, records: Vec<Record>) -> bool {
+        (self.0)(records)
     }
 }
 

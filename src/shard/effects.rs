@@ -12,7 +12,6 @@ use super::http::{Front, HttpFace};
 use super::links::{Due, Face, Life, Side};
 use crate::base::{LinkId, ShardId};
 use crate::gateway::address::counted;
-use crate::gateway::audit::Record;
 use crate::gateway::http::HeaderPairs;
 use crate::gateway::trace::Span;
 use crate::gateway::{Effect, Event, Mail};
@@ -20,6 +19,8 @@ use crate::wire::http1;
 
 /// A link that closes may take this long to write some of what waits.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
+/// Decisions that wait for the end of the turn before they are handed on: some hundred KiB.
+const RECORDS_MAX: usize = 1_024;
 /// How often an ended link is asked about besides after each send.
 const OWES_EVERY: Duration = Duration::from_millis(250);
 
@@ -48,6 +49,9 @@ impl<D: Domain> Core<D> {
 
     #[inline]
     pub(super) fn apply(&mut self) {
+        if self.out.records.len() >= RECORDS_MAX {
+            self.hand_records();
+        }
         if self.out.list.is_empty() {
             self.out.bytes.clear();
             return;
@@ -117,7 +121,6 @@ impl<D: Domain> Core<D> {
             }
             Effect::Violation { link } => self.violated(link),
             Effect::Expel { address } => self.expel(address),
-            Effect::Audit(record) => self.audit(record),
             Effect::Span(span) => self.span(span),
             Effect::Report(report) => self.report(&report),
         }
@@ -146,10 +149,16 @@ impl<D: Domain> Core<D> {
         }
     }
 
-    fn audit(&self, record: Box<Record>) {
-        let is_taken = self.audit.as_ref().is_some_and(|audit| audit.take(record));
-        let count = if is_taken { &self.meter.audited } else { &self.meter.audit_lost };
-        count.add(1);
+    /// Hands the decisions of this turn to the audit log.
+    pub(super) fn hand_records(&mut self) {
+        if self.out.records.is_empty() {
+            return;
+        }
+        let records = std::mem::take(&mut self.out.records);
+        let count = records.len() as u64;
+        let is_taken = self.audit.as_ref().is_some_and(|audit| audit.take(records));
+        let counter = if is_taken { &self.meter.audited } else { &self.meter.audit_lost };
+        counter.add(count);
     }
 
     fn span(&self, span: Box<Span>) {

@@ -101,6 +101,7 @@ impl<D: Domain> Core<D> {
         }
         let meter = std::sync::Arc::clone(&self.meter);
         self.mailbox.flush(&meter);
+        self.hand_records();
         self.turn_open = false;
         let began = self.now.at;
         let took = self.clock.now().at.since(began);

@@ -122,6 +122,9 @@ pub trait Listener<'a> {
 
     fn member(&mut self, key: Self::Outer, value: Json<'a>);
 
+    /// There is a member that it does not want to hear of.
+    fn other(&mut self) {}
+
     fn inner(&mut self, key: Self::Inner, value: Json<'a>);
 }
 
@@ -296,7 +299,10 @@ fn params<'a, L: Listener<'a>>(
 ) -> Result<usize, ScanError> {
     let bytes = text.as_bytes();
     told(text, from, |key: Option<L::Outer>, start| {
-        let Some(key) = key else { return scan::value(bytes, start, 1) };
+        let Some(key) = key else {
+            listener.other();
+            return scan::value(bytes, start, 1);
+        };
         let end = if L::opens(key) && byte(bytes, start) == b'{' {
             told(text, start, |key: Option<L::Inner>, start| {
                 let end = scan::value(bytes, start, 2)?;

@@ -90,10 +90,10 @@ pub fn decimal(out: &mut Vec<u8>, number: u64) {
 /// Appends `text` as the content of a JSON string, without quotes.
 pub fn escape(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
-    while let Some(stop) = rest.iter().position(|&b| b < 0x20 || b == b'"' || b == b'\\') {
-        let (plain, from) = rest.split_at(stop);
+    loop {
+        let (plain, from) = rest.split_at(super::plain::end(rest, 0).min(rest.len()));
         out.extend_from_slice(plain);
-        let Some((&byte, after)) = from.split_first() else { break };
+        let Some((&byte, after)) = from.split_first() else { return };
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
@@ -110,7 +110,6 @@ pub fn escape(out: &mut Vec<u8>, text: &str) {
         }
         rest = after;
     }
-    out.extend_from_slice(rest);
 }
 
 #[cfg(test)]

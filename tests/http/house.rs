@@ -221,6 +221,7 @@ impl House {
         mails: &mut VecDeque<(ShardId, usize, Mail)>,
     ) {
         let me = ShardId(u16::try_from(shard).expect("few shards"));
+        self.audit.extend(out.records);
         for effect in out.list {
             let bytes = |range: std::ops::Range<usize>| -> Box<[u8]> { out.bytes[range].into() };
             let (to, mail) = match effect {
@@ -280,7 +281,6 @@ impl House {
                 self.closed.push(link);
             }
             Effect::Dial { lane, .. } => self.dials.push((shard, lane)),
-            Effect::Audit(record) => self.audit.push(*record),
             Effect::Span(span) => self.spans.push(*span),
             Effect::Report(report) => self.reports.push(report),
             Effect::Violation { link } => {

@@ -504,10 +504,7 @@ impl World {
             }
             Effect::Stream { link, headers } => self.exchange_streams(link, headers),
             // Nothing here has an address.
-            Effect::Audit(_)
-            | Effect::Span(_)
-            | Effect::Violation { .. }
-            | Effect::Expel { .. } => {}
+            Effect::Span(_) | Effect::Violation { .. } | Effect::Expel { .. } => {}
             Effect::ReadText { ticket, folder, path } => {
                 let path = format!("{folder}/{path}");
                 let after = self.delay();
