@@ -3,6 +3,12 @@
 
 use std::time::Duration;
 
+/// Bytes of lines that a block holds at most (`block_bytes_max`). Not to be configured: both ends must mean the same.
+/// What a longer one would save is little, and it is compressed in one go; below 65,535 LZ4 works in 8 KB of memory.
+pub const BLOCK_BYTES_MAX: usize = 64_000;
+/// Messages that a block has at most: who takes it handles them in one go.
+pub const BLOCK_MESSAGES_MAX: usize = 100;
+
 /// One gateway's limits. Units are in the names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -34,6 +40,9 @@ pub struct Limits {
     pub lanes_max: usize,
     /// Messages in a batch (MCP 2025-03-26); TypeScript's SDK has the same bound.
     pub batch_messages_max: usize,
+    /// Bytes of a block of lines (`wire::block`) from which on it is compressed, where that was agreed on: what fits in
+    /// one packet arrives no sooner for being shorter.
+    pub compress_bytes_min: usize,
     /// Resources a client may subscribe to.
     pub subscriptions_max: usize,
     /// Longest URI that is subscribed to, since it is kept, several times over; and that is held against a
@@ -144,6 +153,7 @@ impl Limits {
         unix_connections_max: 10_000,
         lanes_max: 256,
         batch_messages_max: 100,
+        compress_bytes_min: 1 << 10,
         subscriptions_max: 1_000,
         uri_bytes_max: 8 << 10,
         session_bytes_max: 16 << 10,
@@ -201,6 +211,7 @@ const _: () = {
     assert!(limits.flights_per_link_max <= limits.flights_max);
     assert!(limits.flights_max <= super::slab::Key::<()>::SLOTS_MAX as usize / 2);
     assert!(limits.list_bytes_max <= limits.outbox_bytes_hard_max);
+    assert!(limits.compress_bytes_min < BLOCK_BYTES_MAX);
     // The longest list can be kept; it is there twice, as it came and as it goes.
     assert!(limits.list_bytes_max < limits.lists_bytes_max / 2);
     // A silent peer is asked before it is given up.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::address::Address;
+use crate::wire::block::Codec;
 
 /// What the process ends with.
 pub mod exit {
@@ -45,6 +46,9 @@ pub enum Command {
         /// and `wss`, where whom this system believes is believed, or whom `SSL_CERT_FILE` names
         #[arg(value_parser = Address::parse)]
         url: Address,
+        /// Has what is sent and answered compressed, `lz4` or `zstd`, where URL is `tcp` or `unix` and leads to a ringgate
+        #[arg(long, value_name = "CODEC", value_parser = codec)]
+        compress: Option<Codec>,
     },
     /// Lists the tools at URL
     Tools {
@@ -55,6 +59,9 @@ pub enum Command {
         /// Prints the server's tool objects as a JSON array
         #[arg(long)]
         json: bool,
+        /// Has what is sent and answered compressed, `lz4` or `zstd`, where URL is `tcp` or `unix` and leads to a ringgate
+        #[arg(long, value_name = "CODEC", value_parser = codec)]
+        compress: Option<Codec>,
     },
     /// Calls a tool at URL and prints what it answers
     Call {
@@ -70,6 +77,9 @@ pub enum Command {
         /// Prints the whole result as JSON
         #[arg(long)]
         json: bool,
+        /// Has what is sent and answered compressed, `lz4` or `zstd`, where URL is `tcp` or `unix` and leads to a ringgate
+        #[arg(long, value_name = "CODEC", value_parser = codec)]
+        compress: Option<Codec>,
     },
     /// Reads a configuration and says everything that is wrong with it
     Check(Files),
@@ -121,6 +131,10 @@ pub struct Files {
 
 /// A JSON object given on the command line.
 pub type JsonObject = serde_json::Map<String, serde_json::Value>;
+
+fn codec(name: &str) -> Result<Codec, String> {
+    Codec::named(name).ok_or_else(|| "write lz4 or zstd".to_owned())
+}
 
 fn json_object(text: &str) -> Result<JsonObject, String> {
     match serde_json::from_str(text) {

@@ -1,5 +1,5 @@
 //! `ringgate connect`: a stdio MCP server that is the gateway at the other end of a socket. Bytes go
-//! through unread, since both sides frame by newline and the gateway speaks every era itself. Ends when
+//! through unread (compressed, where that was asked for), since both sides frame by newline and the gateway speaks every era itself. Ends when
 //! the gateway closes; the end of stdin is passed on, so that answers under way still arrive.
 
 use std::fs::File;
@@ -12,11 +12,12 @@ use std::thread;
 use super::address::Address;
 use super::socket::Socket;
 use crate::transport::stdio::pump;
+use crate::wire::block::Codec;
 
 /// Joins stdin and stdout to the gateway at `address` until one of them ends.
-pub fn connect(address: &Address) -> Result<(), String> {
+pub fn connect(address: &Address, compress: Option<Codec>) -> Result<(), String> {
     let text = |error: io::Error| error.to_string();
-    let mut socket = Socket::open(address)?;
+    let mut socket = Socket::open(address, compress)?;
     let mut outgoing = socket.again().map_err(text)?;
     // Files of the same descriptors: the library's own stdout would hold back what has no newline.
     let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned().map_err(text)?);

@@ -5,6 +5,7 @@ pub mod address;
 mod admin;
 pub mod args;
 mod audit;
+mod blocks;
 mod bridge;
 pub mod client;
 pub mod config;
@@ -46,10 +47,10 @@ pub fn main() -> ExitCode {
                 Err(code) => code,
             }
         }
-        Command::Connect { url } => settled(connect::connect(&url)),
-        Command::Tools { url, json } => settled(client::tools(&url, json)),
-        Command::Call { url, tool, arguments, json } => {
-            settled(client::call(&url, &tool, arguments, json))
+        Command::Connect { url, compress } => settled(connect::connect(&url, compress)),
+        Command::Tools { url, json, compress } => settled(client::tools(&url, json, compress)),
+        Command::Call { url, tool, arguments, json, compress } => {
+            settled(client::call((&url, compress), &tool, arguments, json))
         }
         Command::Check(files) => match load(&sources(files)) {
             Ok(config) => {

@@ -161,6 +161,7 @@ fn fixed(before: &Config, next: &Config) -> Vec<&'static str> {
         ("tcp.listen", (before.tcp, before.tcp_tls) != (next.tcp, next.tcp_tls)),
         ("http.listen", http(before) != http(next)),
         ("unix", before.unix != next.unix),
+        ("compression of listeners", before.compression != next.compression),
         ("shards", before.shards != next.shards),
         ("gateway.separator", before.separator != next.separator),
         ("gateway.state_key", before.state_key != next.state_key),

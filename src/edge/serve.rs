@@ -221,6 +221,7 @@ fn plan(config: &Config, is_stdio: bool) -> ServerConfig {
         ring_entries: config.shards.ring_entries,
         spin: Duration::from_micros(config.shards.spin_us.into()),
         limits: Arc::new(config.limits.clone()),
+        compression: config.compression,
         upstreams: config.upstreams.iter().cloned().collect(),
         ..ServerConfig::default()
     }

@@ -14,6 +14,7 @@ use super::principal::{Entrances, Principals};
 use super::rate::Rates;
 use super::tools::Expose;
 use crate::base::limits::Limits;
+use crate::wire::block::Codec;
 
 /// Everything one gateway needs to know. The same for every shard.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -177,6 +178,13 @@ impl Default for Pool {
     }
 }
 
+/// Where a byte stream leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
 /// One way to reach an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -189,6 +197,11 @@ pub enum Target {
     },
     Unix {
         path: PathBuf,
+    },
+    /// Lines in blocks (`wire::block`), to another gateway.
+    Blocks {
+        peer: Peer,
+        codec: Codec,
     },
     /// Lines over TLS.
     Tls {

@@ -95,7 +95,7 @@ fn kind(link: &Link) -> usize {
         (Face::Stream(_), _) | (_, Side::Stream(_)) => "http2_stream",
         (Face::Ws(_), _) => "websocket",
         (Face::Http(_), _) => "http",
-        (Face::Lines, Side::Client(transport)) => transport.name(),
+        (Face::Lines | Face::Hello | Face::Blocks(_), Side::Client(transport)) => transport.name(),
     };
     KINDS.iter().position(|kind| *kind == name).unwrap_or(KINDS.len() - 1)
 }

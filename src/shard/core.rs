@@ -11,6 +11,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::acceptor::{Arrival, Door};
+use super::blocks::{Blocks, Packing};
 use super::census::Counted;
 use super::clock::Clock;
 use super::crowd::Crowd;
@@ -127,6 +128,7 @@ pub(super) struct Core<D: Domain> {
     pub(super) errands: Errands,
     pub(super) limits: Arc<Limits>,
     pub(super) front: Arc<Front>,
+    pub(super) packing: Packing,
     /// Whose requests come in.
     pub(super) gate: Gate,
     /// `Date` of responses, and the second that it is of.
@@ -165,6 +167,7 @@ pub(super) struct Parts<D: Domain> {
     pub(super) dialer: Box<dyn Dialer>,
     pub(super) limits: Arc<Limits>,
     pub(super) front: Arc<Front>,
+    pub(super) packing: Packing,
     pub(super) muster: Arc<Muster>,
     pub(super) audit: Option<AuditSink>,
     pub(super) traces: Option<TraceSink>,
@@ -185,6 +188,7 @@ impl<D: Domain> Core<D> {
             dialer,
             limits,
             front,
+            packing,
             muster,
             audit,
             traces,
@@ -225,6 +229,7 @@ impl<D: Domain> Core<D> {
             dialer,
             limits,
             front,
+            packing,
             gate,
             date: (0, String::new()),
             dials: BTreeMap::new(),
@@ -334,6 +339,7 @@ impl<D: Domain> Core<D> {
         }
         if let Some(link) = self.links.get_mut(link) {
             link.door = door;
+            link.face = Face::of(transport);
         }
         self.meter.accepted.add(1);
         if let Some((open, _)) = crowd::counts(&self.meter, transport) {
@@ -341,9 +347,6 @@ impl<D: Domain> Core<D> {
         }
         if transport == Transport::Http {
             // Its exchanges are what the domain knows.
-            if let Some(link) = self.links.get_mut(link) {
-                link.face = Face::Http(Box::default());
-            }
             self.begin_idle(link);
         } else {
             let principal = certified.map_or(Principal::ANONYMOUS, |(principal, _)| principal);
@@ -386,6 +389,11 @@ impl<D: Domain> Core<D> {
         let verdict = match self.links.get(id).map(|link| &link.face) {
             Some(Face::Http(_)) => self.deliver_http(id, inbox),
             Some(Face::Ws(_)) => self.deliver_ws(id, inbox),
+            Some(Face::Hello) => self.deliver_hello(id, inbox),
+            Some(Face::Blocks(blocks)) => {
+                let codec = blocks.codec;
+                self.deliver_blocks(id, codec, inbox)
+            }
             _ => self.deliver_all(id, inbox),
         };
         self.running = None;
@@ -393,7 +401,7 @@ impl<D: Domain> Core<D> {
     }
 
     #[inline]
-    fn deliver_all(&mut self, id: LinkId, inbox: &mut Inbox) -> Verdict {
+    pub(super) fn deliver_all(&mut self, id: LinkId, inbox: &mut Inbox) -> Verdict {
         loop {
             match self.links.get(id) {
                 None => return self.discard(inbox),
@@ -508,6 +516,9 @@ impl<D: Domain> Core<D> {
             link.outbox = Vec::new();
         }
         if !link.outbox.is_empty() {
+            if let Face::Blocks(_) = link.face {
+                return self.take_blocks(id);
+            }
             let bytes = std::mem::take(&mut link.outbox);
             link.in_flight = bytes.len();
             return Outgoing::Bytes(bytes);
@@ -587,7 +598,7 @@ impl<D: Domain> Core<D> {
             self.close_stream(connection);
         }
         let told = match link.face {
-            Face::Lines | Face::Ws(_) => Some(id),
+            Face::Lines | Face::Hello | Face::Blocks(_) | Face::Ws(_) => Some(id),
             Face::Http(face) => face.exchange,
             Face::Http2 { .. } => None,
             Face::Stream(face) => face.is_told.then_some(id),
@@ -604,17 +615,20 @@ impl<D: Domain> Core<D> {
         let Some(dialing) = self.dials.get_mut(&ticket) else { return };
         let lane = dialing.lane;
         let reached = outcome.and_then(|dialed| {
-            let tells_its_end = dialed.tells_its_end;
+            let (blocks, tells_its_end) = (dialed.blocks, dialed.tells_its_end);
             let halves = match dialed.input {
                 None => rt::adopt(dialed.socket),
                 Some(input) => rt::adopt_reader(dialed.socket.into_plain())
                     .and_then(|reader| Ok((reader, rt::adopt_writer(input)?))),
             };
-            Ok((halves.map_err(|error| error.to_string())?, tells_its_end))
+            Ok((halves.map_err(|error| error.to_string())?, blocks, tells_its_end))
         });
         match reached {
-            Ok((halves, tells_its_end)) if self.phase < Phase::Stopping => {
+            Ok((halves, blocks, tells_its_end)) if self.phase < Phase::Stopping => {
                 let link = self.insert(Side::Upstream { ticket, tells_its_end });
+                if let Some((codec, link)) = blocks.zip(self.links.get_mut(link)) {
+                    link.face = Face::Blocks(Blocks::new(codec));
+                }
                 if let Some(dialing) = self.dials.get_mut(&ticket) {
                     dialing.link = Some(link);
                 }

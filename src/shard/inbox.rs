@@ -41,6 +41,20 @@ impl Inbox {
         self.cutter.skip(bytes);
     }
 
+    /// Where more lines are appended, other than by reading. What was handed on is dropped from it.
+    pub(super) fn gather(&mut self) -> &mut Vec<u8> {
+        self.buffer.drain(..self.cutter.consumed());
+        self.cutter.shifted();
+        &mut self.buffer
+    }
+
+    /// Gives the buffer to the pool if nothing is left in it.
+    pub(super) fn release(&mut self, pool: &mut Pool) {
+        if self.cutter.consumed() == self.buffer.len() {
+            self.discard(pool);
+        }
+    }
+
     /// All that has not been handed on, for another to go on with.
     pub(super) fn into_rest(mut self) -> Vec<u8> {
         self.buffer.drain(..self.cutter.consumed());

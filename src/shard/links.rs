@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::task::Waker;
 
 use super::acceptor::Door;
+use super::blocks::Blocks;
 use super::http::{HttpFace, WsFace};
 use super::http2::StreamFace;
 use crate::base::wheel::TimerKey;
@@ -69,6 +70,9 @@ pub(super) enum Life {
 #[derive(Debug)]
 pub(super) enum Face {
     Lines,
+    /// Lines, or blocks of them: its first bytes will tell.
+    Hello,
+    Blocks(Blocks),
     Http(Box<HttpFace>),
     Ws(Box<WsFace>),
     /// A connection of HTTP/2, which is read and written by hyper.
@@ -78,6 +82,17 @@ pub(super) enum Face {
     },
     /// A stream of such a connection.
     Stream(Box<StreamFace>),
+}
+
+impl Face {
+    /// That of a client which has come by a listener.
+    pub(super) fn of(transport: Transport) -> Self {
+        match transport {
+            Transport::Http => Self::Http(Box::default()),
+            Transport::Tcp | Transport::Unix => Self::Hello,
+            _ => Self::Lines,
+        }
+    }
 }
 
 /// See the module.
@@ -149,9 +164,9 @@ impl Link {
             && !matches!(&self.face, Face::Http(face) if face.is_held)
     }
 
-    /// Whether what is sent on it leaves as it is.
+    /// Whether what is sent on it waits as it is.
     pub(super) const fn is_plain(&self) -> bool {
-        matches!(self.face, Face::Lines)
+        matches!(self.face, Face::Lines | Face::Blocks(_))
     }
 
     pub(super) const fn is_http(&self) -> bool {

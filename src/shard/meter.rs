@@ -74,6 +74,15 @@ meter! {
     accept_failures,
     /// Lines that came in.
     frames_in,
+    /// Blocks of lines that were read and written; their bytes, as they travel and as lines; and the messages that were
+    /// written in them.
+    blocks_in,
+    blocks_out,
+    block_bytes_in,
+    block_bytes_out,
+    block_lines_bytes_in,
+    block_lines_bytes_out,
+    block_messages_out,
     /// HTTP requests that came in whole, and what was refused as none.
     requests,
     faults,

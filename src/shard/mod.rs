@@ -3,6 +3,7 @@
 //! the counters. Knows no kind of socket: those come from the floor above, connected or listening.
 
 mod acceptor;
+mod blocks;
 mod carrier;
 mod census;
 mod clock;
@@ -40,6 +41,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 pub use acceptor::{Door, Listening};
+pub use blocks::Compression;
 pub use census::{Census, KINDS};
 pub use clock::Origin;
 pub use domain::{AuditSink, Dialer, Domain, IdentitySink, NoDialer, Notice, TraceSink};
@@ -141,6 +143,8 @@ pub struct Plan {
     pub limits: Arc<Limits>,
     /// For what comes in by HTTP.
     pub front: Arc<http::Front>,
+    /// What listeners for lines take where blocks are asked for.
+    pub compression: Compression,
     /// Where the audit log goes, where one is kept.
     pub audit: Option<AuditSink>,
     /// Where spans go, where any are made.
@@ -182,6 +186,7 @@ pub fn run<D: Domain>(
                 dialer,
                 limits: plan.limits,
                 front: plan.front,
+                packing: blocks::Packing::new(plan.compression),
                 muster,
                 audit: plan.audit,
                 traces: plan.traces,

@@ -18,6 +18,7 @@ use super::tls::ServerTls;
 use crate::gateway::Transport;
 use crate::gateway::settings::Settings;
 use crate::gateway::token::KeySet;
+use crate::wire::block::Codec;
 
 /// What other threads may ask of a shard.
 pub(super) enum Command {
@@ -82,6 +83,8 @@ pub struct Dialed {
     /// Where to write, if that is another socket: a child has one for its input and one for its
     /// output.
     pub input: Option<OwnedFd>,
+    /// Blocks of lines were agreed on.
+    pub blocks: Option<Codec>,
     /// Whether [`Post::ended`] will tell how it ended; the link's end then waits for it a little.
     pub tells_its_end: bool,
 }

@@ -20,7 +20,9 @@ use monoio::time::Instant;
 
 pub use driver::{Driver, DriverChoice, RING_ENTRIES_DEFAULT, RING_ENTRIES_MIN, Runtime};
 pub use secure::{Guest, Socket, secure, welcome};
-pub use socket::{Address, Listener, Reader, Writer, adopt, adopt_reader, adopt_writer, connect};
+pub use socket::{
+    Address, Listener, Reader, Writer, adopt, adopt_reader, adopt_writer, connect, first_line,
+};
 
 thread_local! {
     static EPOLL: Cell<bool> = const { Cell::new(false) };

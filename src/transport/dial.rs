@@ -3,8 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
+
+use rustix::net::SendFlags;
 
 use super::child::Spec;
 use super::credential::Credential;
@@ -12,10 +15,11 @@ use super::nursery::Nurse;
 use super::reach::Reach;
 use super::websocket;
 use crate::base::ShardId;
-use crate::gateway::settings::{self, HttpTarget, Settings, Target, Trust, Upstream};
+use crate::gateway::settings::{self, HttpTarget, Peer, Settings, Target, Trust, Upstream};
 use crate::shard::rt::{self, Address, Socket};
 use crate::shard::tls::ClientTls;
 use crate::shard::{Dialed, Dialer, Driver, IdentitySink, Post};
+use crate::wire::block::{self, Codec};
 
 /// Makes a link of a server and a first connection to it, and the way to others, for messages up to a size.
 type Driving = fn(Arc<HttpTarget>, Socket, Reach, usize, Option<Credential>) -> Driver;
@@ -91,8 +95,15 @@ impl Dialer for Upstreams {
             return post.dialed(ticket, Err("there is no such endpoint".to_owned()));
         };
         match target {
-            Target::Tcp { address } => self.connect(Address::Tcp(*address), ticket, post),
-            Target::Unix { path } => self.connect(Address::Unix(path.clone()), ticket, post),
+            Target::Tcp { address } => self.connect(Address::Tcp(*address), None, ticket, post),
+            Target::Unix { path } => self.connect(Address::Unix(path.clone()), None, ticket, post),
+            Target::Blocks { peer, codec } => {
+                let address = match peer {
+                    Peer::Tcp(address) => Address::Tcp(*address),
+                    Peer::Unix(path) => Address::Unix(path.clone()),
+                };
+                self.connect(address, Some(*codec), ticket, post);
+            }
             Target::Tls { address, trust } => {
                 let (address, trust) = (*address, Arc::clone(trust));
                 let tls = self.tls(endpoint, &trust, &[]);
@@ -205,25 +216,42 @@ impl Upstreams {
         let post = post.clone();
         rt::spawn(async move {
             let outcome = way.connect().await.map_err(|error| error.to_string());
-            let dialed = |socket| Dialed { socket, input: None, tells_its_end: false };
+            let dialed =
+                |socket| Dialed { socket, input: None, blocks: None, tells_its_end: false };
             post.dialed(ticket, outcome.map(dialed));
         });
     }
 
-    fn connect(&self, address: Address, ticket: u64, post: &Post) {
+    fn connect(&self, address: Address, blocks: Option<Codec>, ticket: u64, post: &Post) {
         let (post, within) = (post.clone(), self.connect);
         rt::spawn(async move {
-            let outcome = rt::connect(&address, within).await;
-            post.dialed(
-                ticket,
-                outcome
-                    .map(|socket| Dialed {
-                        socket: socket.into(),
-                        input: None,
-                        tells_its_end: false,
-                    })
-                    .map_err(|error| error.to_string()),
-            );
+            let outcome = match rt::connect(&address, within).await {
+                Ok(socket) => agree(&socket, blocks, within).await.map(|()| Dialed {
+                    socket: socket.into(),
+                    input: None,
+                    blocks,
+                    tells_its_end: false,
+                }),
+                Err(error) => Err(error.to_string()),
+            };
+            post.dialed(ticket, outcome);
         });
+    }
+}
+
+/// Asks for blocks on a connection that has just been made, where they are wanted.
+async fn agree(socket: &OwnedFd, blocks: Option<Codec>, within: Duration) -> Result<(), String> {
+    let Some(codec) = blocks else { return Ok(()) };
+    let question = block::offer(codec);
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    // It fits, for nothing was sent before.
+    match rustix::net::send(socket, question.as_bytes(), flags) {
+        Ok(n) if n == question.len() => {}
+        Ok(_) => return Err("the question for compression could not be sent".to_owned()),
+        Err(error) => return Err(error.to_string()),
+    }
+    match rt::first_line(socket, block::HELLO_BYTES_MAX, within).await {
+        Ok(line) => block::read_answer(&line, codec),
+        Err(error) => Err(format!("asked for compression, it gave no answer: {error}")),
     }
 }

@@ -171,6 +171,7 @@ impl Ward {
                         Ok(Dialed {
                             socket: streams.output.into(),
                             input: Some(streams.input),
+                            blocks: None,
                             tells_its_end: true,
                         }),
                     );

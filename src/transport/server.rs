@@ -23,8 +23,8 @@ use crate::shard::http::Front;
 use crate::shard::rt::{Driver, DriverChoice, RING_ENTRIES_DEFAULT};
 use crate::shard::tls::ServerTls;
 use crate::shard::{
-    AuditSink, Domain, Door, IdentitySink, Listening, Meter, Plan, Post, Renewal, TraceSink, cores,
-    run, seeds,
+    AuditSink, Compression, Domain, Door, IdentitySink, Listening, Meter, Plan, Post, Renewal,
+    TraceSink, cores, run, seeds,
 };
 
 /// Where clients come from.
@@ -65,6 +65,8 @@ pub struct ServerConfig {
     pub limits: Arc<Limits>,
     /// What HTTP listeners serve whom.
     pub front: Arc<Front>,
+    /// What listeners for lines take where blocks are asked for.
+    pub compression: Compression,
     /// What listeners with TLS speak.
     pub tls: Option<Arc<ServerTls>>,
     /// Where the audit log goes, where one is kept.
@@ -92,6 +94,7 @@ impl Default for ServerConfig {
             spin: Duration::ZERO,
             limits: Arc::new(Limits::DEFAULT),
             front: Arc::new(Front::default()),
+            compression: Compression::default(),
             tls: None,
             audit: None,
             traces: None,
@@ -178,6 +181,7 @@ impl Server {
                 spin: config.spin,
                 limits: Arc::clone(&config.limits),
                 front: Arc::clone(&config.front),
+                compression: config.compression,
                 tls: config.tls.clone(),
                 audit: config.audit.clone(),
                 traces: config.traces.clone(),

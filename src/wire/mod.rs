@@ -1,4 +1,4 @@
-//! Bytes to frames and back: JSON text, JSON-RPC envelopes, lines. Everything a stranger sends passes
+//! Bytes to frames and back: JSON text, JSON-RPC envelopes, lines, blocks of lines. Everything a stranger sends passes
 //! here first, so nothing in this room can panic: no indexing, no unwrap, no unchecked arithmetic.
 //! Knows no MCP method and no socket.
 #![deny(
@@ -11,6 +11,7 @@
     clippy::unwrap_used
 )]
 
+pub mod block;
 pub mod envelope;
 pub mod http1;
 pub mod json;

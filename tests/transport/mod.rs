@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::disallowed_types, reason = "the clients of these tests are plain blocking ones")]
 
+pub(crate) mod blocks;
 pub(crate) mod h2;
 pub(crate) mod tls;
 pub(crate) mod web;

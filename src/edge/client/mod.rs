@@ -14,13 +14,14 @@ use self::talk::{Failure, Talk};
 use super::address::Address;
 use super::screen;
 use super::socket::Socket;
+use crate::wire::block::Codec;
 
 /// Pages that are followed before a list counts as endless.
 const PAGES_MAX: usize = 1_000;
 
 /// Prints the tools at `address`: a table, or the server's objects as a JSON array.
-pub fn tools(address: &Address, json: bool) -> Result<(), String> {
-    let mut talk = open(address)?;
+pub fn tools(address: &Address, json: bool, compress: Option<Codec>) -> Result<(), String> {
+    let mut talk = open(address, compress)?;
     let mut tools = Vec::new();
     let mut params = Map::new();
     for _page in 0..PAGES_MAX {
@@ -40,12 +41,12 @@ pub fn tools(address: &Address, json: bool) -> Result<(), String> {
 
 /// Calls a tool and prints what it answers. The error is also what a tool that failed said.
 pub fn call(
-    address: &Address,
+    (address, compress): (&Address, Option<Codec>),
     tool: &str,
     arguments: Map<String, Value>,
     json: bool,
 ) -> Result<(), String> {
-    let mut talk = open(address)?;
+    let mut talk = open(address, compress)?;
     let mut params = Map::new();
     params.insert("name".to_owned(), json!(tool));
     params.insert("arguments".to_owned(), Value::Object(arguments));
@@ -63,8 +64,8 @@ pub fn call(
     screen::out(&screen::for_stdout(&text)).map_err(|error| error.to_string())
 }
 
-fn open(address: &Address) -> Result<Talk<Socket>, String> {
-    let socket = Socket::open(address)?;
+fn open(address: &Address, compress: Option<Codec>) -> Result<Talk<Socket>, String> {
+    let socket = Socket::open(address, compress)?;
     let writer = socket.again().map_err(|error| error.to_string())?;
     // Only where somebody sits at the keyboard is there anybody to ask.
     let person = io::stdin().is_terminal().then(|| Box::new(Terminal) as Box<dyn ask::Person>);

@@ -61,6 +61,7 @@ use crate::gateway::rate::Rates;
 use crate::gateway::settings::{EraPin, Settings, Share, Spread, Target, Upstream};
 use crate::gateway::tools::Expose;
 use crate::gateway::trace::Tracing;
+use crate::shard::Compression;
 use crate::shard::http::Front;
 use crate::shard::tls::{CertifiedKeys, ClientAuth, People, ServerTls};
 use fault::Findings;
@@ -79,6 +80,8 @@ pub struct Config {
     pub http: Option<Http>,
     /// Where the Unix listener is; `None` when it is off.
     pub unix: Option<UnixListener>,
+    /// What these two take where compression is asked for.
+    pub compression: Compression,
     /// What listeners with TLS show; `None` where none speaks it.
     pub tls: Option<Tls>,
     pub shards: Shards,
@@ -283,10 +286,14 @@ impl Config {
             }
             section
         };
-        let tcp = sections::tcp(section("tcp", &mut agents.tcp, Some(&mut of_tcp)));
+        let mut tcp = section("tcp", &mut agents.tcp, Some(&mut of_tcp));
+        let of_lines = sections::compression(&mut tcp);
+        let tcp = sections::tcp(tcp);
         let http = section("http", &mut agents.http, Some(&mut of_http));
         let (http, https) = http::read(http).unzip();
-        let unix = sections::unix(section("unix", &mut agents.unix, Some(&mut of_unix)));
+        let mut unix = section("unix", &mut agents.unix, Some(&mut of_unix));
+        let compression = Compression { tcp: of_lines, unix: sections::compression(&mut unix) };
+        let unix = sections::unix(unix);
         section("stdio", &mut agents.stdio, None).finish();
         let tls = tls::read(reader.section("tls"), findings);
         let shards = sections::shards(reader.section("shards"));
@@ -340,6 +347,7 @@ impl Config {
             tcp_tls: lines.is_some_and(|lines| lines.tls.is_some()),
             http,
             unix,
+            compression,
             tls,
             shards,
             separator: gateway.separator,

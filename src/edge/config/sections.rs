@@ -8,6 +8,7 @@ use super::{Count, Driver, Format, Log, Shards, UnixListener};
 use crate::base::ShardId;
 use crate::edge::address::split_host;
 use crate::gateway::tools::Expose;
+use crate::wire::block::{Codec, Codecs};
 
 pub(super) const TCP_DEFAULT: SocketAddr =
     SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 7420));
@@ -28,6 +29,25 @@ pub(super) fn connections(reader: &mut Reader<'_>, max: &mut usize) {
     if let Some(most) = field.and_then(|field| field.integer(1..=CONNECTIONS_MAX)) {
         *max = usize::try_from(most).unwrap_or(usize::MAX);
     }
+}
+
+/// What a listener for lines takes where compression is asked for.
+pub(super) fn compression(reader: &mut Reader<'_>) -> Codecs {
+    let Some(field) = reader.field("compression") else { return Codecs::ALL };
+    if field.as_text() == Some("off") {
+        return Codecs::NONE;
+    }
+    let mut codecs = Codecs::NONE;
+    for name in field.texts().unwrap_or_default() {
+        match Codec::named(&name) {
+            Some(codec) => codecs = codecs.with(codec),
+            None => field.fault(
+                format!("there is no codec {name:?}"),
+                "write [\"lz4\", \"zstd\"], one of them, or \"off\"",
+            ),
+        }
+    }
+    codecs
 }
 
 /// Where a section listens.

@@ -14,7 +14,8 @@ use super::read::{Field, Reader};
 use super::spread::Several;
 use super::trust;
 use crate::edge::address::Address;
-use crate::gateway::settings::{EraPin, HttpTarget, Share, Speaks, Spread, Target, Trust};
+use crate::gateway::settings::{EraPin, HttpTarget, Peer, Share, Speaks, Spread, Target, Trust};
+use crate::wire::block::Codec;
 
 /// An upstream as it was written.
 #[derive(Debug)]
@@ -116,6 +117,7 @@ pub(super) struct Way<'a> {
     speaks: Speaks,
     http2: Option<Field<'a>>,
     tls: Option<Field<'a>>,
+    compression: Option<Field<'a>>,
 }
 
 impl<'a> Way<'a> {
@@ -136,7 +138,8 @@ impl<'a> Way<'a> {
         });
         let http2 = reader.field("http2").filter(|field| field.boolean().unwrap_or(false));
         let (speaks, tls) = (speaks.unwrap_or_default(), reader.field("tls"));
-        Self { command, args, env, cwd, url, headers, speaks, http2, tls }
+        let compression = reader.field("compression");
+        Self { command, args, env, cwd, url, headers, speaks, http2, tls, compression }
     }
 
     /// The one of `command`, `url` and what there is `besides` that is there.
@@ -155,6 +158,7 @@ impl<'a> Way<'a> {
                     (&self.env, "command"),
                     (&self.cwd, "command"),
                     (&self.tls, "url"),
+                    (&self.compression, "url"),
                 ] {
                     if let Some(field) = field
                         && *kind != belongs
@@ -195,15 +199,43 @@ impl<'a> Way<'a> {
             return child(&self.command?, self.args, self.env, self.cwd, variables);
         }
         let url = self.url?;
-        peer(&url, self.speaks, self.headers.as_ref(), self.http2.as_ref(), |address| {
-            let Some(host) = address.secure_host() else {
-                if let Some(tls) = &self.tls {
-                    tls.fault("has no meaning here", "it goes with https://, wss:// or tls://");
-                }
-                return Some(None);
-            };
-            trust::read(host, self.tls.as_ref(), &url, findings).map(|it| Some(Arc::new(it)))
+        let target =
+            peer(&url, self.speaks, self.headers.as_ref(), self.http2.as_ref(), |address| {
+                let Some(host) = address.secure_host() else {
+                    if let Some(tls) = &self.tls {
+                        tls.fault("has no meaning here", "it goes with https://, wss:// or tls://");
+                    }
+                    return Some(None);
+                };
+                trust::read(host, self.tls.as_ref(), &url, findings).map(|it| Some(Arc::new(it)))
+            })?;
+        Some(match &self.compression {
+            Some(compression) => compressed(compression, target),
+            None => target,
         })
+    }
+}
+
+/// The same target in blocks, where they are wanted and can be.
+fn compressed(field: &Field<'_>, target: Target) -> Target {
+    let words = [("off", None), ("lz4", Some(Codec::Lz4)), ("zstd", Some(Codec::Zstd))];
+    let Some(codec) = field.choice(&words).flatten() else { return target };
+    match target {
+        Target::Tcp { address } => Target::Blocks { peer: Peer::Tcp(address), codec },
+        Target::Unix { path } => Target::Blocks { peer: Peer::Unix(path), codec },
+        Target::Tls { .. } => {
+            let what =
+                "is not to be had over TLS: lengths would tell who listens what is in a block";
+            field.fault(what, "remove it, or reach the gateway over tcp://, by a tunnel");
+            target
+        }
+        _ => {
+            field.fault(
+                "has no meaning here",
+                "it goes with a tcp:// or unix:// URL of a gateway; remove it",
+            );
+            target
+        }
     }
 }
 
@@ -395,8 +427,12 @@ pub(super) fn refuse_self(
 ) {
     for draft in drafts {
         let is_own = |target: &Target| match target {
-            Target::Tcp { address } | Target::Tls { address, .. } => listen == Some(*address),
-            Target::Unix { path } => socket == Some(path),
+            Target::Tcp { address }
+            | Target::Tls { address, .. }
+            | Target::Blocks { peer: Peer::Tcp(address), .. } => listen == Some(*address),
+            Target::Unix { path } | Target::Blocks { peer: Peer::Unix(path), .. } => {
+                socket == Some(path)
+            }
             Target::Http(target) | Target::WebSocket(target) => http == Some(target.address),
             Target::Builtin { .. } | Target::Stdio { .. } => false,
         };

@@ -5,7 +5,7 @@ use super::arguments;
 use crate::gateway::Gateway;
 use crate::gateway::door::Effects;
 use crate::gateway::inbound::Asked;
-use crate::gateway::settings::Target;
+use crate::gateway::settings::{Peer, Target};
 use crate::gateway::upstream::Status;
 use crate::wire::{Json, text};
 
@@ -63,9 +63,9 @@ impl Gateway {
 const fn way(target: &Target) -> &'static str {
     match target {
         Target::Builtin { .. } => "builtin",
-        Target::Tcp { .. } => "tcp",
+        Target::Tcp { .. } | Target::Blocks { peer: Peer::Tcp(_), .. } => "tcp",
         Target::Tls { .. } => "tls",
-        Target::Unix { .. } => "unix",
+        Target::Unix { .. } | Target::Blocks { peer: Peer::Unix(_), .. } => "unix",
         Target::Http(_) => "http",
         Target::WebSocket(_) => "websocket",
         Target::Stdio { .. } => "stdio",

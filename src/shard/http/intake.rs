@@ -35,6 +35,8 @@ pub(in crate::shard) enum Reading {
     Chunked(Box<Chunks>),
     /// The connection has become a WebSocket.
     Messages(Box<Decoder>),
+    /// What came are blocks; what was in them and is not handed on.
+    Blocks(Box<Inbox>),
 }
 
 /// A chunked body, put together as it comes.
@@ -429,7 +431,7 @@ impl<D: Domain> Core<D> {
         self.links.get(id).is_some_and(|link| match &link.face {
             Face::Http(face) => face.exchange.is_none() && !face.is_timed,
             Face::Http2 { streams } => *streams == 0,
-            Face::Lines | Face::Ws(_) | Face::Stream(_) => false,
+            Face::Lines | Face::Hello | Face::Blocks(_) | Face::Ws(_) | Face::Stream(_) => false,
         })
     }
 
@@ -437,7 +439,12 @@ impl<D: Domain> Core<D> {
     pub(in crate::shard) fn is_between_requests(&self, id: LinkId) -> bool {
         self.links.get(id).is_some_and(|link| match &link.face {
             Face::Http(face) => face.exchange.is_none(),
-            Face::Http2 { .. } | Face::Lines | Face::Ws(_) | Face::Stream(_) => false,
+            Face::Http2 { .. }
+            | Face::Lines
+            | Face::Hello
+            | Face::Blocks(_)
+            | Face::Ws(_)
+            | Face::Stream(_) => false,
         })
     }
 
@@ -447,7 +454,7 @@ impl<D: Domain> Core<D> {
             Some(Face::Http(face)) => face.exchange,
             Some(Face::Stream(face)) => face.is_told.then_some(id),
             Some(Face::Http2 { .. }) => None,
-            Some(Face::Lines | Face::Ws(_)) | None => Some(id),
+            Some(Face::Lines | Face::Hello | Face::Blocks(_) | Face::Ws(_)) | None => Some(id),
         }
     }
 }

@@ -293,3 +293,46 @@ pub async fn connect(address: &Address, within: Duration) -> io::Result<OwnedFd>
     sockopt::socket_error(socket.as_fd())??;
     Ok(socket)
 }
+
+/// The first line that comes on a connected socket, without its line break; what follows it stays in the socket. Gives
+/// up after `within`, and on a line that is longer than `bytes_max`.
+pub async fn first_line(
+    socket: &OwnedFd,
+    bytes_max: usize,
+    within: Duration,
+) -> io::Result<Vec<u8>> {
+    // As in `connect`: the wait is for a twin.
+    let twin = UnixStream::from_std(std::os::unix::net::UnixStream::from(socket.try_clone()?))?;
+    let mut line = pin!(async {
+        let mut line = Vec::new();
+        let mut room = [0; 256];
+        while line.len() <= bytes_max {
+            twin.readable(false).await?;
+            let flags = RecvFlags::DONTWAIT;
+            let seen = match rustix::net::recv(socket, &mut room, flags | RecvFlags::PEEK) {
+                Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok((n, _)) => room.get(..n).unwrap_or_default(),
+                Err(Errno::AGAIN | Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let end = memchr::memchr(b'\n', seen);
+            let taken = end.map_or(seen.len(), |end| end + 1);
+            let (n, _) =
+                rustix::net::recv(socket, room.get_mut(..taken).unwrap_or_default(), flags)?;
+            line.extend_from_slice(room.get(..n).unwrap_or_default());
+            if end.is_some() {
+                line.pop();
+                return Ok(line);
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidData, "its first line is too long"))
+    });
+    let mut late = pin!(super::sleep(within));
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(done) = line.as_mut().poll(cx) {
+            return Poll::Ready(done);
+        }
+        late.as_mut().poll(cx).map(|()| Err(io::Error::from(io::ErrorKind::TimedOut)))
+    })
+    .await
+}
