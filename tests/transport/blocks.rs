@@ -61,7 +61,7 @@ impl Client {
     }
 
     fn more(&mut self) -> bool {
-        let mut room = [0; 1 << 16];
+        let mut room = [0; 1 << 13];
         let n = self.stream.read(&mut room).expect("the peer closes in order");
         self.came.extend_from_slice(&room[..n]);
         while let Some(block) = self.unpack().expect("a block") {
