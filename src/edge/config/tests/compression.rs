@@ -58,7 +58,7 @@ fn what_cannot_be_compressed_says_what_can() {
             "\"off\" or \"lz4\" or \"zstd\"",
         ),
     ] {
-        let faults = toml(text).unwrap_err().to_string();
+        let faults = toml(text).unwrap_err();
         assert!(faults.contains(says), "{text}: {faults}");
     }
 }
