@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use ringgate::wire::block::Codec;
 
+use crate::blocks::Blocks;
 use crate::idle::{Beginning, Idle};
 use crate::plan::Plan;
 use crate::request::{Era, Kind, Mix, Tool};
@@ -35,6 +37,8 @@ pub enum Command {
     Idle(IdleArgs),
     /// Measure the rows of the design, each beside its floor.
     Suite(Box<SuiteArgs>),
+    /// What compressed blocks cost and save, on ordinary text over TCP. bench/blocks/run makes a table of it.
+    Blocks(BlocksArgs),
     /// What the load generator itself could do if sockets cost nothing.
     Ceiling(CeilingArgs),
 }
@@ -231,6 +235,59 @@ pub struct CeilingArgs {
     /// Core to run on.
     #[arg(long)]
     pub core: Option<usize>,
+}
+
+/// `blocks`.
+#[derive(Debug, clap::Args)]
+pub struct BlocksArgs {
+    /// A gateway's TCP listener, as HOST:PORT.
+    #[arg(long)]
+    pub target: SocketAddr,
+    /// `lz4` or `zstd`; lines as they are without it.
+    #[arg(long, value_parser = codec)]
+    pub codec: Option<Codec>,
+    /// Connections.
+    #[arg(long, default_value_t = 8)]
+    pub connections: u32,
+    /// Requests outstanding on each.
+    #[arg(long, default_value_t = 32)]
+    pub outstanding: u32,
+    /// Bytes of text in a message, on average.
+    #[arg(long, default_value_t = 3_000)]
+    pub text_bytes: usize,
+    /// Time measured.
+    #[arg(long, default_value = "3s", value_parser = duration)]
+    pub duration: Duration,
+    /// Time before measuring.
+    #[arg(long, default_value = "1s", value_parser = duration)]
+    pub warmup: Duration,
+    /// Core to load from.
+    #[arg(long)]
+    pub core: Option<usize>,
+    /// Processes whose CPU to measure; may stand several times.
+    #[arg(long)]
+    pub server_pid: Vec<u32>,
+}
+
+fn codec(name: &str) -> Result<Codec, String> {
+    Codec::named(name).ok_or_else(|| "write lz4 or zstd".to_owned())
+}
+
+impl BlocksArgs {
+    /// What they describe.
+    pub fn blocks(&self) -> Blocks {
+        Blocks {
+            target: self.target,
+            codec: self.codec,
+            connections: self.connections,
+            outstanding: self.outstanding,
+            text_bytes: self.text_bytes,
+            duration: self.duration,
+            warmup: self.warmup,
+            core: self.core,
+            server_pids: self.server_pid.clone(),
+        }
+    }
 }
 
 impl IdleArgs {

@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod args;
+pub mod blocks;
 pub mod ceiling;
 pub mod check;
 pub mod chunked;

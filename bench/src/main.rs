@@ -6,11 +6,15 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use ringgate_bench::args::{Args, CeilingArgs, Command, IdleArgs, LoadArgs, RawArgs, SuiteArgs};
+use ringgate_bench::args::{
+    Args, BlocksArgs, CeilingArgs, Command, IdleArgs, LoadArgs, RawArgs, SuiteArgs,
+};
 use ringgate_bench::failure::Failure;
 use ringgate_bench::record::write_json;
 use ringgate_bench::report::Report;
-use ringgate_bench::{ceiling, html, idle, process, raw, ring, table, terminal, upstream, verdict};
+use ringgate_bench::{
+    blocks, ceiling, html, idle, process, raw, ring, table, terminal, upstream, verdict,
+};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -20,6 +24,7 @@ fn main() -> ExitCode {
         Command::Upstream => upstream::serve().map(|()| true),
         Command::Idle(args) => hold_idle(args),
         Command::Suite(args) => run_suite(args),
+        Command::Blocks(args) => show_blocks(args),
         Command::Ceiling(args) => show_ceiling(args),
     });
     match outcome {
@@ -89,6 +94,13 @@ fn run_suite(args: &SuiteArgs) -> Result<bool, Failure> {
         write_page(path, "ringgate suite", &reports)?;
     }
     Ok(record.is_right())
+}
+
+fn show_blocks(args: &BlocksArgs) -> Result<bool, Failure> {
+    let measured = blocks::run(&args.blocks())?;
+    let line = serde_json::to_string(&measured).unwrap_or_default();
+    terminal::show(&format!("{line}\n"));
+    Ok(true)
 }
 
 fn show_ceiling(args: &CeilingArgs) -> Result<bool, Failure> {
