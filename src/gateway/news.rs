@@ -190,7 +190,9 @@ fn write_news(
     if let Some(session) = client.session.as_ref().filter(|session| session.initialized)
         && (notice != Notice::ResourceUpdated || watches(&session.subscriptions))
     {
-        exchanges.tell_client(client, out, |out| write_one(out, notice, params, prefix, None));
+        let what = (notice, uri.as_deref().unwrap_or_default(), "");
+        exchanges
+            .tell_change(client, what, out, |out| write_one(out, notice, params, prefix, None));
     }
     for listen in &client.listens {
         let wanted = match notice {
@@ -200,7 +202,8 @@ fn write_news(
             _ => watches(&listen.uris),
         };
         if wanted {
-            exchanges.tell_client(client, out, |out| {
+            let what = (notice, uri.as_deref().unwrap_or_default(), &*listen.id);
+            exchanges.tell_change(client, what, out, |out| {
                 write_one(out, notice, params, prefix, Some(&listen.id));
             });
         }

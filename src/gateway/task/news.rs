@@ -121,7 +121,8 @@ impl Gateway {
         if !client.session.as_ref().is_some_and(|session| session.initialized) {
             return;
         }
-        self.exchanges.tell_client(client, out, |out| {
+        let what = (Notice::TaskStatus, &*known.token, "");
+        self.exchanges.tell_change(client, what, out, |out| {
             let mut splice = Splice::of(params.text());
             if let Some(id) = params.get("taskId") {
                 splice.replace(id.text(), text::quoted(&known.token));
@@ -136,7 +137,8 @@ impl Gateway {
             for (listen, known) in listening(client, id) {
                 let renamed = self.renamed_task(known, params);
                 let renamed = Json::known(&renamed);
-                self.exchanges.tell_client(client, out, |out| {
+                let what = (Notice::Tasks, &*known.token, &*listen.id);
+                self.exchanges.tell_change(client, what, out, |out| {
                     super::super::news::write_one(
                         out,
                         Notice::Tasks,
