@@ -576,8 +576,8 @@ impl Exchanges {
         &mut self,
         client: &Client,
         what: (Notice, &str, &str),
+        frame: &[u8],
         out: &mut Effects,
-        write: impl FnOnce(&mut Vec<u8>),
     ) {
         let exchange = match &client.front {
             Front::Link(_) => None,
@@ -587,14 +587,12 @@ impl Exchanges {
         let exchange = exchange.and_then(|key| self.slab.get(key));
         let behind = exchange.map_or(&client.behind, |exchange| &exchange.behind);
         if !behind.is_behind() {
-            return self.tell_client(client, out, write);
+            return self.tell_client(client, out, |out| out.extend_from_slice(frame));
         }
-        let mut frame = Vec::new();
-        write(&mut frame);
         let (notice, of, listen) = what;
         let name = [notice.as_str(), of, listen].join("\n");
         let link = exchange.map_or_else(|| client.link(), |exchange| exchange.link);
-        if !behind.keep(name.as_bytes(), &frame)
+        if !behind.keep(name.as_bytes(), frame)
             && let Some(link) = link
         {
             out.push(Effect::Close { link, why: "it is too far behind to be told of changes" });

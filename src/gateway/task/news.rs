@@ -122,13 +122,13 @@ impl Gateway {
             return;
         }
         let what = (Notice::TaskStatus, &*known.token, "");
-        self.exchanges.tell_change(client, what, out, |out| {
-            let mut splice = Splice::of(params.text());
-            if let Some(id) = params.get("taskId") {
-                splice.replace(id.text(), text::quoted(&known.token));
-            }
-            write_notice(out, Notice::TaskStatus.as_str(), splice);
-        });
+        let mut splice = Splice::of(params.text());
+        if let Some(id) = params.get("taskId") {
+            splice.replace(id.text(), text::quoted(&known.token));
+        }
+        let mut frame = Vec::new();
+        write_notice(&mut frame, Notice::TaskStatus.as_str(), splice);
+        self.exchanges.tell_change(client, what, &frame, out);
     }
 
     /// The modern clients that listen for a task hear of it, each under its own name for it.
@@ -138,15 +138,10 @@ impl Gateway {
                 let renamed = self.renamed_task(known, params);
                 let renamed = Json::known(&renamed);
                 let what = (Notice::Tasks, &*known.token, &*listen.id);
-                self.exchanges.tell_change(client, what, out, |out| {
-                    super::super::news::write_one(
-                        out,
-                        Notice::Tasks,
-                        renamed,
-                        "",
-                        Some(&listen.id),
-                    );
-                });
+                let mut frame = Vec::new();
+                let write = super::super::news::write_one;
+                write(&mut frame, Notice::Tasks, renamed, "", Some(&listen.id));
+                self.exchanges.tell_change(client, what, &frame, out);
             }
         }
     }
