@@ -64,10 +64,11 @@ impl<D: Domain> Core<D> {
         if link.in_flight == 0 && !running {
             link.wake();
         }
+        let is_ended = link.life == Life::Ended;
         if !link.pressure.is_light(link.waiting(), bound(&self.limits, link)) {
             self.press(id);
         }
-        if self.links.get(id).is_some_and(|link| link.life == Life::Ended) {
+        if is_ended {
             // Perhaps that was the last answer it was owed.
             self.set_timer(id, Duration::ZERO, Due::Owes(id));
         }
