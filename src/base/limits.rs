@@ -14,7 +14,8 @@ pub const BLOCK_MESSAGES_MAX: usize = 100;
 pub struct Limits {
     /// Longest line or body taken. All SDKs default to 4 MiB for HTTP; one bound for every transport.
     pub frame_bytes_max: usize,
-    /// Bytes waiting on a client link above which its reading stops: about one socket buffer.
+    /// Bytes waiting on a client link above which its reading stops: about one socket buffer. It is slowed down before,
+    /// and sooner if its peer is slow (`base::pressure`).
     pub outbox_bytes_max: usize,
     /// Bytes waiting on a client link above which it is closed: several answers as large as a frame
     /// may be, since those in flight when reading stopped still arrive.
@@ -109,7 +110,8 @@ pub struct Limits {
     /// How long such a call waits for one endpoint where another could serve it; then it is made again there, in what
     /// is left of `request`. A third of that: so the other has the most of it.
     pub attempt: Duration,
-    /// How long a link may stay blocked before it is closed.
+    /// How long a link may stay blocked before it is closed. The time begins anew whenever its peer has taken an eighth
+    /// of `outbox_bytes_max`.
     pub blocked: Duration,
     /// How long everything goes on, told to end, while `/ready` says 503 and each answer over HTTP that it is its
     /// connection's last: what a balancer takes to notice, so that no request meets a closing connection. 0: the drain

@@ -5,6 +5,7 @@ pub mod calendar;
 pub mod histogram;
 pub mod id;
 pub mod limits;
+pub mod pressure;
 pub mod slab;
 pub mod time;
 pub mod wheel;

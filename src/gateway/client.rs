@@ -1,11 +1,11 @@
 //! Clients: who asks, how they are reached, and the session that a legacy client has. Owns what is known
 //! of the client; what it asked for is in `flight`.
 
-use std::cell::Cell;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::Gateway;
+use super::behind::Behind;
 use super::door::Transport;
 use super::exchange::ExchangeKey;
 use super::flight::FlightKey;
@@ -66,8 +66,8 @@ pub struct Client {
     pub listens: Vec<Listen>,
     /// Its reading is stopped, because too many flights are under way.
     pub paused: bool,
-    /// While it does not read what waits for it on its link: bytes of news since.
-    pub behind: Cell<Option<usize>>,
+    /// While it does not read what waits for it on its link.
+    pub behind: Behind,
 }
 
 /// A legacy client's remembered `_meta`.
@@ -205,7 +205,7 @@ impl Client {
             lanes: Vec::new(),
             listens: Vec::new(),
             paused: false,
-            behind: Cell::new(None),
+            behind: Behind::NOT,
         }
     }
 

@@ -701,10 +701,8 @@ impl Gateway {
                 }
             }
             Mail::Behind { link, is_behind } => {
-                if let Some(&key) = self.foreign.get(&link)
-                    && let Some(exchange) = self.exchanges.get_mut(key)
-                {
-                    exchange.behind.set(is_behind.then_some(0));
+                if let Some(&key) = self.foreign.get(&link) {
+                    self.exchange_behind(now, key, is_behind, out);
                 }
             }
             Mail::LeaseAsked { budget, used, wanted } => {

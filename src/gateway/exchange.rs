@@ -3,25 +3,20 @@
 //! document, or an event stream once anything else must be said first), and the two kinds of streams
 //! that clients hold open. Not here: what a request means, and whether a POST is legal (`post`).
 
-use std::cell::Cell;
-
 use std::time::Duration;
 
+use super::behind::{Behind, Pot};
 use super::client::{Client, ClientKey, Front};
 use super::door::{Effect, Effects};
 use super::ring::{Lost, Ring};
 use super::timer::AlarmKey;
 use crate::base::{Key, LinkId, Moment, Slab};
-use crate::mcp::{Code, Version, error};
+use crate::mcp::{Code, Notice, Version, error};
 use crate::wire::Json;
 
 /// Bytes of a batch's answers that are gathered: what a client's link may hold at most. A hundred of the largest
 /// answers would be 400 MiB, and cost the link when they leave.
 const BATCH_BYTES_MAX: usize = 16 << 20;
-/// Progress and log messages that a client gets while it is behind: more than a busy client that was not run for
-/// a moment has waiting, and little beside what one answer may take.
-pub const NEWS_BYTES_MAX: usize = 1 << 20;
-
 pub type ExchangeKey = Key<Exchange>;
 
 /// What an exchange is.
@@ -58,8 +53,8 @@ pub struct Exchange {
     pub alarm: Option<AlarmKey>,
     /// Something was sent since the heart last beat.
     pub is_lively: bool,
-    /// While its peer does not read what waits for it: bytes of news since. See [`Exchanges::tell_lossy`].
-    pub behind: Cell<Option<usize>>,
+    /// While its peer does not read what waits for it. Not a field's worth more where it does.
+    pub behind: Behind,
     status: u16,
     /// It came too soon.
     limited: Option<Limited>,
@@ -101,7 +96,7 @@ impl Exchange {
             session: None,
             alarm: None,
             is_lively: false,
-            behind: Cell::new(None),
+            behind: Behind::NOT,
             status: 200,
             limited: None,
             is_streaming: false,
@@ -203,6 +198,13 @@ impl Exchange {
         }
     }
 
+    /// Its peer reads again, or is gone: what it was not told is said, or kept for who resumes.
+    pub fn catch_up(&mut self, key: ExchangeKey, now: Moment, out: &mut Effects) {
+        for frame in self.behind.end() {
+            self.event(key, now, out, |out| out.extend_from_slice(&frame));
+        }
+    }
+
     /// A comment, so that nobody between takes the stream for dead.
     pub fn beat(&mut self, key: ExchangeKey, now: Moment, out: &mut Effects) {
         self.commit(key, now, out);
@@ -217,18 +219,21 @@ impl Exchange {
     /// Goes on at another link: with what came after event `after`, or with what was never sent.
     pub fn resume(
         &mut self,
-        key: ExchangeKey,
+        (key, now): (ExchangeKey, Moment),
         link: LinkId,
         after: Option<u64>,
         out: &mut Effects,
     ) -> Result<(), Lost> {
+        // What is owed to who does not read is for who reads now.
+        let before = self.link.take();
+        self.catch_up(key, now, out);
+        self.link = before;
         let Some(ring) = self.ring.as_deref() else {
             if after.is_some_and(|after| after > 0) {
                 return Err(Lost);
             }
             out.push(Effect::Stream { link, headers: Vec::new() });
             (self.link, self.is_streaming) = (Some(link), true);
-            self.behind.set(None);
             return Ok(());
         };
         let after = match after {
@@ -246,7 +251,6 @@ impl Exchange {
         }
         self.sent = ring.last();
         (self.link, self.is_streaming) = (Some(link), true);
-        self.behind.set(None);
         if self.is_over {
             out.push(Effect::Close { link, why: "all was said" });
             self.link = None;
@@ -301,6 +305,8 @@ pub struct Exchanges {
     pub over: Vec<ExchangeKey>,
     /// Clients of one exchange that may have ended after it.
     pub left_behind: Vec<ClientKey>,
+    /// What those who do not read are owed, all together.
+    pub pot: Pot,
 }
 
 impl Exchanges {
@@ -517,7 +523,7 @@ impl Exchanges {
     }
 
     /// As [`Exchanges::tell`], for what may be missed: progress, of which the next says more, and log
-    /// messages. A client that does not read gets no more than [`NEWS_BYTES_MAX`] of them, or an upstream that
+    /// messages. A client that does not read gets only some of them ([`super::behind`]), or an upstream that
     /// talks would fill our memory for the time until it is given up. They are left out before they have a
     /// number, so that who resumes finds no gap.
     pub fn tell_lossy(
@@ -534,27 +540,62 @@ impl Exchanges {
             Front::Exchange(key) => Some(*key),
             Front::Session(http) | Front::Sse(http) => Some(http.stream),
         });
-        let behind = match heard {
-            Some(key) => self.slab.get(key).and_then(|exchange| exchange.behind.get()),
-            None => clients.get(client).and_then(|client| client.behind.get()),
-        };
-        let Some(said) = behind else { return self.tell(clients, client, key, out, write) };
-        if said > NEWS_BYTES_MAX {
+        let Some(behind) = self.behind(clients, client, heard) else { return };
+        if !behind.is_behind() {
+            return self.tell(clients, client, key, out, write);
+        }
+        if !behind.takes_news() {
             return;
         }
-        let mut said = said;
+        let mut said = 0;
         self.tell(clients, client, key, out, |out| {
             let before = out.len();
             write(out);
-            said += out.len().saturating_sub(before);
+            said = out.len().saturating_sub(before);
         });
-        match heard.and_then(|key| self.slab.get(key)) {
-            Some(exchange) => exchange.behind.set(Some(said)),
-            None => {
-                if let Some(client) = clients.get(client) {
-                    client.behind.set(Some(said));
-                }
-            }
+        if let Some(behind) = self.behind(clients, client, heard) {
+            behind.told(said);
+        }
+    }
+
+    fn behind<'a>(
+        &'a self,
+        clients: &'a Slab<Client>,
+        client: ClientKey,
+        heard: Option<ExchangeKey>,
+    ) -> Option<&'a Behind> {
+        match heard {
+            Some(key) => self.slab.get(key).map(|exchange| &exchange.behind),
+            None => clients.get(client).map(|client| &client.behind),
+        }
+    }
+
+    /// Tells a client that something has changed, of which `what` is the name. Who does not read is told when it
+    /// reads again, once; who has too much of that coming is closed, and must look for itself.
+    pub fn tell_change(
+        &mut self,
+        client: &Client,
+        what: (Notice, &str, &str),
+        frame: &[u8],
+        out: &mut Effects,
+    ) {
+        let exchange = match &client.front {
+            Front::Link(_) => None,
+            Front::Exchange(key) => Some(*key),
+            Front::Session(http) | Front::Sse(http) => Some(http.stream),
+        };
+        let exchange = exchange.and_then(|key| self.slab.get(key));
+        let behind = exchange.map_or(&client.behind, |exchange| &exchange.behind);
+        if !behind.is_behind() {
+            return self.tell_client(client, out, |out| out.extend_from_slice(frame));
+        }
+        let (notice, of, listen) = what;
+        let name = [notice.as_str(), of, listen].join("\n");
+        let link = exchange.map_or_else(|| client.link(), |exchange| exchange.link);
+        if !behind.keep(name.as_bytes(), frame)
+            && let Some(link) = link
+        {
+            out.push(Effect::Close { link, why: "it is too far behind to be told of changes" });
         }
     }
 

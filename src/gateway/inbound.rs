@@ -657,6 +657,7 @@ impl Gateway {
     pub(super) fn client_gone(&mut self, now: Now, key: ClientKey, out: &mut Effects) {
         let Some(client) = self.clients.get(key) else { return };
         let flights = client.flights.clone();
+        self.pace_lanes(key, false, out);
         // Before what they wait for: each still owes its peer a response, and gives it once.
         for exchange in self.exchanges.of(key) {
             self.drop_exchange(exchange, out);

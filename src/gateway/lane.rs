@@ -91,6 +91,8 @@ pub struct Lane {
     pub asks_made: u64,
     /// Its outbox is full: new flights are refused.
     pub blocked: bool,
+    /// It is not read, because the client whose own it is does not read either.
+    pub held_up: bool,
     /// Resources that the client of an own lane watches, as the upstream calls them, each with the
     /// number of its watchers. Those of shared lanes are the upstream's: they outlive the connection.
     pub wants: BTreeMap<String, u32>,
@@ -121,6 +123,7 @@ impl Lane {
             asks: Vec::new(),
             asks_made: 0,
             blocked: false,
+            held_up: false,
             wants: BTreeMap::new(),
             listen: None,
             watched: Vec::new(),

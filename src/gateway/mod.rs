@@ -9,6 +9,7 @@ pub mod address;
 pub mod answer;
 pub mod ask;
 pub mod audit;
+pub mod behind;
 pub mod breaker;
 pub mod builtin;
 pub mod catalog;
@@ -298,8 +299,8 @@ impl Gateway {
                 }
                 None => {}
             },
-            Event::Blocked { link } => self.set_blocked(link, true, out),
-            Event::Unblocked { link } => self.set_blocked(link, false, out),
+            Event::Blocked { link } => self.set_blocked(now, link, true, out),
+            Event::Unblocked { link } => self.set_blocked(now, link, false, out),
             Event::Tick => {}
             Event::Mail { from, mail } => self.mail(now, from, mail, out),
             Event::TextRead { ticket, text } => self.text_read(now, ticket, text, out),
@@ -378,30 +379,6 @@ impl Gateway {
                 Alarm::Drained => self.drain_overdue(),
                 Alarm::Retired => self.sweep_retired(now, out),
             }
-        }
-    }
-
-    fn set_blocked(&mut self, link: LinkId, is_blocked: bool, out: &mut Effects) {
-        match self.links.get(link) {
-            Some(Peer::Lane(lane)) => {
-                if let Some(lane) = self.lanes.get_mut(lane) {
-                    lane.blocked = is_blocked;
-                }
-            }
-            Some(Peer::Client(client)) => {
-                if let Some(client) = self.clients.get_mut(client) {
-                    client.behind.set(is_blocked.then_some(0));
-                }
-            }
-            Some(Peer::Exchange(key)) => {
-                if let Some(exchange) = self.exchanges.get_mut(key) {
-                    exchange.behind.set(is_blocked.then_some(0));
-                }
-            }
-            Some(Peer::Elsewhere(to)) => {
-                out.push(Effect::Mail { to, mail: Mail::Behind { link, is_behind: is_blocked } });
-            }
-            None => {}
         }
     }
 

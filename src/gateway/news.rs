@@ -89,7 +89,7 @@ impl Gateway {
 
     /// Everyone who hears the shared lane of an upstream.
     fn tell_all(&mut self, upstream: usize, notice: Notice, params: Json<'_>, out: &mut Effects) {
-        let prefix = self.routes.uri_prefix(upstream);
+        let mut news = News::new(notice, params, self.routes.uri_prefix(upstream));
         for (_, client) in self.clients.iter() {
             // Who has a lane of its own hears of lists there. Its resources may be watched over either.
             let has_own = client.lanes.iter().any(|own| own.upstream == upstream);
@@ -99,7 +99,7 @@ impl Gateway {
             if !super::permit::sees(self.settings.policy.as_deref(), Some(client), upstream) {
                 continue;
             }
-            write_news(&mut self.exchanges, client, upstream, None, notice, params, prefix, out);
+            news.tell(&mut self.exchanges, client, (upstream, None), out);
         }
     }
 
@@ -113,16 +113,8 @@ impl Gateway {
         out: &mut Effects,
     ) {
         if let Some(client) = self.clients.get(client) {
-            write_news(
-                &mut self.exchanges,
-                client,
-                upstream,
-                own,
-                notice,
-                params,
-                self.routes.uri_prefix(upstream),
-                out,
-            );
+            let mut news = News::new(notice, params, self.routes.uri_prefix(upstream));
+            news.tell(&mut self.exchanges, client, (upstream, own), out);
         }
     }
 
@@ -169,41 +161,75 @@ impl Gateway {
     }
 }
 
-/// Tells one client, if it wants to know: a legacy one by its session, a modern one on each listen.
-#[expect(clippy::too_many_arguments, reason = "one piece of news and whom it may concern")]
-fn write_news(
-    exchanges: &mut Exchanges,
-    client: &Client,
-    upstream: usize,
-    own: Option<LaneKey>,
+/// A piece of news, written once for all who are told the same words.
+struct News<'a> {
     notice: Notice,
-    params: Json<'_>,
-    prefix: &str,
-    out: &mut Effects,
-) {
-    let uri = params.get("uri").and_then(Json::as_str).map(|uri| format!("{prefix}{uri}"));
-    let watches = |watched: &[Watched]| {
-        watched.iter().any(|watched| {
-            watched.upstream == upstream && watched.own == own && Some(&watched.uri) == uri.as_ref()
-        })
-    };
-    if let Some(session) = client.session.as_ref().filter(|session| session.initialized)
-        && (notice != Notice::ResourceUpdated || watches(&session.subscriptions))
-    {
-        exchanges.tell_client(client, out, |out| write_one(out, notice, params, prefix, None));
+    params: Json<'a>,
+    prefix: &'a str,
+    /// What has changed, as clients call it.
+    uri: String,
+    /// As it was told last, and to which subscription.
+    told: Option<(Option<Box<str>>, Vec<u8>)>,
+}
+
+impl<'a> News<'a> {
+    fn new(notice: Notice, params: Json<'a>, prefix: &'a str) -> Self {
+        let uri = params.get("uri").and_then(Json::as_str);
+        let uri = uri.map(|uri| format!("{prefix}{uri}")).unwrap_or_default();
+        Self { notice, params, prefix, uri, told: None }
     }
-    for listen in &client.listens {
-        let wanted = match notice {
-            Notice::ToolsChanged => listen.tools,
-            Notice::PromptsChanged => listen.prompts,
-            Notice::ResourcesChanged => listen.resources,
-            _ => watches(&listen.uris),
+
+    /// Tells one client, if it wants to know: a legacy one by its session, a modern one on each listen. `of`: the
+    /// upstream, and the client's own connection to it if it came by that.
+    fn tell(
+        &mut self,
+        exchanges: &mut Exchanges,
+        client: &Client,
+        of: (usize, Option<LaneKey>),
+        out: &mut Effects,
+    ) {
+        let notice = self.notice;
+        let watches = |watched: &[Watched], uri: &str| {
+            watched
+                .iter()
+                .any(|watched| (watched.upstream, watched.own) == of && watched.uri == uri)
         };
-        if wanted {
-            exchanges.tell_client(client, out, |out| {
-                write_one(out, notice, params, prefix, Some(&listen.id));
-            });
+        if let Some(session) = client.session.as_ref().filter(|session| session.initialized)
+            && (notice != Notice::ResourceUpdated || watches(&session.subscriptions, &self.uri))
+        {
+            self.say(exchanges, client, None, out);
         }
+        for listen in &client.listens {
+            let wanted = match notice {
+                Notice::ToolsChanged => listen.tools,
+                Notice::PromptsChanged => listen.prompts,
+                Notice::ResourcesChanged => listen.resources,
+                _ => watches(&listen.uris, &self.uri),
+            };
+            if wanted {
+                self.say(exchanges, client, Some(&listen.id), out);
+            }
+        }
+    }
+
+    fn say(
+        &mut self,
+        exchanges: &mut Exchanges,
+        client: &Client,
+        subscription: Option<&str>,
+        out: &mut Effects,
+    ) {
+        let told = match self.told.take() {
+            Some(told) if told.0.as_deref() == subscription => told,
+            _ => {
+                let mut frame = Vec::new();
+                write_one(&mut frame, self.notice, self.params, self.prefix, subscription);
+                (subscription.map(Box::from), frame)
+            }
+        };
+        let what = (self.notice, self.uri.as_str(), subscription.unwrap_or_default());
+        exchanges.tell_change(client, what, &told.1, out);
+        self.told = Some(told);
     }
 }
 
@@ -214,7 +240,7 @@ pub(super) fn write_list_changed(
     notice: Notice,
     out: &mut Effects,
 ) {
-    write_news(exchanges, client, 0, None, notice, Json::EMPTY_OBJECT, "", out);
+    News::new(notice, Json::EMPTY_OBJECT, "").tell(exchanges, client, (0, None), out);
 }
 
 /// One notification: its URI as the client calls it, its subscription the client's.

@@ -257,7 +257,7 @@ impl Gateway {
                 "the session's stream is open already; close it, or resume it with Last-Event-ID";
             return refuse(out, link, "null", &Wrong::new(409, Code::InvalidRequest, message));
         }
-        if stream.resume(key, link, after, out).is_err() {
+        if stream.resume((key, now.at), link, after, out).is_err() {
             return refuse(out, link, "null", &lost());
         }
         let goes_on = stream.link.is_some();
@@ -293,7 +293,7 @@ impl Gateway {
         };
         let key = http.stream;
         let Some(stream) = self.exchanges.get_mut(key) else { return };
-        if stream.resume(key, link, None, out).is_ok() {
+        if stream.resume((key, now.at), link, None, out).is_ok() {
             let event =
                 format!("event: endpoint\ndata: {}?sessionId={id}\n\n", super::http::MESSAGE);
             out.send_raw(link, event.as_bytes());
@@ -418,7 +418,7 @@ impl Gateway {
     pub(super) fn exchange_broke(&mut self, now: Now, key: ExchangeKey, out: &mut Effects) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         exchange.link = None;
-        exchange.behind.set(None);
+        exchange.catch_up(key, now.at, out);
         let (kind, client) = (exchange.kind, exchange.client);
         match kind {
             // For a modern client that is the cancellation; for HTTP+SSE the session's end.
@@ -450,6 +450,7 @@ impl Gateway {
         while let Some(key) = self.exchanges.over.pop() {
             let Some(exchange) = self.exchanges.get_mut(key) else { continue };
             let (kind, client) = (exchange.kind, exchange.client);
+            let was_behind = exchange.behind.is_behind();
             let (link, alarm) = (exchange.link.take(), exchange.alarm.take());
             if let Some(alarm) = alarm {
                 self.wheel.cancel(alarm);
@@ -462,6 +463,9 @@ impl Gateway {
                 continue;
             }
             self.exchanges.remove(key);
+            if was_behind {
+                self.pace_lanes(client, false, out);
+            }
             match kind {
                 Kind::Modern => self.client_may_go(now, client, out),
                 // `initialize` was refused.

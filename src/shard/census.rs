@@ -8,6 +8,8 @@ use super::core::{Core, Phase};
 use super::domain::Domain;
 use super::http::Figures;
 use super::links::{Face, Link, Side};
+use super::press::GivenUp;
+use crate::base::pressure::State;
 use crate::base::{Histogram, Moment, ShardId};
 use crate::gateway::Transport;
 
@@ -27,6 +29,10 @@ pub struct Census {
     /// Links of each of [`KINDS`], and how many of them do not read what waits for them.
     pub links: [u64; KINDS.len()],
     pub blocked: u64,
+    /// How many are slowed down, because they read too little of it.
+    pub backing_up: u64,
+    /// Links that were given up, because they did not read.
+    pub given_up: GivenUp,
     /// Bytes that wait to be written.
     pub outbox_bytes: u64,
     /// Lines and messages that came in from clients, by transport; requests of HTTP are `http`'s.
@@ -42,6 +48,7 @@ pub struct Census {
 #[derive(Default)]
 pub(super) struct Counted {
     pub(super) frames: [u64; Transport::ALL.len()],
+    pub(super) given_up: GivenUp,
     pub(super) http: Box<Figures>,
     pub(super) turns: Box<Histogram>,
 }
@@ -61,12 +68,13 @@ impl<D: Domain> Core<D> {
     pub(super) fn census(&mut self) -> Box<Census> {
         let began = self.clock.now().at;
         let mut links = [0; KINDS.len()];
-        let (mut blocked, mut outbox_bytes) = (0, 0);
+        let (mut blocked, mut backing_up, mut outbox_bytes) = (0, 0, 0);
         for link in self.links.iter() {
             if let Some(count) = links.get_mut(kind(link)) {
                 *count += 1;
             }
-            blocked += u64::from(link.blocked);
+            blocked += u64::from(link.pressure.is_blocked());
+            backing_up += u64::from(link.pressure.state() == State::BackingUp);
             outbox_bytes += link.waiting() as u64;
         }
         let mut census = Box::new(Census {
@@ -76,6 +84,8 @@ impl<D: Domain> Core<D> {
             is_draining: self.phase >= Phase::Leaving,
             links,
             blocked,
+            backing_up,
+            given_up: self.counted.given_up,
             outbox_bytes,
             frames: self.counted.frames,
             http: self.counted.http.clone(),
@@ -88,7 +98,7 @@ impl<D: Domain> Core<D> {
 }
 
 /// The place of a link in [`KINDS`].
-fn kind(link: &Link) -> usize {
+pub(super) fn kind(link: &Link) -> usize {
     let name = match (&link.face, link.side) {
         (_, Side::Upstream { .. }) => "upstream",
         (Face::Http2 { .. }, _) => "http2",

@@ -26,11 +26,13 @@ use super::meter::Meter;
 use super::pool::Pool;
 use super::port::Driver;
 use super::post::{Dialed, Post, Renewal};
+use super::press::Slow;
 use super::spin::Spinner;
 use super::telling::Throttle;
 use super::tls::ServerTls;
 use super::{Muster, Shard, crowd, rt};
 use crate::base::limits::Limits;
+use crate::base::pressure::Spell;
 use crate::base::wheel::Wheel;
 use crate::base::{LinkId, Moment, Now, ShardId};
 use crate::gateway::lane::LaneKey;
@@ -42,10 +44,6 @@ use crate::gateway::{Effect, Effects, Event, Mail, Transport};
 const EFFECT_BYTES: usize = 32 << 10;
 /// How long the end of a child's output waits to be told why.
 const EPITAPH_MAX: Duration = Duration::from_millis(250);
-/// A blocked link is free again below this share of its bound, in percent: not at the bound itself,
-/// or it would stop and go with every write.
-const UNBLOCK_PERCENT: usize = 30;
-
 /// What the shard is doing as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
@@ -149,6 +147,10 @@ pub(super) struct Core<D: Domain> {
     /// Links whose reads wait for what is being written: since this turn, and since the one before.
     pub(super) held_back: Vec<LinkId>,
     pub(super) held_before: Vec<LinkId>,
+    /// Of clients that are behind, since when and what they took.
+    pub(super) spells: BTreeMap<LinkId, Spell>,
+    /// Tasks that do not read for a driven link while it is paused.
+    pub(super) held_up: BTreeMap<LinkId, Vec<Waker>>,
     /// The bell was heard: there may be commands.
     pub(super) rung: bool,
     /// Tasks to wake when the phase changes: acceptors, and those that wait for the end.
@@ -245,6 +247,8 @@ impl<D: Domain> Core<D> {
             throttle: Throttle::default(),
             held_back: Vec::new(),
             held_before: Vec::new(),
+            spells: BTreeMap::new(),
+            held_up: BTreeMap::new(),
             rung: false,
             on_phase: Waiters::default(),
         }
@@ -403,25 +407,29 @@ impl<D: Domain> Core<D> {
     #[inline]
     pub(super) fn deliver_all(&mut self, id: LinkId, inbox: &mut Inbox) -> Verdict {
         loop {
-            match self.links.get(id) {
+            let allowance = match self.links.get(id) {
                 None => return self.discard(inbox),
                 Some(link) if link.life >= Life::Closing => return self.discard(inbox),
                 Some(link) if !link.reads() => return Verdict::Wait,
-                Some(_) => {}
-            }
+                Some(link) => link.allowance(),
+            };
             let mut frames = 0;
             let mut looked = 0;
             let mut dry = true;
             while let Some(frame) = inbox.next() {
                 self.domain.handle(self.now, Event::Frame { link: id, frame }, &mut self.out);
                 frames += 1;
-                if self.out.bytes.len() > EFFECT_BYTES || stops(&self.out, id, &mut looked) {
+                if self.out.bytes.len() > EFFECT_BYTES
+                    || frames == allowance
+                    || stops(&self.out, id, &mut looked)
+                {
                     dry = false;
                     break;
                 }
             }
             self.meter.frames_in.add(frames);
-            if let Some(link) = self.links.get(id) {
+            if let Some(link) = self.links.get_mut(id) {
+                link.pressure.spend(frames);
                 self.counted.frames(link.side, frames);
             }
             self.settle();
@@ -533,39 +541,6 @@ impl<D: Domain> Core<D> {
         self.drew(id, rest);
     }
 
-    /// Some of what was taken from an outbox is on its way; `rest` still waits.
-    pub(super) fn drew(&mut self, id: LinkId, rest: usize) {
-        let Some(link) = self.links.get_mut(id) else { return };
-        link.in_flight = rest;
-        if link.life == Life::Closing {
-            // Who takes some of what waits gets the time for the rest anew.
-            if link.timer.is_some() {
-                self.begin_flush(id);
-            }
-        } else if link.blocked {
-            let bound = bound(&self.limits, link);
-            if link.waiting() * 100 >= bound * UNBLOCK_PERCENT {
-                if link.is_client() {
-                    self.set_timer(id, self.limits.blocked, Due::Blocked(id));
-                }
-                return;
-            }
-            link.blocked = false;
-            link.wake();
-            if let Some(timer) = link.timer.take() {
-                self.wheel.cancel(timer);
-            }
-            self.open_turn();
-            self.begin_pings_of(id);
-            if self.is_between_requests(id) {
-                self.begin_idle(id);
-            }
-            self.begin_pings_of(id);
-            self.follow.push_back(Follow::Unblocked(id));
-            self.settle();
-        }
-    }
-
     /// The link's task is done with it.
     pub(super) fn leave(&mut self, id: LinkId) {
         let Some(mut link) = self.links.remove(id) else { return };
@@ -574,6 +549,10 @@ impl<D: Domain> Core<D> {
         }
         if !self.certified.is_empty() {
             self.certified.remove(&id);
+        }
+        self.let_go(id);
+        if !link.pressure.is_flowing() {
+            self.spells.remove(&id);
         }
         self.open_turn();
         self.meter.links_open.set(self.links.len() as u64);
@@ -699,13 +678,11 @@ impl<D: Domain> Core<D> {
             match one {
                 Due::Blocked(id) => {
                     self.forget_timer(id);
-                    self.meter.closed_slow.add(1);
-                    tracing::info!(link = %id, "limits.blocked: the client reads too slowly");
-                    self.kill(id, Cow::Borrowed("blocked for longer than limits.blocked"));
+                    self.give_up(id, Slow::Blocked);
                 }
                 Due::Flush(id) => {
                     self.forget_timer(id);
-                    self.kill(id, Cow::Borrowed("its last bytes were not read in time"));
+                    self.flush_is_over(id);
                 }
                 Due::Owes(id) => {
                     self.forget_timer(id);
@@ -755,10 +732,6 @@ pub(super) enum Outgoing {
     Nothing,
     /// Nothing waits and nothing will.
     End,
-}
-
-pub(super) fn bound(limits: &Limits, link: &Link) -> usize {
-    if link.is_client() { limits.outbox_bytes_max } else { limits.upstream_outbox_bytes_max }
 }
 
 /// Whether one of the effects since the last look ends the reading of this link for now.

@@ -1,12 +1,12 @@
 //! What the domain wants done: effects are applied, and what follows from them is handled, at once, until
-//! nothing follows. Holds the bounds of outboxes. No await and no I/O; tasks are only woken here.
+//! nothing follows. No await and no I/O; tasks are only woken here.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::core::{Core, Dialing, Follow, Phase, bound};
+use super::core::{Core, Dialing, Follow, Phase};
 use super::domain::Domain;
 use super::http::{Front, HttpFace};
 use super::links::{Due, Face, Life, Side};
@@ -96,12 +96,13 @@ impl<D: Domain> Core<D> {
                     link.paused = true;
                 }
             }
-            Effect::Resume { link } => {
-                if let Some(link) = self.links.get_mut(link)
+            Effect::Resume { link: id } => {
+                if let Some(link) = self.links.get_mut(id)
                     && link.paused
                 {
                     link.paused = false;
                     link.wake();
+                    self.let_go(id);
                 }
             }
             Effect::Dial { lane, endpoint } => {
@@ -274,7 +275,7 @@ impl<D: Domain> Core<D> {
         if std::mem::take(&mut face.is_held) && !is_running {
             link.wake();
         }
-        let is_blocked = link.blocked;
+        let is_blocked = link.pressure.is_blocked();
         if let Some(exchange) = exchange {
             self.links.close_exchange(exchange);
         }
@@ -305,33 +306,6 @@ impl<D: Domain> Core<D> {
         self.filled(id);
     }
 
-    /// A link's outbox has got more: wakes its writer, and holds its bounds.
-    #[inline]
-    pub(super) fn filled(&mut self, id: LinkId) {
-        let running = self.running == Some(id);
-        let Some(link) = self.links.get_mut(id) else { return };
-        if link.in_flight == 0 && !running {
-            link.wake();
-        }
-        if link.life == Life::Ended {
-            // Perhaps that was the last answer it was owed.
-            self.set_timer(id, Duration::ZERO, Due::Owes(id));
-            return;
-        }
-        let waiting = link.waiting();
-        if link.is_client() && waiting > self.limits.outbox_bytes_hard_max {
-            self.meter.closed_slow.add(1);
-            tracing::info!(link = %id, "outbox_bytes_hard_max: the client reads too slowly");
-            self.kill(id, Cow::Borrowed("its outbox was over outbox_bytes_hard_max"));
-        } else if !link.blocked && waiting > bound(&self.limits, link) {
-            link.blocked = true;
-            if link.is_client() {
-                self.set_timer(id, self.limits.blocked, Due::Blocked(id));
-            }
-            self.follow.push_back(Follow::Blocked(id));
-        }
-    }
-
     /// Writes out what waits, then closes.
     pub(super) fn close(&mut self, id: LinkId, why: Cow<'static, str>) {
         if self.links.get(id).is_some_and(|link| matches!(link.face, Face::Ws(_))) {
@@ -342,6 +316,10 @@ impl<D: Domain> Core<D> {
             return;
         }
         link.life = Life::Closing;
+        if link.paused {
+            self.let_go(id);
+        }
+        let Some(link) = self.links.get_mut(id) else { return };
         if let Face::Stream(face) = &mut link.face
             && std::mem::take(&mut face.is_told)
         {
@@ -370,6 +348,9 @@ impl<D: Domain> Core<D> {
         link.life = Life::Dead;
         link.why.get_or_insert(why);
         link.wake();
+        if link.paused {
+            self.let_go(id);
+        }
     }
 
     pub(super) fn close_unless_owed(&mut self, id: LinkId) {

@@ -16,6 +16,7 @@ use super::acceptor::Door;
 use super::blocks::Blocks;
 use super::http::{HttpFace, WsFace};
 use super::http2::StreamFace;
+use crate::base::pressure::Pressure;
 use crate::base::wheel::TimerKey;
 use crate::base::{LinkId, ShardId};
 use crate::gateway::Transport;
@@ -117,8 +118,8 @@ pub(super) struct Link {
     pub(super) door: Door,
     /// The domain wants nothing from it for now.
     pub(super) paused: bool,
-    /// Its outbox is over the bound.
-    pub(super) blocked: bool,
+    /// How far its peer is behind.
+    pub(super) pressure: Pressure,
     /// Its next read waits for what is being written.
     pub(super) held_back: bool,
     /// A line was too long: what follows is not read.
@@ -140,7 +141,7 @@ impl Link {
             life: Life::Open,
             door: Door::Plain,
             paused: false,
-            blocked: false,
+            pressure: Pressure::NONE,
             held_back: false,
             overlong: false,
             deaf: false,
@@ -160,8 +161,14 @@ impl Link {
         self.life == Life::Open
             && !self.paused
             && !self.overlong
-            && (!self.blocked || !self.is_client())
+            && (self.pressure.takes() || !self.is_client())
             && !matches!(&self.face, Face::Http(face) if face.is_held)
+    }
+
+    /// Frames that may be taken from it before it is looked at again: of a client that is behind only some.
+    #[inline]
+    pub(super) const fn allowance(&self) -> u64 {
+        if self.is_client() { self.pressure.allowance() } else { u64::MAX }
     }
 
     /// Whether what is sent on it waits as it is.

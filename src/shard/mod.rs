@@ -24,6 +24,7 @@ mod meter;
 mod pool;
 mod port;
 mod post;
+mod press;
 pub mod rt;
 mod spin;
 pub mod tls;
@@ -48,6 +49,7 @@ pub use domain::{AuditSink, Dialer, Domain, IdentitySink, NoDialer, Notice, Trac
 pub use meter::{Count, Meter, is_gauge};
 pub use port::{Driver, Port};
 pub use post::{Dialed, Post, Renewal};
+pub use press::{GivenUp, Slow};
 
 use self::core::{Core, Parts};
 use crate::base::ShardId;

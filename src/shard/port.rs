@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use super::Shard;
 use super::core::Outgoing;
 use super::domain::Domain;
+use super::links::Life;
 use crate::base::{LinkId, Moment};
 use crate::gateway::Event;
 
@@ -29,6 +30,7 @@ trait Host {
     fn lose(&self, link: LinkId, id: &str, is_unsent: bool, why: &str);
     fn end(&self, link: LinkId, why: String);
     fn leave(&self, link: LinkId);
+    fn flows(&self, link: LinkId, cx: &Context<'_>) -> Poll<()>;
     fn now(&self) -> Moment;
 }
 
@@ -51,6 +53,12 @@ impl Port {
     /// Called as [`Port::deliver`] is.
     pub fn lose(&self, id: &str, is_unsent: bool, why: &str) {
         self.host.lose(self.link, id, is_unsent, why);
+    }
+
+    /// Waits while the domain wants nothing more from this link: the one whom it serves does not read. A driver asks
+    /// before each read of what may come without end, so that the peer is held up and not our memory filled.
+    pub async fn flows(&self) {
+        poll_fn(|cx| self.host.flows(self.link, cx)).await;
     }
 
     /// The time.
@@ -116,6 +124,20 @@ impl<D: Domain> Host for Shard<D> {
         let core = &mut *self.core.borrow_mut();
         core.open_turn();
         core.kill(link, why.into());
+    }
+
+    fn flows(&self, link: LinkId, cx: &Context<'_>) -> Poll<()> {
+        let core = &mut *self.core.borrow_mut();
+        match core.links.get(link) {
+            Some(held) if held.paused && held.life < Life::Closing => {
+                let waiting = core.held_up.entry(link).or_default();
+                if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                    waiting.push(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
     }
 
     fn leave(&self, link: LinkId) {

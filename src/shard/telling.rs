@@ -20,13 +20,14 @@ pub(super) enum Kind {
     ClientFault,
     Oddity,
     Down,
+    Slow,
 }
 
 /// How much of each kind was told in this second.
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
     second: u64,
-    told: [u32; 6],
+    told: [u32; 7],
     left_out: u64,
 }
 
@@ -35,7 +36,7 @@ impl Throttle {
     /// not said yet.
     pub(super) fn admits(&mut self, kind: Kind, second: u64) -> Option<u64> {
         if self.second != second {
-            (self.second, self.told) = (second, [0; 6]);
+            (self.second, self.told) = (second, [0; 7]);
         }
         let told = self.told.get_mut(kind as usize)?;
         if *told >= LINES_A_SECOND_MAX {

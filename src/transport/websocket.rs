@@ -230,6 +230,7 @@ async fn read(
             }
         }
         buffer.drain(..taken);
+        port.flows().await;
         buffer.reserve(READ_BYTES);
         let (read, back) = reader.read(buffer).await;
         buffer = back;

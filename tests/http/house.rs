@@ -77,6 +77,8 @@ pub(crate) struct House {
     pub(crate) lanes: BTreeMap<LinkId, Vec<String>>,
     dials: Vec<(usize, LaneKey)>,
     pub(crate) closed: Vec<LinkId>,
+    /// Links that are not read for now.
+    pub(crate) held_up: Vec<LinkId>,
     /// What was written down, collected and reported.
     pub(crate) audit: Vec<Record>,
     pub(crate) spans: Vec<Span>,
@@ -165,6 +167,7 @@ impl House {
             lanes: BTreeMap::new(),
             dials: Vec::new(),
             closed: Vec::new(),
+            held_up: Vec::new(),
             audit: Vec::new(),
             spans: Vec::new(),
             reports: Vec::new(),
@@ -288,6 +291,8 @@ impl House {
                     self.event(shard, Event::Violated { address });
                 }
             }
+            Effect::Pause { link } => self.held_up.push(link),
+            Effect::Resume { link } => self.held_up.retain(|held| *held != link),
             Effect::Expel { address } => self.expelled.push((shard, address)),
             _ => {}
         }

@@ -8,7 +8,7 @@ use crate::base::Histogram;
 use crate::gateway::Transport;
 use crate::gateway::census::{Guarded, Standing};
 use crate::gateway::tally::{End, Ends, RATES};
-use crate::shard::{Census, KINDS, is_gauge};
+use crate::shard::{Census, KINDS, Slow, is_gauge};
 
 use Kind::{Counter, Gauge};
 
@@ -275,6 +275,15 @@ fn of_shards(gathered: &Gathered) -> Vec<Family> {
     let mut links = gauge("ringgate_shard_links", "Open links by kind.");
     let mut blocked =
         gauge("ringgate_shard_blocked_links", "Links that do not read what waits for them.");
+    let mut backing_up = gauge(
+        "ringgate_shard_backing_up_links",
+        "Links that are slowed down, because they read too little of what waits for them.",
+    );
+    let mut given_up = Family::new(
+        "ringgate_slow_closed_total",
+        Counter,
+        "Links that were closed because they did not read, by kind and by the limit that did it.",
+    );
     let mut outbox = gauge("ringgate_shard_outbox_bytes", "Bytes that wait to be written.");
     let mut look =
         gauge("ringgate_shard_census_seconds", "How long the shard took to tell these figures.");
@@ -292,11 +301,18 @@ fn of_shards(gathered: &Gathered) -> Vec<Family> {
             links.push(&[("shard", &number), ("kind", kind)], count);
         }
         blocked.push(label, census.blocked);
+        backing_up.push(label, census.backing_up);
+        for (kind, counts) in KINDS.into_iter().zip(census.given_up) {
+            for (slow, count) in Slow::ALL.into_iter().zip(counts) {
+                let of = &[("shard", number.as_str()), ("kind", kind), ("limit", slow.name())];
+                given_up.push(of, count);
+            }
+        }
         outbox.push(label, census.outbox_bytes);
         look.push(label, census.took.as_secs_f64());
         turns.push(label, &*census.turns as &Histogram);
     }
-    vec![up, links, blocked, outbox, look, turns]
+    vec![up, links, blocked, backing_up, given_up, outbox, look, turns]
 }
 
 /// What each shard's thread shares, as it is called there.

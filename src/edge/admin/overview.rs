@@ -160,6 +160,7 @@ fn shards(now: &Gathered, last: &Gathered, first: &Gathered, elapsed: f64) -> Ve
             "turnP99": quantile(&since, 0.99),
             "outbox": census.outbox_bytes,
             "blocked": census.blocked,
+            "backingUp": census.backing_up,
         })
     });
     each.collect()

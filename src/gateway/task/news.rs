@@ -121,13 +121,14 @@ impl Gateway {
         if !client.session.as_ref().is_some_and(|session| session.initialized) {
             return;
         }
-        self.exchanges.tell_client(client, out, |out| {
-            let mut splice = Splice::of(params.text());
-            if let Some(id) = params.get("taskId") {
-                splice.replace(id.text(), text::quoted(&known.token));
-            }
-            write_notice(out, Notice::TaskStatus.as_str(), splice);
-        });
+        let what = (Notice::TaskStatus, &*known.token, "");
+        let mut splice = Splice::of(params.text());
+        if let Some(id) = params.get("taskId") {
+            splice.replace(id.text(), text::quoted(&known.token));
+        }
+        let mut frame = Vec::new();
+        write_notice(&mut frame, Notice::TaskStatus.as_str(), splice);
+        self.exchanges.tell_change(client, what, &frame, out);
     }
 
     /// The modern clients that listen for a task hear of it, each under its own name for it.
@@ -136,15 +137,11 @@ impl Gateway {
             for (listen, known) in listening(client, id) {
                 let renamed = self.renamed_task(known, params);
                 let renamed = Json::known(&renamed);
-                self.exchanges.tell_client(client, out, |out| {
-                    super::super::news::write_one(
-                        out,
-                        Notice::Tasks,
-                        renamed,
-                        "",
-                        Some(&listen.id),
-                    );
-                });
+                let what = (Notice::Tasks, &*known.token, &*listen.id);
+                let mut frame = Vec::new();
+                let write = super::super::news::write_one;
+                write(&mut frame, Notice::Tasks, renamed, "", Some(&listen.id));
+                self.exchanges.tell_change(client, what, &frame, out);
             }
         }
     }

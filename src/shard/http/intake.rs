@@ -72,11 +72,13 @@ impl<D: Domain> Core<D> {
     /// Hands on every request that a connection has read, as far as they may be answered already.
     pub(in crate::shard) fn deliver_http(&mut self, id: LinkId, inbox: &mut Inbox) -> Verdict {
         let mut reading = std::mem::take(&mut inbox.reading);
+        let mut came_one = false;
         let verdict = loop {
             let Some(link) = self.links.get_mut(id) else { break self.discard(inbox) };
             if link.life >= Life::Closing {
                 break self.discard(inbox);
             }
+            link.pressure.spend(u64::from(std::mem::take(&mut came_one)));
             let reads = link.reads();
             let Face::Http(face) = &mut link.face else {
                 inbox.reading = reading;
@@ -112,6 +114,7 @@ impl<D: Domain> Core<D> {
                 Ok(Step::More) => break Verdict::Read,
                 Ok(Step::Taken(bytes)) => {
                     inbox.consume(bytes);
+                    came_one = true;
                     self.settle();
                 }
                 Err(refused) => {

@@ -116,10 +116,15 @@ impl<D: Domain> Core<D> {
     pub(in crate::shard) fn deliver_ws(&mut self, id: LinkId, inbox: &mut Inbox) -> Verdict {
         let mut reading = std::mem::take(&mut inbox.reading);
         let Reading::Messages(decoder) = &mut reading else { return self.discard(inbox) };
+        let mut came_one = false;
         let verdict = loop {
-            match self.links.get(id) {
-                Some(link) if link.life < Life::Closing && link.reads() => {}
-                Some(link) if link.life < Life::Closing => break Verdict::Wait,
+            match self.links.get_mut(id) {
+                Some(link) if link.life < Life::Closing => {
+                    link.pressure.spend(u64::from(std::mem::take(&mut came_one)));
+                    if !link.reads() {
+                        break Verdict::Wait;
+                    }
+                }
                 _ => break self.discard(inbox),
             }
             let step = decoder.next(inbox.rest());
@@ -135,6 +140,7 @@ impl<D: Domain> Core<D> {
             inbox.consume(consumed);
             if let Some(came) = came {
                 self.came(id, came);
+                came_one = true;
             }
             if is_dry {
                 self.hear(id, decoder.is_partial());

@@ -86,6 +86,7 @@ async fn pour(peer: &Rc<Peer>, mut reply: Reply, events: &mut Events<'_>) -> End
     let mut bytes = Vec::new();
     let error = loop {
         bytes.clear();
+        peer.port.flows().await;
         match reply.piece(&mut bytes).await {
             Ok(true) => {}
             Ok(false) => break None,

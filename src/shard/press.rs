@@ -1,0 +1,208 @@
+//! Pressure on a shard's links: outboxes that fill and drain move each link's [`Pressure`], which says how much may be
+//! read from it; who stays blocked is given up and counted. The rule itself is `base::pressure`'s; what is read, and
+//! how, each transport's.
+//!
+//! The source that stops: of a byte stream, a WebSocket and a connection of HTTP/1.1 the reading of its socket; of a
+//! stream of HTTP/2 its window, since hyper asks for a piece only when the peer has room; of a client's own lane the
+//! child's output or the server's stream, which the domain pauses. An upstream that is shared is read on.
+
+use std::borrow::Cow;
+use std::task::Waker;
+use std::time::Duration;
+
+use super::census::{KINDS, kind};
+use super::core::{Core, Follow, Phase};
+use super::domain::Domain;
+use super::links::{Due, Face, Life, Link};
+use super::telling::Kind;
+use crate::base::LinkId;
+use crate::base::limits::Limits;
+use crate::base::pressure::{Change, Spell};
+use crate::wire::ws;
+
+/// Why a link was given up whose peer did not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slow {
+    /// Blocked for longer than `limits.blocked`.
+    Blocked,
+    /// More waited than `limits.outbox_bytes_hard_max`.
+    Overfull,
+    /// It was closing, and did not take the rest in time.
+    Flush,
+}
+
+impl Slow {
+    pub const ALL: [Self; 3] = [Self::Blocked, Self::Overfull, Self::Flush];
+
+    /// As metrics call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::Overfull => "outbox_bytes_hard_max",
+            Self::Flush => "flush",
+        }
+    }
+
+    const fn why(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked for longer than limits.blocked",
+            Self::Overfull => "its outbox was over outbox_bytes_hard_max",
+            Self::Flush => "its last bytes were not read in time",
+        }
+    }
+}
+
+/// Links that were given up, by [`KINDS`] and [`Slow`].
+pub type GivenUp = [[u64; Slow::ALL.len()]; KINDS.len()];
+
+impl<D: Domain> Core<D> {
+    /// A link's outbox has got more: wakes its writer, and holds its bounds.
+    #[inline]
+    pub(super) fn filled(&mut self, id: LinkId) {
+        let running = self.running == Some(id);
+        let Some(link) = self.links.get_mut(id) else { return };
+        if link.in_flight == 0 && !running {
+            link.wake();
+        }
+        let is_ended = link.life == Life::Ended;
+        if !link.pressure.is_light(link.waiting(), bound(&self.limits, link)) {
+            self.press(id);
+        }
+        if is_ended {
+            // Perhaps that was the last answer it was owed.
+            self.set_timer(id, Duration::ZERO, Due::Owes(id));
+        }
+    }
+
+    /// So much waits that it may be too much.
+    fn press(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let (waiting, bound) = (link.waiting(), bound(&self.limits, link));
+        let is_client = link.is_client();
+        if is_client && waiting > self.limits.outbox_bytes_hard_max {
+            return self.give_up(id, Slow::Overfull);
+        }
+        let change = link.pressure.filled(waiting, bound);
+        if is_client && matches!(change, Change::BackedUp | Change::Blocked) {
+            let now = self.now.at;
+            self.spells.entry(id).or_insert_with(|| Spell::new(now));
+        }
+        if change == Change::Blocked {
+            if is_client {
+                self.set_timer(id, self.limits.blocked, Due::Blocked(id));
+            }
+            self.follow.push_back(Follow::Blocked(id));
+        }
+    }
+
+    /// Some of what was taken from an outbox is on its way; `rest` still waits.
+    #[inline]
+    pub(super) fn drew(&mut self, id: LinkId, rest: usize) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let taken = link.in_flight.saturating_sub(rest);
+        link.in_flight = rest;
+        if link.life == Life::Closing {
+            // Who takes some of what waits gets the time for the rest anew.
+            if link.timer.is_some() {
+                self.begin_flush(id);
+            }
+        } else if !link.pressure.is_flowing() {
+            self.ease(id, taken);
+        }
+    }
+
+    /// The peer of a link that is behind has taken something.
+    fn ease(&mut self, id: LinkId, taken: usize) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let bound = bound(&self.limits, link);
+        let spell = self.spells.get_mut(&id);
+        let earns_time = spell.is_some_and(|spell| {
+            spell.take(taken);
+            spell.earns_time(bound)
+        });
+        let change = link.pressure.drained(link.waiting(), bound);
+        if change == Change::None {
+            if !link.pressure.is_blocked() {
+                // A step's credit is there again.
+                link.wake();
+            } else if earns_time && link.life == Life::Open {
+                self.set_timer(id, self.limits.blocked, Due::Blocked(id));
+            }
+            return;
+        }
+        link.wake();
+        // One whose peer sends no more has its timer for something else.
+        let is_open = link.life == Life::Open;
+        let timer = if change == Change::Freed && is_open { link.timer.take() } else { None };
+        self.open_turn();
+        if let Some(spell) = self.spells.remove(&id)
+            && let Some(link) = self.links.get_mut(id)
+        {
+            link.pressure.adapt(&spell, self.now.at, bound);
+        }
+        if change != Change::Freed {
+            return;
+        }
+        if let Some(timer) = timer {
+            self.wheel.cancel(timer);
+        }
+        if is_open {
+            if self.is_between_requests(id) {
+                self.begin_idle(id);
+            }
+            self.begin_pings_of(id);
+        }
+        self.follow.push_back(Follow::Unblocked(id));
+        self.settle();
+    }
+
+    /// Gives up a link whose peer does not read what waits. A WebSocket is told so behind what is being written, should
+    /// it read after all; what else waits is lost.
+    pub(super) fn give_up(&mut self, id: LinkId, slow: Slow) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        if link.life == Life::Dead {
+            return;
+        }
+        self.meter.closed_slow.add(1);
+        if let Some(count) = self.counted.given_up.get_mut(kind(link)) {
+            count[slow as usize] += 1;
+        }
+        if let Face::Ws(face) = &mut link.face
+            && link.life < Life::Closing
+        {
+            let is_leaving = self.phase >= Phase::Draining;
+            link.outbox = Vec::new();
+            face.close(&mut link.outbox, if is_leaving { ws::GOING_AWAY } else { ws::TRY_LATER });
+            self.close(id, Cow::Borrowed(slow.why()));
+        } else {
+            self.kill(id, Cow::Borrowed(slow.why()));
+        }
+        if self.may_tell(Kind::Slow) {
+            tracing::info!(link = %id, limit = slow.name(), "the client reads too slowly");
+        }
+    }
+
+    /// Tasks that read for this link may go on.
+    pub(super) fn let_go(&mut self, id: LinkId) {
+        if !self.held_up.is_empty() {
+            self.held_up.remove(&id).into_iter().flatten().for_each(Waker::wake);
+        }
+    }
+
+    /// The time is over that a closing link's peer had for the rest.
+    pub(super) fn flush_is_over(&mut self, id: LinkId) {
+        let Some(link) = self.links.get(id) else { return };
+        // One that was given up is not given up twice.
+        let why = link.why.as_deref();
+        let is_given_up = Slow::ALL.iter().any(|slow| why == Some(slow.why()));
+        if link.is_client() && !is_given_up {
+            self.give_up(id, Slow::Flush);
+        } else {
+            self.kill(id, Cow::Borrowed(Slow::Flush.why()));
+        }
+    }
+}
+
+fn bound(limits: &Limits, link: &Link) -> usize {
+    if link.is_client() { limits.outbox_bytes_max } else { limits.upstream_outbox_bytes_max }
+}
