@@ -1,5 +1,6 @@
 """What a process holds, and whether it grows: medians of windows and a slope that single readings do not move."""
 
+import contextlib
 import dataclasses
 import pathlib
 import statistics
@@ -28,8 +29,11 @@ class Reading:
         for line in (process / "smaps_rollup").read_text().splitlines()[1:]:
             name, size, *_ = line.split()
             sizes[name] = int(size)
-        tasks = list((process / "task").iterdir())
-        children = sum(len((task / "children").read_text().split()) for task in tasks)
+        tasks, children = list((process / "task").iterdir()), 0
+        for task in tasks:
+            # A thread may end while we look.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                children += len((task / "children").read_text().split())
         return Reading(time.monotonic() - began, sizes["Rss:"], sizes["Pss:"], sizes["Private_Dirty:"], sizes["Anonymous:"],
                        len(list((process / "fd").iterdir())), len(tasks), children)
 

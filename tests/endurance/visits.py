@@ -1,8 +1,7 @@
 """The ways in which clients come, use the gateway and leave: one coroutine a visit, picked by weight.
 
-`rock__` is a server that stays: its answers must be right. `mortal__` and `web__` are killed all the time, and calls of the
-first hang, which opens its breaker: calls of
-theirs must be answered, by whatever is true just then.
+`rock__` is a server that stays: its answers must be right. `mortal__` and `web__` are killed all the time, and calls of
+the first hang, which opens its breaker: calls of theirs must be answered, by whatever is true just then.
 """
 
 import asyncio
