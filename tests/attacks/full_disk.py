@@ -11,9 +11,9 @@ from skip import Skip
 from stage import Stage
 
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18
-DISK_BYTES, ROOM_BYTES = 64 << 20, 256 << 10
+DISK_BYTES, ROOM_BYTES = 128 << 20, 256 << 10
 # The writer's queue holds 65,536 records; what is beyond them is lost.
-CALLS, BATCH = 70_000, 500
+CALLS, BATCH, WAVES = 70_000, 500, 2
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -24,10 +24,14 @@ def own_disk(path: pathlib.Path):
                      libc.mount(b"tmpfs", str(path).encode(), b"tmpfs", 0, f"size={DISK_BYTES}".encode())):
             if done:
                 raise OSError(ctypes.get_errno(), "no disk of its own")
-        with open(path / "filler", "wb") as filler:
-            os.posix_fallocate(filler.fileno(), 0, DISK_BYTES - ROOM_BYTES)
+        fill(path, DISK_BYTES - ROOM_BYTES)
 
     return prepare
+
+
+def fill(disk: pathlib.Path, size: int) -> None:
+    with open(disk / "filler", "wb") as filler:
+        os.posix_fallocate(filler.fileno(), 0, size)
 
 
 def many_calls(siege: Siege, count: int) -> None:
@@ -50,18 +54,29 @@ def a_log_that_is_full(binary: str, stage: Stage) -> str:
     disk.mkdir()
     with stands(binary, stage, "full-disk", f'[audit]\nto = "{disk}/audit.log"\n', upstreams={}, prepare=own_disk(disk)) as siege:
         seen = pathlib.Path(f"/proc/{siege.pid}/root{disk}")
+
+        def lines_and_lost() -> int:
+            return written(seen) + siege.count("audit_lost_total")
+
         good = OverLines(Lines(siege.gateway.port), argument="message")
         with others_are_served(siege, good):
-            many_calls(siege, CALLS)
-            told = siege.gateway.log.read_text()
-            assert told.count("the audit log cannot be written") == 1, told[-600:]
-            lost = siege.count("audit_lost_total")
-            assert lost > 0, "the queue has taken everything"
+            for wave in range(1, WAVES + 1):
+                many_calls(siege, CALLS)
+                siege.look()
+                told = siege.gateway.log.read_text()
+                assert told.count("the audit log cannot be written") == wave, told[-600:]
+                lost = siege.count("audit_lost_total")
+                assert lost > 0, "the queue has taken everything"
+                size = (seen / "audit.log").stat().st_size
+                (seen / "filler").unlink()
+                many_calls(siege, BATCH)
+                until("the log is not written again", lambda: (seen / "audit.log").stat().st_size > size)
+                until("the queue does not empty", lambda: lines_and_lost() >= wave * (CALLS + BATCH))
+                siege.wave_is_over()
+                fill(seen, DISK_BYTES - ROOM_BYTES - (seen / "audit.log").stat().st_size)
             (seen / "filler").unlink()
-            many_calls(siege, BATCH)
-            until("the log is not written again", lambda: (seen / "audit.log").stat().st_size > 2 * ROOM_BYTES)
-        calls = CALLS + BATCH + good.done
-        until("calls are neither written nor counted as lost", lambda: written(seen) + siege.count("audit_lost_total") == calls)
+        calls = WAVES * (CALLS + BATCH) + good.done
+        until("calls are neither written nor counted as lost", lambda: lines_and_lost() == calls)
         lines, lost = written(seen), siege.count("audit_lost_total")
         for line in (seen / "audit.log").read_text().splitlines():
             assert json.loads(line)["method"] == "tools/call", line
