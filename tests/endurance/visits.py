@@ -38,8 +38,8 @@ class Place:
 
 
 def stranger() -> str:
-    """Some address of the loopback: what is counted by address gets many."""
-    return f"127.{random.randrange(1, 250)}.{random.randrange(1, 250)}.{random.randrange(1, 250)}"
+    """One of a thousand addresses of the loopback: what is counted by address gets many, and the same again."""
+    return f"127.1.{random.randrange(4)}.{random.randrange(1, 251)}"
 
 
 def rudely() -> bool:
