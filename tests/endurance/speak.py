@@ -13,7 +13,7 @@ import ssl
 import struct
 from collections.abc import AsyncIterator
 
-ANSWER_S_MAX = 30.0
+ANSWER_S_MAX = 60.0
 LEGACY, MODERN = "2025-11-25", "2026-07-28"
 SELF = {"name": "churn", "version": "1"}
 BOTH = "application/json, text/event-stream"
