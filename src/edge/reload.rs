@@ -1,6 +1,6 @@
 //! A configuration that replaces the running one, all of it or nothing: on SIGHUP, and with `--watch` when one
-//! of its files has changed. What a running process cannot change (its listeners, its shards) is told, and then
-//! nothing changes. How requests that are under way fare is `gateway::reload`'s business.
+//! of its files has changed. Listeners that are new are bound first; one that cannot be, and what a running process
+//! cannot change (its shards, say), is told, and then nothing changes. How requests that are under way fare is `gateway::reload`'s business.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,9 +11,10 @@ use signal_hook::consts::SIGHUP;
 use super::audit::Writer;
 use super::config::{Config, Sources};
 use super::expiry::Watch;
+use super::listens;
 use crate::gateway::settings::{Settings, Upstream};
 use crate::shard::Renewal;
-use crate::transport::Ends;
+use crate::transport::{Ends, Listeners};
 
 /// How often files are looked at. Looking works with any file system, and with links that are turned to another
 /// folder, as Kubernetes does with its maps.
@@ -27,6 +28,8 @@ pub(super) struct Reloader {
     running: Renewal,
     ends: Ends,
     expiry: Watch,
+    /// Kept here to the end; none where the gateway is one client's.
+    listeners: Option<Listeners>,
 }
 
 /// Why nothing has changed.
@@ -43,10 +46,10 @@ impl Reloader {
         sources: Sources,
         config: Config,
         running: Renewal,
-        ends: Ends,
+        (ends, listeners): (Ends, Option<Listeners>),
     ) -> std::io::Result<Self> {
         let expiry = Watch::start(config.tls.clone())?;
-        Ok(Self { sources, config, running, ends, expiry })
+        Ok(Self { sources, config, running, ends, expiry, listeners })
     }
 
     /// The server that it is told to.
@@ -76,7 +79,13 @@ impl Reloader {
                 for warning in &config.warnings {
                     tracing::warn!("{warning}");
                 }
-                self.renew(config, audit);
+                if let Err(why) = self.renew(config, audit) {
+                    tracing::error!("{why}");
+                    tracing::error!(
+                        "nothing of the new configuration is used; the one before stays"
+                    );
+                    return;
+                }
                 for change in changes {
                     tracing::info!("{change}");
                 }
@@ -101,7 +110,17 @@ impl Reloader {
         Ok((config, changes))
     }
 
-    fn renew(&mut self, config: Config, audit: Option<&Writer>) {
+    /// Goes by it, or says why nothing of it can be.
+    fn renew(&mut self, config: Config, audit: Option<&Writer>) -> Result<(), String> {
+        let moves = match &mut self.listeners {
+            Some(listeners) => {
+                let wanted = listens::wanted(&config);
+                let listens: Vec<_> = wanted.iter().map(|one| one.listen.clone()).collect();
+                let prepared = listeners.prepare(&listens);
+                Some(prepared.map_err(|unbound| listens::fault(&wanted, &unbound).to_string())?)
+            }
+            None => None,
+        };
         let Renewal { settings: before, front, tls } = &self.running;
         // The same as before keeps its tickets: who was here resumes.
         let is_same =
@@ -109,15 +128,13 @@ impl Reloader {
         let renewed = match config.server_tls(&before.principals) {
             Ok(_) if is_same => tls.clone(),
             Ok(renewed) => renewed,
-            Err(why) => {
-                tracing::error!("tls: {why}; the one before stays");
-                return;
-            }
+            Err(why) => return Err(format!("tls: {why}")),
         };
         let next = Renewal {
             settings: Arc::new(config.settings_after(before)),
-            front: Arc::new(config.front(&before.principals).unwrap_or_default()),
-            tls: renewed,
+            // A listener that is closed is the same to its clients, to the end: it asks of nobody less than before.
+            front: config.front(&before.principals).map_or_else(|| Arc::clone(front), Arc::new),
+            tls: renewed.or_else(|| tls.clone()),
         };
         if self.config.log.level != config.log.level
             && let Err(error) = super::log::set(&config.log.level)
@@ -136,10 +153,18 @@ impl Reloader {
         });
         self.ends.renew(&next);
         self.running = next;
+        if let (Some(listeners), Some(moves)) = (&mut self.listeners, moves) {
+            for bound in moves.opened() {
+                tracing::info!("listening on {bound}");
+            }
+            // After the rest, by which it is judged who comes.
+            listeners.go_by(moves, &self.ends);
+        }
         if self.config.tls != config.tls {
             self.expiry.shows(config.tls.clone());
         }
         self.config = config;
+        Ok(())
     }
 }
 
@@ -155,12 +180,7 @@ fn grown(before: &Settings, next: &Settings) -> Settings {
 
 /// The keys that differ and cannot.
 fn fixed(before: &Config, next: &Config) -> Vec<&'static str> {
-    let http =
-        |config: &Config| config.http.as_ref().map(|http| (http.listen, http.tls, http.redirect));
     [
-        ("tcp.listen", (before.tcp, before.tcp_tls) != (next.tcp, next.tcp_tls)),
-        ("http.listen", http(before) != http(next)),
-        ("unix", before.unix != next.unix),
         ("compression of listeners", before.compression != next.compression),
         ("shards", before.shards != next.shards),
         ("gateway.separator", before.separator != next.separator),
@@ -204,8 +224,14 @@ fn changes(before: &Config, next: &Config) -> Vec<String> {
     let names = |config: &Config| -> Vec<String> {
         config.upstreams.iter().map(|upstream| upstream.name.clone()).collect()
     };
+    let place =
+        |config: &Config| config.http.as_ref().map(|http| (http.listen, http.tls, http.redirect));
+    let rules = |config: &Config| config.http.as_ref().map(|http| http.front.clone());
     let is_reordered = lines.is_empty() && names(before) != names(next);
     let others = [
+        ("tcp: moved", (before.tcp, before.tcp_tls) != (next.tcp, next.tcp_tls)),
+        ("http: moved", place(before) != place(next)),
+        ("unix: moved", before.unix != next.unix),
         ("upstreams: their order changed", is_reordered),
         ("policy: changed", before.policy != next.policy),
         ("auth.keys: changed", before.keys != next.keys),
@@ -214,7 +240,7 @@ fn changes(before: &Config, next: &Config) -> Vec<String> {
         ("agents of listeners: changed", before.agents != next.agents),
         ("rates: changed", before.rates != next.rates),
         ("limits: changed", before.limits != next.limits),
-        ("http: changed", before.http != next.http),
+        ("http: changed", rules(before) != rules(next)),
         ("log.level: changed", before.log.level != next.log.level),
     ];
     lines.extend(others.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what.into()));
@@ -304,8 +330,13 @@ mod tests {
             ]
         );
         assert_eq!(fixed(&before, &next), Vec::<&str>::new());
-        let moved = config("[tcp]\nlisten = \"127.0.0.1:7\"\n[log]\nformat = \"json\"\n");
-        assert_eq!(fixed(&before, &moved), ["tcp.listen", "log.format"]);
+        let fixed_keys = config("[shards]\nring_entries = 256\n[log]\nformat = \"json\"\n");
+        assert_eq!(fixed(&before, &fixed_keys), ["shards", "log.format"]);
+        let text = "[tcp]\nlisten = \"127.0.0.1:7\"\n[http]\nlisten = \"off\"\n";
+        let moved = config(&format!("{text}{TWO}"));
+        assert_eq!(fixed(&before, &moved), Vec::<&str>::new());
+        let told = ["tcp: moved", "http: moved", "http: changed"];
+        assert_eq!(changes(&before, &moved), told);
     }
 
     #[test]

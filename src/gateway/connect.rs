@@ -707,6 +707,9 @@ impl Gateway {
                     exchange.behind.set(is_behind.then_some(0));
                 }
             }
+            Mail::Dismissed { link, is_overdue } => {
+                self.dismissed_here(now, link, is_overdue, out);
+            }
             Mail::LeaseAsked { budget, used, wanted } => {
                 if let Some(governor) = &mut self.governor {
                     governor.asked(now.at, from, (budget, used, wanted), out);

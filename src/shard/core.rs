@@ -29,6 +29,7 @@ use super::post::{Dialed, Post, Renewal};
 use super::spin::Spinner;
 use super::telling::Throttle;
 use super::tls::ServerTls;
+use super::ways::Ways;
 use super::{Muster, Shard, crowd, rt};
 use crate::base::limits::Limits;
 use crate::base::wheel::Wheel;
@@ -107,6 +108,7 @@ pub(super) struct Core<D: Domain> {
     pub(super) spinner: Spinner,
     pub(super) out: Effects,
     pub(super) links: Links,
+    pub(super) ways: Ways,
     /// Where connections come from, where that is counted.
     pub(super) addresses: BTreeMap<LinkId, IpAddr>,
     /// Who clients are by their certificates, and until which second since 1970.
@@ -213,6 +215,7 @@ impl<D: Domain> Core<D> {
             spinner: Spinner::default(),
             out: Effects::default(),
             links: Links::new(id),
+            ways: Ways::default(),
             addresses: BTreeMap::new(),
             certified: BTreeMap::new(),
             tls,
@@ -330,7 +333,7 @@ impl<D: Domain> Core<D> {
     pub(super) fn open_client(&mut self, transport: Transport, arrival: Arrival) -> LinkId {
         self.open_turn();
         let link = self.insert(Side::Client(transport));
-        let Arrival { from, door, certified } = arrival;
+        let Arrival { from, door, way, certified } = arrival;
         if let Some(from) = from {
             self.addresses.insert(link, from);
         }
@@ -338,7 +341,7 @@ impl<D: Domain> Core<D> {
             self.certified.insert(link, certified);
         }
         if let Some(link) = self.links.get_mut(link) {
-            link.door = door;
+            (link.door, link.way) = (door, way);
             link.face = Face::of(transport);
         }
         self.meter.accepted.add(1);
@@ -725,6 +728,8 @@ impl<D: Domain> Core<D> {
                 }
                 Due::Leave => self.drain(),
                 Due::Drain => self.drained = true,
+                Due::WayNotice(way) => self.drain_way(way),
+                Due::WayDrain(way) => self.end_way(way),
                 Due::Crowd => self.look_at_crowd(),
             }
         }

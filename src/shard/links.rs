@@ -16,6 +16,7 @@ use super::acceptor::Door;
 use super::blocks::Blocks;
 use super::http::{HttpFace, WsFace};
 use super::http2::StreamFace;
+use super::ways::WayId;
 use crate::base::wheel::TimerKey;
 use crate::base::{LinkId, ShardId};
 use crate::gateway::Transport;
@@ -37,10 +38,13 @@ pub(super) enum Due {
     Epitaph(LinkId),
     /// Time to look how full the listeners are.
     Crowd,
-    /// The drain has taken too long.
     /// The notice is over.
     Leave,
+    /// The drain has taken too long.
     Drain,
+    /// As these two, of one listener.
+    WayNotice(WayId),
+    WayDrain(WayId),
 }
 
 /// Whom a link leads to.
@@ -115,6 +119,7 @@ pub(super) struct Link {
     pub(super) life: Life,
     /// By which a client came.
     pub(super) door: Door,
+    pub(super) way: WayId,
     /// The domain wants nothing from it for now.
     pub(super) paused: bool,
     /// Its outbox is over the bound.
@@ -139,6 +144,7 @@ impl Link {
             face: Face::Lines,
             life: Life::Open,
             door: Door::Plain,
+            way: WayId::NONE,
             paused: false,
             blocked: false,
             held_back: false,

@@ -120,10 +120,21 @@ pub struct Config {
     /// Which requests are traced, and where that goes; `None` where none is.
     pub traces: Option<Traces>,
     pub log: Log,
+    /// Where the listeners' addresses were written. Not part of the wish.
+    pub places: ListenPlaces,
     /// What is no error but worth a word. Not part of the wish.
     pub warnings: Vec<Fault>,
     /// All files that were read. Not part of the wish.
     pub files: Vec<PathBuf>,
+}
+
+/// Where it was written where to listen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListenPlaces {
+    pub tcp: Place,
+    pub http: Place,
+    pub redirect: Place,
+    pub unix: Place,
 }
 
 /// The Unix socket listener.
@@ -278,6 +289,16 @@ impl Config {
             unix_connections_max: mut of_unix,
             ..
         } = Limits::DEFAULT;
+        let place = |section: &'static str, key: &'static str| {
+            let field = Reader::new(root, "", findings).section(section).field(key);
+            field.map(|field| field.place).unwrap_or_default()
+        };
+        let places = ListenPlaces {
+            tcp: place("tcp", "listen"),
+            http: place("http", "listen"),
+            redirect: place("http", "redirect"),
+            unix: place("unix", "listen"),
+        };
         let mut section = |name, agent: &mut Option<String>, most: Option<&mut usize>| {
             let mut section = reader.section(name);
             *agent = auth::agent(&mut section);
@@ -369,6 +390,7 @@ impl Config {
             admin,
             traces,
             log,
+            places,
             warnings: Vec::new(),
             files: Vec::new(),
         }

@@ -257,7 +257,7 @@ impl<D: Domain> Core<D> {
 
     /// Says goodbye before a link is closed for a reason of ours.
     pub(in crate::shard) fn say_goodbye(&mut self, id: LinkId, why: &str) {
-        let code = if self.phase >= Phase::Draining {
+        let code = if self.phase_of(id) >= Phase::Draining {
             ws::GOING_AWAY
         } else if why.contains("clients_max") {
             ws::TRY_LATER
