@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use signal_hook::consts::SIGHUP;
@@ -28,6 +29,8 @@ pub(super) struct Reloader {
     running: Renewal,
     ends: Ends,
     expiry: Watch,
+    /// Where files are watched.
+    watch: Option<Sender<Vec<PathBuf>>>,
     /// Kept here to the end; none where the gateway is one client's.
     listeners: Option<Listeners>,
 }
@@ -49,7 +52,13 @@ impl Reloader {
         (ends, listeners): (Ends, Option<Listeners>),
     ) -> std::io::Result<Self> {
         let expiry = Watch::start(config.tls.clone())?;
-        Ok(Self { sources, config, running, ends, expiry, listeners })
+        Ok(Self { sources, config, running, ends, expiry, watch: None, listeners })
+    }
+
+    /// Has its files watched, whichever they come to be.
+    pub(super) fn watch(&mut self) -> std::io::Result<()> {
+        self.watch = Some(watch(self.config.files.clone())?);
+        Ok(())
     }
 
     /// The server that it is told to.
@@ -72,13 +81,15 @@ impl Reloader {
                 }
                 tracing::error!("nothing of the new configuration is used; the one before stays");
             }
-            Ok((_, changes)) if changes.is_empty() => {
+            Ok((config, changes)) if changes.is_empty() => {
+                self.follow(&config.files);
                 tracing::info!("the configuration is the same");
             }
             Ok((config, changes)) => {
                 for warning in &config.warnings {
                     tracing::warn!("{warning}");
                 }
+                self.follow(&config.files);
                 if let Err(why) = self.renew(config, audit) {
                     tracing::error!("{why}");
                     tracing::error!(
@@ -94,6 +105,14 @@ impl Reloader {
                     "the configuration is used"
                 );
             }
+        }
+    }
+
+    /// Watches the files that the configuration has now, if any are watched.
+    fn follow(&self, files: &[PathBuf]) {
+        if let Some(watch) = &self.watch {
+            // A watch that has ended watches nothing more.
+            let _ = watch.send(files.to_vec());
         }
     }
 
@@ -134,7 +153,7 @@ impl Reloader {
             settings: Arc::new(config.settings_after(before)),
             // A listener that is closed is the same to its clients, to the end: it asks of nobody less than before.
             front: config.front(&before.principals).map_or_else(|| Arc::clone(front), Arc::new),
-            tls: renewed.or_else(|| tls.clone()),
+            tls: renewed.or_else(|| tls.clone().filter(|_| self.config.tls.is_some())),
         };
         if self.config.log.level != config.log.level
             && let Err(error) = super::log::set(&config.log.level)
@@ -247,22 +266,55 @@ fn changes(before: &Config, next: &Config) -> Vec<String> {
     lines
 }
 
-/// Raises SIGHUP whenever one of the files has changed; for the life of the process.
-pub(super) fn watch(files: Vec<PathBuf>) -> std::io::Result<()> {
+/// Raises SIGHUP whenever one of the files has changed; for the life of the process. What is sent are other files, to be
+/// watched from then on.
+pub(super) fn watch(files: Vec<PathBuf>) -> std::io::Result<Sender<Vec<PathBuf>>> {
+    let (sender, others) = mpsc::channel();
     std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
-        let mut seen = looks(&files);
+        let mut watched = Watched::new(files);
         loop {
-            std::thread::park_timeout(LOOK);
-            let looks = looks(&files);
-            if looks != seen {
-                seen = looks;
-                if let Err(error) = signal_hook::low_level::raise(SIGHUP) {
-                    tracing::error!(%error, "the configuration is not read again");
-                }
+            match others.recv_timeout(LOOK) {
+                Ok(files) => watched.follow(files),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if watched.have_changed()
+                && let Err(error) = signal_hook::low_level::raise(SIGHUP)
+            {
+                tracing::error!(%error, "the configuration is not read again");
             }
         }
     })?;
-    Ok(())
+    Ok(sender)
+}
+
+/// Files, and what each looked like.
+struct Watched {
+    files: Vec<PathBuf>,
+    seen: Vec<Look>,
+}
+
+impl Watched {
+    fn new(files: Vec<PathBuf>) -> Self {
+        let seen = looks(&files);
+        Self { files, seen }
+    }
+
+    /// These from now on. What has been watched before is still compared with what it was.
+    fn follow(&mut self, files: Vec<PathBuf>) {
+        let before = std::mem::replace(self, Self::new(files));
+        for (file, seen) in before.files.iter().zip(before.seen) {
+            for (_, look) in self.files.iter().zip(&mut self.seen).filter(|(is, _)| *is == file) {
+                *look = seen;
+            }
+        }
+    }
+
+    fn have_changed(&mut self) -> bool {
+        let looks = looks(&self.files);
+        let before = std::mem::replace(&mut self.seen, looks);
+        before != self.seen
+    }
 }
 
 /// What can be seen of a file without reading it; of one that is not there, nothing.
@@ -351,6 +403,14 @@ mod tests {
         std::fs::write(&draft, "two").expect("a file");
         std::fs::rename(&draft, &path).expect("a rename");
         assert_ne!(looks(&files), before);
-        std::fs::remove_file(path).expect("it was made here");
+        let mut watched = Watched::new(files.to_vec());
+        assert!(!watched.have_changed());
+        std::fs::remove_file(&path).expect("it was made here");
+        // One that comes to it is as it is now; the others are compared with what they were.
+        std::fs::write(&draft, "a key").expect("a file");
+        watched.follow(vec![draft.clone(), path]);
+        assert!(watched.have_changed() && !watched.have_changed());
+        std::fs::remove_file(draft).expect("it was made here");
+        assert!(watched.have_changed());
     }
 }

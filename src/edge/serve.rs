@@ -86,12 +86,12 @@ pub fn serve(
     let handle = signals.handle();
     // A terminal that hangs up takes its programs with it.
     let may_reload = !is_stdio && !std::io::stdin().is_terminal();
-    if is_watching {
-        super::reload::watch(config.files.clone()).map_err(|error| error.to_string())?;
-    }
     let listeners = server.take_listeners().filter(|_| !is_stdio);
     let reloader = Reloader::new(sources, config, running, (server.ends(), listeners));
-    let reloader = reloader.map_err(|error| error.to_string())?;
+    let mut reloader = reloader.map_err(|error| error.to_string())?;
+    if is_watching {
+        reloader.watch().map_err(|error| error.to_string())?;
+    }
     let obeying = std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || obey(signals, reloader, writer, may_reload || is_watching))

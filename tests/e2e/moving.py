@@ -12,7 +12,7 @@ from collections.abc import Callable
 from exchange import Door
 from http_older import Socket
 from lines import Closed, Lines, text_of
-from reload import quick, reload, until
+from reload import ended, quick, reload, until
 from rolling import ANSWER_S_MAX, LISTENERS, LinesClient, ListenClient, ModernClient, NewsClient, SessionClient, Tally
 from stage import Gateway, Stage, free_port, merged
 from tls import Authority, Secure
@@ -295,10 +295,37 @@ def tls_begins_and_ends_at_the_same_address(binary: str, stage: Stage) -> None:
         assert wrong is None, wrong
 
 
+def files_that_a_reload_brings_are_watched_too(binary: str, stage: Stage) -> None:
+    folder = stage.dir / "moving-watch"
+    authority = Authority(folder)
+    cert, key = authority.sign("own", "DNS:localhost,IP:127.0.0.1")
+    gateway = Gateway(binary, folder, {"one": quick()}, http=True, more=("--watch",))
+
+    def shown() -> str:
+        return ssl.get_server_certificate(("127.0.0.1", gateway.port))
+
+    try:
+        gateway.wait_ready()
+        before = ended(gateway)
+        section = f'[tcp]\ntls = true\n[tls]\ncert = "{cert}"\nkey = "{key}"\n'
+        draft = folder / "draft"
+        draft.write_text(merged(gateway.config.read_text(), section))
+        draft.rename(gateway.config)
+        until("the configuration is not seen", lambda: ended(gateway) > before, gateway)
+        first = shown()
+        # Certificate and key one after the other, as tools do that renew them.
+        authority.sign("own", "DNS:localhost,IP:127.0.0.1")
+        until("the certificate is not seen", lambda: shown() != first, gateway)
+    finally:
+        wrong = gateway.stop()
+        assert wrong is None, wrong
+
+
 ALL = {f"moving/{check.__name__.replace('_', '-')}": check for check in (
     under_load_listeners_move_and_no_request_is_lost,
     what_is_under_way_is_answered_and_all_is_closed_in_good_order,
     a_listener_that_cannot_be_had_changes_nothing,
     a_unix_socket_comes_moves_and_goes,
     tls_begins_and_ends_at_the_same_address,
+    files_that_a_reload_brings_are_watched_too,
 )}
