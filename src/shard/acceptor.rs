@@ -16,10 +16,9 @@ use super::core::{Core, Phase};
 use super::crowd;
 use super::domain::Domain;
 use super::rt::{self, Listener};
-use super::tls::{self, ServerTls, Trouble};
+use super::tls::{self, Certified, ServerTls, Trouble};
 use super::ways::{Way, WayId};
 use crate::gateway::Transport;
-use crate::gateway::principal::Principal;
 
 /// What stands between a listening socket and its transport.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,14 +39,14 @@ pub struct Listening {
 }
 
 /// What is known of a client by the way it came.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Arrival {
     /// From where, where that is counted.
     pub(super) from: Option<IpAddr>,
     pub(super) door: Door,
     pub(super) way: WayId,
-    /// Who it is by its certificate, and until which second since 1970.
-    pub(super) certified: Option<(Principal, u64)>,
+    /// Who it is by its certificate.
+    pub(super) certified: Option<Certified>,
 }
 
 /// Accepted in one go, before links get their turn.
@@ -212,8 +211,9 @@ async fn shake_hands<D: Domain>(
             drop(shaking);
             let core = &mut *shard.core.borrow_mut();
             core.meter.tls_handshakes.add(1);
-            // A drain may have begun meanwhile.
-            if core.takes_clients(transport) {
+            // A drain may have begun meanwhile, or its certificate's name been taken away.
+            let is_known = |it: &Certified| core.tls.as_ref().is_some_and(|tls| tls.knows(it));
+            if core.takes_clients(transport) && certified.as_ref().is_none_or(is_known) {
                 let arrival = Arrival { from, door: Door::Tls, way: id, certified };
                 let link = core.open_client(transport, arrival);
                 rt::spawn(super::carrier::carry(Rc::clone(&shard), link, halves));
@@ -230,7 +230,7 @@ async fn shake_hands<D: Domain>(
     }
 }
 
-type Welcomed = ((rt::Reader, rt::Writer), Option<(Principal, u64)>);
+type Welcomed = ((rt::Reader, rt::Writer), Option<Certified>);
 
 async fn welcome(
     tls: &ServerTls,

@@ -28,7 +28,7 @@ use super::port::Driver;
 use super::post::{Dialed, Post, Renewal};
 use super::spin::Spinner;
 use super::telling::Throttle;
-use super::tls::ServerTls;
+use super::tls::{Certified, ServerTls};
 use super::ways::Ways;
 use super::{Muster, Shard, crowd, rt};
 use crate::base::limits::Limits;
@@ -111,8 +111,8 @@ pub(super) struct Core<D: Domain> {
     pub(super) ways: Ways,
     /// Where connections come from, where that is counted.
     pub(super) addresses: BTreeMap<LinkId, IpAddr>,
-    /// Who clients are by their certificates, and until which second since 1970.
-    pub(super) certified: BTreeMap<LinkId, (Principal, u64)>,
+    /// Who clients are by their certificates.
+    pub(super) certified: BTreeMap<LinkId, Certified>,
     /// What listeners with TLS speak.
     pub(super) tls: Option<Arc<ServerTls>>,
     /// Connections that shake hands, which count as clients already.
@@ -337,6 +337,7 @@ impl<D: Domain> Core<D> {
         if let Some(from) = from {
             self.addresses.insert(link, from);
         }
+        let principal = certified.as_ref().map_or(Principal::ANONYMOUS, |it| it.principal);
         if let Some(certified) = certified {
             self.certified.insert(link, certified);
         }
@@ -352,7 +353,6 @@ impl<D: Domain> Core<D> {
             // Its exchanges are what the domain knows.
             self.begin_idle(link);
         } else {
-            let principal = certified.map_or(Principal::ANONYMOUS, |(principal, _)| principal);
             self.handle(Event::ClientOpened { link, transport, principal });
         }
         link
@@ -382,7 +382,8 @@ impl<D: Domain> Core<D> {
         };
         let door = self.links.get(connection).map_or(Door::Plain, |link| link.door);
         let is_known = door == Door::Tls && !self.certified.is_empty();
-        (door, is_known.then(|| self.certified.get(&connection).copied()).flatten())
+        let certified = is_known.then(|| self.certified.get(&connection)).flatten();
+        (door, certified.map(|it| (it.principal, it.until)))
     }
 
     /// Hands on every line that a link has read.
@@ -685,6 +686,7 @@ impl<D: Domain> Core<D> {
     pub(super) fn renew(&mut self, renewal: Renewal) {
         let Renewal { settings, front, tls } = renewal;
         self.tls = tls;
+        self.close_unknown();
         self.dialer.renew(&settings);
         self.errands.bytes_max = settings.limits.frame_bytes_max;
         self.limits = Arc::new(settings.limits.clone());

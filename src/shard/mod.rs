@@ -24,6 +24,7 @@ mod meter;
 mod pool;
 mod port;
 mod post;
+mod revoke;
 pub mod rt;
 mod spin;
 pub mod tls;
