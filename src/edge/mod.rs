@@ -14,6 +14,7 @@ pub mod doctor;
 mod expiry;
 mod identity;
 pub mod keys;
+mod listens;
 pub mod log;
 mod reload;
 pub mod screen;

@@ -1,9 +1,10 @@
 //! A configuration that replaces the running one, all of it or nothing: on SIGHUP, and with `--watch` when one
-//! of its files has changed. What a running process cannot change (its listeners, its shards) is told, and then
-//! nothing changes. How requests that are under way fare is `gateway::reload`'s business.
+//! of its files has changed. Listeners that are new are bound first; one that cannot be, and what a running process
+//! cannot change (its shards, say), is told, and then nothing changes. How requests that are under way fare is `gateway::reload`'s business.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use signal_hook::consts::SIGHUP;
@@ -11,9 +12,10 @@ use signal_hook::consts::SIGHUP;
 use super::audit::Writer;
 use super::config::{Config, Sources};
 use super::expiry::Watch;
+use super::listens;
 use crate::gateway::settings::{Settings, Upstream};
 use crate::shard::Renewal;
-use crate::transport::Ends;
+use crate::transport::{Ends, Listeners};
 
 /// How often files are looked at. Looking works with any file system, and with links that are turned to another
 /// folder, as Kubernetes does with its maps.
@@ -27,6 +29,10 @@ pub(super) struct Reloader {
     running: Renewal,
     ends: Ends,
     expiry: Watch,
+    /// Where files are watched.
+    watch: Option<Sender<Vec<PathBuf>>>,
+    /// Kept here to the end; none where the gateway is one client's.
+    listeners: Option<Listeners>,
 }
 
 /// Why nothing has changed.
@@ -43,10 +49,16 @@ impl Reloader {
         sources: Sources,
         config: Config,
         running: Renewal,
-        ends: Ends,
+        (ends, listeners): (Ends, Option<Listeners>),
     ) -> std::io::Result<Self> {
         let expiry = Watch::start(config.tls.clone())?;
-        Ok(Self { sources, config, running, ends, expiry })
+        Ok(Self { sources, config, running, ends, expiry, watch: None, listeners })
+    }
+
+    /// Has its files watched, whichever they come to be.
+    pub(super) fn watch(&mut self) -> std::io::Result<()> {
+        self.watch = Some(watch(self.config.files.clone())?);
+        Ok(())
     }
 
     /// The server that it is told to.
@@ -69,14 +81,22 @@ impl Reloader {
                 }
                 tracing::error!("nothing of the new configuration is used; the one before stays");
             }
-            Ok((_, changes)) if changes.is_empty() => {
+            Ok((config, changes)) if changes.is_empty() => {
+                self.follow(&config.files);
                 tracing::info!("the configuration is the same");
             }
             Ok((config, changes)) => {
                 for warning in &config.warnings {
                     tracing::warn!("{warning}");
                 }
-                self.renew(config, audit);
+                self.follow(&config.files);
+                if let Err(why) = self.renew(config, audit) {
+                    tracing::error!("{why}");
+                    tracing::error!(
+                        "nothing of the new configuration is used; the one before stays"
+                    );
+                    return;
+                }
                 for change in changes {
                     tracing::info!("{change}");
                 }
@@ -85,6 +105,14 @@ impl Reloader {
                     "the configuration is used"
                 );
             }
+        }
+    }
+
+    /// Watches the files that the configuration has now, if any are watched.
+    fn follow(&self, files: &[PathBuf]) {
+        if let Some(watch) = &self.watch {
+            // A watch that has ended watches nothing more.
+            let _ = watch.send(files.to_vec());
         }
     }
 
@@ -101,7 +129,17 @@ impl Reloader {
         Ok((config, changes))
     }
 
-    fn renew(&mut self, config: Config, audit: Option<&Writer>) {
+    /// Goes by it, or says why nothing of it can be.
+    fn renew(&mut self, config: Config, audit: Option<&Writer>) -> Result<(), String> {
+        let moves = match &mut self.listeners {
+            Some(listeners) => {
+                let wanted = listens::wanted(&config);
+                let listens: Vec<_> = wanted.iter().map(|one| one.listen.clone()).collect();
+                let prepared = listeners.prepare(&listens);
+                Some(prepared.map_err(|unbound| listens::fault(&wanted, &unbound).to_string())?)
+            }
+            None => None,
+        };
         let Renewal { settings: before, front, tls } = &self.running;
         // The same as before keeps its tickets: who was here resumes.
         let is_same =
@@ -109,15 +147,13 @@ impl Reloader {
         let renewed = match config.server_tls(&before.principals) {
             Ok(_) if is_same => tls.clone(),
             Ok(renewed) => renewed,
-            Err(why) => {
-                tracing::error!("tls: {why}; the one before stays");
-                return;
-            }
+            Err(why) => return Err(format!("tls: {why}")),
         };
         let next = Renewal {
             settings: Arc::new(config.settings_after(before)),
-            front: Arc::new(config.front(&before.principals).unwrap_or_default()),
-            tls: renewed,
+            // A listener that is closed is the same to its clients, to the end: it asks of nobody less than before.
+            front: config.front(&before.principals).map_or_else(|| Arc::clone(front), Arc::new),
+            tls: renewed.or_else(|| tls.clone().filter(|_| self.config.tls.is_some())),
         };
         if self.config.log.level != config.log.level
             && let Err(error) = super::log::set(&config.log.level)
@@ -136,10 +172,18 @@ impl Reloader {
         });
         self.ends.renew(&next);
         self.running = next;
+        if let (Some(listeners), Some(moves)) = (&mut self.listeners, moves) {
+            for bound in moves.opened() {
+                tracing::info!("listening on {bound}");
+            }
+            // After the rest, by which it is judged who comes.
+            listeners.go_by(moves, &self.ends);
+        }
         if self.config.tls != config.tls {
             self.expiry.shows(config.tls.clone());
         }
         self.config = config;
+        Ok(())
     }
 }
 
@@ -155,12 +199,7 @@ fn grown(before: &Settings, next: &Settings) -> Settings {
 
 /// The keys that differ and cannot.
 fn fixed(before: &Config, next: &Config) -> Vec<&'static str> {
-    let http =
-        |config: &Config| config.http.as_ref().map(|http| (http.listen, http.tls, http.redirect));
     [
-        ("tcp.listen", (before.tcp, before.tcp_tls) != (next.tcp, next.tcp_tls)),
-        ("http.listen", http(before) != http(next)),
-        ("unix", before.unix != next.unix),
         ("compression of listeners", before.compression != next.compression),
         ("shards", before.shards != next.shards),
         ("gateway.separator", before.separator != next.separator),
@@ -204,8 +243,14 @@ fn changes(before: &Config, next: &Config) -> Vec<String> {
     let names = |config: &Config| -> Vec<String> {
         config.upstreams.iter().map(|upstream| upstream.name.clone()).collect()
     };
+    let place =
+        |config: &Config| config.http.as_ref().map(|http| (http.listen, http.tls, http.redirect));
+    let rules = |config: &Config| config.http.as_ref().map(|http| http.front.clone());
     let is_reordered = lines.is_empty() && names(before) != names(next);
     let others = [
+        ("tcp: moved", (before.tcp, before.tcp_tls) != (next.tcp, next.tcp_tls)),
+        ("http: moved", place(before) != place(next)),
+        ("unix: moved", before.unix != next.unix),
         ("upstreams: their order changed", is_reordered),
         ("policy: changed", before.policy != next.policy),
         ("auth.keys: changed", before.keys != next.keys),
@@ -214,29 +259,62 @@ fn changes(before: &Config, next: &Config) -> Vec<String> {
         ("agents of listeners: changed", before.agents != next.agents),
         ("rates: changed", before.rates != next.rates),
         ("limits: changed", before.limits != next.limits),
-        ("http: changed", before.http != next.http),
+        ("http: changed", rules(before) != rules(next)),
         ("log.level: changed", before.log.level != next.log.level),
     ];
     lines.extend(others.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what.into()));
     lines
 }
 
-/// Raises SIGHUP whenever one of the files has changed; for the life of the process.
-pub(super) fn watch(files: Vec<PathBuf>) -> std::io::Result<()> {
+/// Raises SIGHUP whenever one of the files has changed; for the life of the process. What is sent are other files, to be
+/// watched from then on.
+pub(super) fn watch(files: Vec<PathBuf>) -> std::io::Result<Sender<Vec<PathBuf>>> {
+    let (sender, others) = mpsc::channel();
     std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
-        let mut seen = looks(&files);
+        let mut watched = Watched::new(files);
         loop {
-            std::thread::park_timeout(LOOK);
-            let looks = looks(&files);
-            if looks != seen {
-                seen = looks;
-                if let Err(error) = signal_hook::low_level::raise(SIGHUP) {
-                    tracing::error!(%error, "the configuration is not read again");
-                }
+            match others.recv_timeout(LOOK) {
+                Ok(files) => watched.follow(files),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if watched.have_changed()
+                && let Err(error) = signal_hook::low_level::raise(SIGHUP)
+            {
+                tracing::error!(%error, "the configuration is not read again");
             }
         }
     })?;
-    Ok(())
+    Ok(sender)
+}
+
+/// Files, and what each looked like.
+struct Watched {
+    files: Vec<PathBuf>,
+    seen: Vec<Look>,
+}
+
+impl Watched {
+    fn new(files: Vec<PathBuf>) -> Self {
+        let seen = looks(&files);
+        Self { files, seen }
+    }
+
+    /// These from now on. What has been watched before is still compared with what it was.
+    fn follow(&mut self, files: Vec<PathBuf>) {
+        let before = std::mem::replace(self, Self::new(files));
+        for (file, seen) in before.files.iter().zip(before.seen) {
+            for (_, look) in self.files.iter().zip(&mut self.seen).filter(|(is, _)| *is == file) {
+                *look = seen;
+            }
+        }
+    }
+
+    fn have_changed(&mut self) -> bool {
+        let looks = looks(&self.files);
+        let before = std::mem::replace(&mut self.seen, looks);
+        before != self.seen
+    }
 }
 
 /// What can be seen of a file without reading it; of one that is not there, nothing.
@@ -304,8 +382,13 @@ mod tests {
             ]
         );
         assert_eq!(fixed(&before, &next), Vec::<&str>::new());
-        let moved = config("[tcp]\nlisten = \"127.0.0.1:7\"\n[log]\nformat = \"json\"\n");
-        assert_eq!(fixed(&before, &moved), ["tcp.listen", "log.format"]);
+        let fixed_keys = config("[shards]\nring_entries = 256\n[log]\nformat = \"json\"\n");
+        assert_eq!(fixed(&before, &fixed_keys), ["shards", "log.format"]);
+        let text = "[tcp]\nlisten = \"127.0.0.1:7\"\n[http]\nlisten = \"off\"\n";
+        let moved = config(&format!("{text}{TWO}"));
+        assert_eq!(fixed(&before, &moved), Vec::<&str>::new());
+        let told = ["tcp: moved", "http: moved", "http: changed"];
+        assert_eq!(changes(&before, &moved), told);
     }
 
     #[test]
@@ -320,6 +403,14 @@ mod tests {
         std::fs::write(&draft, "two").expect("a file");
         std::fs::rename(&draft, &path).expect("a rename");
         assert_ne!(looks(&files), before);
-        std::fs::remove_file(path).expect("it was made here");
+        let mut watched = Watched::new(files.to_vec());
+        assert!(!watched.have_changed());
+        std::fs::remove_file(&path).expect("it was made here");
+        // One that comes to it is as it is now; the others are compared with what they were.
+        std::fs::write(&draft, "a key").expect("a file");
+        watched.follow(vec![draft.clone(), path]);
+        assert!(watched.have_changed() && !watched.have_changed());
+        std::fs::remove_file(draft).expect("it was made here");
+        assert!(watched.have_changed());
     }
 }

@@ -13,6 +13,7 @@ use super::admin::{self, Gatherer};
 use super::audit::{Desk, Writer};
 use super::config::{Admin, Audit, AuditTo, Config, Count, Driver, Sources};
 use super::identity::Identity;
+use super::listens;
 use super::reload::Reloader;
 use super::traces::{Exported, Exporter};
 use crate::gateway::Gateway;
@@ -20,7 +21,7 @@ use crate::gateway::builtin::Builtin;
 use crate::gateway::principal::Principals;
 use crate::shard::Renewal;
 use crate::shard::rt::DriverChoice;
-use crate::transport::{Listen, Server, ServerConfig, stdio};
+use crate::transport::{Server, ServerConfig, stdio};
 
 /// Runs the gateway until it is told to stop. With `is_stdio` its one client is on stdin and stdout, and
 /// it ends with that client. With `is_watching` the configuration is read again from its `sources` whenever its
@@ -62,7 +63,7 @@ pub fn serve(
     let (desk, writer) = writer.unzip();
     let identity = identity(&config, desk, &mut plan)?;
     let (exported, exporter) = traces(&config, &mut plan)?.unzip();
-    let server = Server::start(&plan, move |shard| {
+    let mut server = Server::start(&plan, move |shard| {
         Gateway::new(Arc::clone(&settings), shard, Builtin::new(settings.has_folder()))
     })
     .map_err(|error| error.to_string())?;
@@ -85,11 +86,12 @@ pub fn serve(
     let handle = signals.handle();
     // A terminal that hangs up takes its programs with it.
     let may_reload = !is_stdio && !std::io::stdin().is_terminal();
+    let listeners = server.take_listeners().filter(|_| !is_stdio);
+    let reloader = Reloader::new(sources, config, running, (server.ends(), listeners));
+    let mut reloader = reloader.map_err(|error| error.to_string())?;
     if is_watching {
-        super::reload::watch(config.files.clone()).map_err(|error| error.to_string())?;
+        reloader.watch().map_err(|error| error.to_string())?;
     }
-    let reloader = Reloader::new(sources, config, running, server.ends());
-    let reloader = reloader.map_err(|error| error.to_string())?;
     let obeying = std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || obey(signals, reloader, writer, may_reload || is_watching))
@@ -188,26 +190,10 @@ fn watch_over(
 
 /// What the server is told.
 fn plan(config: &Config, is_stdio: bool) -> ServerConfig {
-    let mut listens = Vec::new();
     // A gateway that belongs to one client takes no others.
-    if !is_stdio {
-        let lines = if config.tcp_tls { Listen::Tls } else { Listen::Tcp };
-        listens.extend(config.tcp.map(lines));
-        if let Some(http) = &config.http {
-            let of = if http.tls { Listen::Https } else { Listen::Http };
-            listens.push(of(http.listen));
-            let to = http.listen.port();
-            listens.extend(http.redirect.map(|from| Listen::Redirect { from, to }));
-        }
-        listens.extend(
-            config
-                .unix
-                .as_ref()
-                .map(|unix| Listen::Unix { path: unix.path.clone(), mode: unix.mode }),
-        );
-    }
+    let wanted = if is_stdio { Vec::new() } else { listens::wanted(config) };
     ServerConfig {
-        listens,
+        listens: wanted.into_iter().map(|one| one.listen).collect(),
         shards: match config.shards.count {
             _ if is_stdio => Some(1),
             Count::Auto => None,

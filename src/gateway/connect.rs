@@ -705,6 +705,9 @@ impl Gateway {
                     self.exchange_behind(now, key, is_behind, out);
                 }
             }
+            Mail::Dismissed { link, is_overdue } => {
+                self.dismissed_here(now, link, is_overdue, out);
+            }
             Mail::LeaseAsked { budget, used, wanted } => {
                 if let Some(governor) = &mut self.governor {
                     governor.asked(now.at, from, (budget, used, wanted), out);

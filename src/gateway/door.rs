@@ -130,6 +130,13 @@ pub enum Event<'a> {
     Leave,
     /// Stop taking clients, let flights finish, then report [`Report::Drained`].
     Drain,
+    /// The listener that the link's client came by is closed: streams end in good order, and the link is closed when
+    /// nothing is under way for it. Others are not concerned.
+    Dismissed {
+        link: LinkId,
+        /// The time for that is over.
+        is_overdue: bool,
+    },
     /// Go by these settings from now on. What is under way ends by those it began with. They keep every
     /// upstream in its place, and what cannot change while the process runs (see `edge::reload`) as it was.
     Settings(Arc<Settings>),
@@ -241,6 +248,11 @@ pub enum Mail {
     Behind {
         link: LinkId,
         is_behind: bool,
+    },
+    /// [`Event::Dismissed`], of an exchange that was mailed.
+    Dismissed {
+        link: LinkId,
+        is_overdue: bool,
     },
     /// The effects of the same names, on a link of the receiver's shard.
     Send {

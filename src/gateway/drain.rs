@@ -2,18 +2,12 @@
 //! everything is closed. Begun once; ends in [`Report::Drained`]. A child that all shards share is closed last: the
 //! calls of other shards may still be under way there when those of this one are answered.
 
-use super::client::Front;
+use super::Gateway;
 use super::door::{Effect, Effects, Mail};
-use super::exchange::Exchange;
 use super::lane::{Lane, Role};
 use super::report::Report;
 use super::timer::Alarm;
-use super::{Gateway, answer};
 use crate::base::{Now, ShardId};
-use crate::mcp::meta;
-
-/// When clients of streams that are closed come back: as soon as SDKs do by themselves.
-const RETRY: &[u8] = b"retry: 1000\n\n";
 
 #[derive(Debug, Default)]
 pub(super) struct Drain {
@@ -70,25 +64,7 @@ impl Gateway {
         self.end_health();
         self.end_pools();
         for key in self.clients.keys() {
-            let Some(client) = self.clients.get_mut(key) else { continue };
-            let listens = std::mem::take(&mut client.listens);
-            let exchange = match client.front {
-                Front::Exchange(exchange) => Some(exchange),
-                _ => None,
-            };
-            for listen in listens {
-                // A stream that the server ends has a result (2026-07-28 "Subscriptions").
-                self.exchanges.reply(&self.clients, key, exchange, out, |out| {
-                    answer::open(out, &listen.id);
-                    let text = format!(
-                        "{{\"resultType\":\"complete\",\"_meta\":{{\"{}\":{}}}}}}}",
-                        meta::SUBSCRIPTION,
-                        listen.id
-                    );
-                    out.extend_from_slice(text.as_bytes());
-                });
-                self.unlisten(&listen, out);
-            }
+            self.end_listens(key, out);
         }
     }
 
@@ -130,19 +106,8 @@ impl Gateway {
 
     /// Closes what clients have, and tells the shards whose children they used.
     fn end_clients(&mut self, now: Now, out: &mut Effects) {
-        for (key, link) in self.exchanges.open() {
-            if self.exchanges.get(key).is_some_and(Exchange::can_be_resumed) {
-                // Before a stream is closed early its client is told when to come back (2025-11-25
-                // "Sending Messages to the Server").
-                let at = out.bytes.len();
-                out.bytes.extend_from_slice(RETRY);
-                out.sent(link, at);
-            }
-            out.push(Effect::Close { link, why: "the gateway is draining" });
-            // At once: flights that go on and hearts that beat have nobody to tell any more, and that a
-            // link of another shard is closed nobody says here.
-            self.detach(link);
-            self.exchange_broke(now, key, out);
+        for (key, _) in self.exchanges.open() {
+            self.send_away(now, key, "the gateway is draining", out);
         }
         for link in self.clients.iter().filter_map(|(_, client)| client.link()) {
             out.push(Effect::Close { link, why: "the gateway is draining" });

@@ -16,6 +16,7 @@ pub mod catalog;
 pub mod census;
 pub mod client;
 pub mod connect;
+mod dismiss;
 pub mod door;
 pub mod exchange;
 pub mod drain;
@@ -156,6 +157,8 @@ pub struct Gateway {
     dice: u64,
     started: bool,
     drain: drain::Drain,
+    /// Clients whose listener is closed, and that wait for answers.
+    dismissed: Vec<ClientKey>,
 }
 
 /// Who is at the other end of a link.
@@ -255,6 +258,7 @@ impl Gateway {
             dice,
             started: false,
             drain: drain::Drain::default(),
+            dismissed: Vec::new(),
             settings,
         }
     }
@@ -307,12 +311,16 @@ impl Gateway {
             Event::Violated { address } => self.violated(now, address, out),
             Event::Leave => self.give_notice(),
             Event::Drain => self.begin_drain(now, out),
+            Event::Dismissed { link, is_overdue } => self.dismissed(now, link, is_overdue, out),
             Event::Settings(settings) => self.renew(now, settings, out),
         }
         self.end_request(out);
         self.ring_alarms(now, out);
         if self.exchanges.have_ended() {
             self.clear_exchanges(now, out);
+        }
+        if !self.dismissed.is_empty() {
+            self.check_dismissed(now, out);
         }
         self.check_drained(now, out);
     }

@@ -16,9 +16,9 @@ use super::core::{Core, Phase};
 use super::crowd;
 use super::domain::Domain;
 use super::rt::{self, Listener};
-use super::tls::{self, ServerTls, Trouble};
+use super::tls::{self, Certified, ServerTls, Trouble};
+use super::ways::{Way, WayId};
 use crate::gateway::Transport;
-use crate::gateway::principal::Principal;
 
 /// What stands between a listening socket and its transport.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,22 +31,22 @@ pub enum Door {
     Redirect(u16),
 }
 
-/// A listening socket, and what its clients speak.
+/// A listening socket, and whose.
 #[derive(Debug)]
 pub struct Listening {
     pub socket: OwnedFd,
-    pub transport: Transport,
-    pub door: Door,
+    pub way: Way,
 }
 
 /// What is known of a client by the way it came.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Arrival {
     /// From where, where that is counted.
     pub(super) from: Option<IpAddr>,
     pub(super) door: Door,
-    /// Who it is by its certificate, and until which second since 1970.
-    pub(super) certified: Option<(Principal, u64)>,
+    pub(super) way: WayId,
+    /// Who it is by its certificate.
+    pub(super) certified: Option<Certified>,
 }
 
 /// Accepted in one go, before links get their turn.
@@ -59,14 +59,32 @@ const PAUSE: Duration = Duration::from_millis(10);
 const OVERFULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
                           content-length: 0\r\nconnection: close\r\n\r\n";
 
-/// Accepts until the shard drains.
-pub(super) async fn accept<D: Domain>(
-    shard: Rc<Shard<D>>,
-    listener: Listener,
-    (transport, door): (Transport, Door),
-) {
+/// Accepts until the shard drains, or the listener is closed.
+pub(super) async fn accept<D: Domain>(shard: Rc<Shard<D>>, listener: Listener, mut way: Way) {
+    loop {
+        accept_by(&shard, &listener, way).await;
+        let core = &mut *shard.core.borrow_mut();
+        if core.phase >= Phase::Draining {
+            return;
+        }
+        let Some(next) = core.ways.after(way.id) else {
+            // Whoever has connected already, and asks, is answered. Of a line nothing is known yet: it is closed, as
+            // those that are idle are.
+            while let Ok(Some(socket)) = listener.accept() {
+                if way.transport == Transport::Http {
+                    admit(&shard, core, socket, way);
+                }
+            }
+            return listener.refuse();
+        };
+        way = next;
+    }
+}
+
+async fn accept_by<D: Domain>(shard: &Rc<Shard<D>>, listener: &Listener, way: Way) {
     let mut failing = false;
-    while until_drain(&shard, listener.ready()).await.is_some() {
+    let is_closed = |core: &Core<D>| !core.ways.is_open(way.id);
+    while until_drain(shard, is_closed, listener.ready()).await.is_some() {
         for taken in 0.. {
             if taken == BATCH {
                 rt::sleep(BREATH).await;
@@ -76,9 +94,14 @@ pub(super) async fn accept<D: Domain>(
                 Ok(Some(socket)) => {
                     failing = false;
                     let core = &mut *shard.core.borrow_mut();
-                    admit(&shard, core, socket, (transport, door));
+                    admit(shard, core, socket, way);
                 }
                 Ok(None) => break,
+                // All shards have one socket file together, and another has closed it first.
+                Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+                    until_drain(shard, is_closed, std::future::pending::<()>()).await;
+                    return;
+                }
                 Err(error) => {
                     shard.core.borrow().meter.accept_failures.add(1);
                     if !failing {
@@ -98,8 +121,9 @@ pub(super) fn admit<D: Domain>(
     shard: &Rc<Shard<D>>,
     core: &mut Core<D>,
     socket: OwnedFd,
-    (transport, door): (Transport, Door),
+    way: Way,
 ) {
+    let Way { id, transport, door } = way;
     // Who waits for a handshake could not read it.
     let says_why = transport == Transport::Http && door != Door::Tls;
     if matches!(transport, Transport::Tcp | Transport::Http) {
@@ -137,12 +161,13 @@ pub(super) fn admit<D: Domain>(
             open.add(1);
         }
         let shaking = Shaking { shard: Rc::clone(shard), transport };
-        rt::spawn(shake_hands(shaking, socket, transport, from));
+        rt::spawn(shake_hands(shaking, socket, way, from));
         return;
     }
     match rt::adopt(socket) {
         Ok(halves) => {
-            let link = core.open_client(transport, Arrival { from, door, certified: None });
+            let link =
+                core.open_client(transport, Arrival { from, door, way: id, certified: None });
             rt::spawn(super::carrier::carry(Rc::clone(shard), link, halves));
         }
         Err(error) => tracing::warn!(%error, "a connection could not be taken in"),
@@ -169,7 +194,7 @@ impl<D: Domain> Drop for Shaking<D> {
 async fn shake_hands<D: Domain>(
     shaking: Shaking<D>,
     socket: OwnedFd,
-    transport: Transport,
+    Way { id, transport, .. }: Way,
     from: Option<IpAddr>,
 ) {
     let (tls, within) = {
@@ -177,7 +202,8 @@ async fn shake_hands<D: Domain>(
         (core.tls.clone(), core.limits.tls_handshake)
     };
     let Some(tls) = tls else { return };
-    let shaken = until_drain(&shaking.shard, welcome(&tls, socket, transport, within)).await;
+    let welcome = welcome(&tls, socket, transport, within);
+    let shaken = until_drain(&shaking.shard, |core| !core.takes_by(id, transport), welcome).await;
     let Some(shaken) = shaken else { return };
     match shaken {
         Ok((halves, certified)) => {
@@ -185,9 +211,10 @@ async fn shake_hands<D: Domain>(
             drop(shaking);
             let core = &mut *shard.core.borrow_mut();
             core.meter.tls_handshakes.add(1);
-            // A drain may have begun meanwhile.
-            if core.takes_clients(transport) {
-                let arrival = Arrival { from, door: Door::Tls, certified };
+            // A drain may have begun meanwhile, or its certificate's name been taken away.
+            let is_known = |it: &Certified| core.tls.as_ref().is_some_and(|tls| tls.knows(it));
+            if core.takes_clients(transport) && certified.as_ref().is_none_or(is_known) {
+                let arrival = Arrival { from, door: Door::Tls, way: id, certified };
                 let link = core.open_client(transport, arrival);
                 rt::spawn(super::carrier::carry(Rc::clone(&shard), link, halves));
             }
@@ -203,7 +230,7 @@ async fn shake_hands<D: Domain>(
     }
 }
 
-type Welcomed = ((rt::Reader, rt::Writer), Option<(Principal, u64)>);
+type Welcomed = ((rt::Reader, rt::Writer), Option<Certified>);
 
 async fn welcome(
     tls: &ServerTls,
@@ -239,15 +266,19 @@ fn too_many(wait: Duration) -> String {
     )
 }
 
-/// Awaits `wait`, or `None` when the shard drains first; the wait is then given up, and its socket
-/// with it.
-async fn until_drain<D: Domain, T>(shard: &Shard<D>, wait: impl Future<Output = T>) -> Option<T> {
+/// Awaits `wait`, or `None` when the shard drains first, or the way has come to its `end`; the wait is then given up, and
+/// its socket with it.
+async fn until_drain<D: Domain, T>(
+    shard: &Shard<D>,
+    end: impl Fn(&Core<D>) -> bool,
+    wait: impl Future<Output = T>,
+) -> Option<T> {
     let mut wait = pin!(wait);
     let mut met = None;
     poll_fn(|cx| {
         {
             let core = &mut *shard.core.borrow_mut();
-            if core.phase >= Phase::Draining {
+            if core.phase >= Phase::Draining || end(core) {
                 return Poll::Ready(None);
             }
             core.on_phase.register(&mut met, cx);

@@ -40,6 +40,8 @@ pub struct Census {
     pub http: Box<Figures>,
     /// How long turns of the loop took.
     pub turns: Box<Histogram>,
+    /// What each certificate is for that listeners show, and for how many days it is good.
+    pub certificates: Vec<(String, i64)>,
     /// What the domain says of itself, where it does.
     pub gateway: Option<Box<crate::gateway::census::Census>>,
 }
@@ -66,7 +68,8 @@ impl Counted {
 impl<D: Domain> Core<D> {
     /// See the module.
     pub(super) fn census(&mut self) -> Box<Census> {
-        let began = self.clock.now().at;
+        let now = self.clock.now();
+        let (began, now_secs) = (now.at, now.unix_ms / 1_000);
         let mut links = [0; KINDS.len()];
         let (mut blocked, mut backing_up, mut outbox_bytes) = (0, 0, 0);
         for link in self.links.iter() {
@@ -90,6 +93,7 @@ impl<D: Domain> Core<D> {
             frames: self.counted.frames,
             http: self.counted.http.clone(),
             turns: self.counted.turns.clone(),
+            certificates: self.tls.as_ref().map_or_else(Vec::new, |tls| tls.days(now_secs)),
             gateway: self.domain.census(self.now),
         });
         census.took = self.clock.now().at.since(began);

@@ -29,7 +29,8 @@ use super::post::{Dialed, Post, Renewal};
 use super::press::Slow;
 use super::spin::Spinner;
 use super::telling::Throttle;
-use super::tls::ServerTls;
+use super::tls::{Certified, ServerTls};
+use super::ways::Ways;
 use super::{Muster, Shard, crowd, rt};
 use crate::base::limits::Limits;
 use crate::base::pressure::Spell;
@@ -105,10 +106,11 @@ pub(super) struct Core<D: Domain> {
     pub(super) spinner: Spinner,
     pub(super) out: Effects,
     pub(super) links: Links,
+    pub(super) ways: Ways,
     /// Where connections come from, where that is counted.
     pub(super) addresses: BTreeMap<LinkId, IpAddr>,
-    /// Who clients are by their certificates, and until which second since 1970.
-    pub(super) certified: BTreeMap<LinkId, (Principal, u64)>,
+    /// Who clients are by their certificates.
+    pub(super) certified: BTreeMap<LinkId, Certified>,
     /// What listeners with TLS speak.
     pub(super) tls: Option<Arc<ServerTls>>,
     /// Connections that shake hands, which count as clients already.
@@ -215,6 +217,7 @@ impl<D: Domain> Core<D> {
             spinner: Spinner::default(),
             out: Effects::default(),
             links: Links::new(id),
+            ways: Ways::default(),
             addresses: BTreeMap::new(),
             certified: BTreeMap::new(),
             tls,
@@ -334,15 +337,16 @@ impl<D: Domain> Core<D> {
     pub(super) fn open_client(&mut self, transport: Transport, arrival: Arrival) -> LinkId {
         self.open_turn();
         let link = self.insert(Side::Client(transport));
-        let Arrival { from, door, certified } = arrival;
+        let Arrival { from, door, way, certified } = arrival;
         if let Some(from) = from {
             self.addresses.insert(link, from);
         }
+        let principal = certified.as_ref().map_or(Principal::ANONYMOUS, |it| it.principal);
         if let Some(certified) = certified {
             self.certified.insert(link, certified);
         }
         if let Some(link) = self.links.get_mut(link) {
-            link.door = door;
+            (link.door, link.way) = (door, way);
             link.face = Face::of(transport);
         }
         self.meter.accepted.add(1);
@@ -353,7 +357,6 @@ impl<D: Domain> Core<D> {
             // Its exchanges are what the domain knows.
             self.begin_idle(link);
         } else {
-            let principal = certified.map_or(Principal::ANONYMOUS, |(principal, _)| principal);
             self.handle(Event::ClientOpened { link, transport, principal });
         }
         link
@@ -383,7 +386,8 @@ impl<D: Domain> Core<D> {
         };
         let door = self.links.get(connection).map_or(Door::Plain, |link| link.door);
         let is_known = door == Door::Tls && !self.certified.is_empty();
-        (door, is_known.then(|| self.certified.get(&connection).copied()).flatten())
+        let certified = is_known.then(|| self.certified.get(&connection)).flatten();
+        (door, certified.map(|it| (it.principal, it.until)))
     }
 
     /// Hands on every line that a link has read.
@@ -661,6 +665,7 @@ impl<D: Domain> Core<D> {
     pub(super) fn renew(&mut self, renewal: Renewal) {
         let Renewal { settings, front, tls } = renewal;
         self.tls = tls;
+        self.close_unknown();
         self.dialer.renew(&settings);
         self.errands.bytes_max = settings.limits.frame_bytes_max;
         self.limits = Arc::new(settings.limits.clone());
@@ -702,6 +707,8 @@ impl<D: Domain> Core<D> {
                 }
                 Due::Leave => self.drain(),
                 Due::Drain => self.drained = true,
+                Due::WayNotice(way) => self.drain_way(way),
+                Due::WayDrain(way) => self.end_way(way),
                 Due::Crowd => self.look_at_crowd(),
             }
         }

@@ -249,6 +249,7 @@ impl<D: Domain> Core<D> {
         write: impl FnOnce(&mut HttpFace, (&Front, &str), &mut Vec<u8>),
     ) {
         self.date();
+        let is_serving = self.phase_of(id) == Phase::Serving;
         let Some(link) = self.links.get_mut(id) else { return };
         let Face::Http(face) = &mut link.face else { return };
         if link.life >= Life::Closing {
@@ -258,14 +259,14 @@ impl<D: Domain> Core<D> {
             link.outbox = self.pool.take();
         }
         // So that a response that is the connection's last says so.
-        face.keeps_alive &= self.phase == Phase::Serving;
+        face.keeps_alive &= is_serving;
         write(face, (&self.front, &self.date.1), &mut link.outbox);
         self.filled(id);
     }
 
     /// The exchange on a connection is over: the next may come, unless it was the last.
     pub(super) fn finish_exchange(&mut self, id: LinkId) {
-        let is_serving = self.phase == Phase::Serving;
+        let is_serving = self.phase_of(id) == Phase::Serving;
         let Some(link) = self.links.get_mut(id) else { return };
         let Face::Http(face) = &mut link.face else { return };
         let exchange = face.exchange.take();

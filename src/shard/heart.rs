@@ -17,6 +17,7 @@ use super::domain::Domain;
 use super::post::Command;
 use super::rt::{self, Alarm, Reader};
 use super::tls::{self, Trouble};
+use super::ways::{Way, WayId};
 
 /// A turn longer than this keeps every other link of the shard waiting too long, and is told.
 const TURN_MICROS_MAX: u64 = 25_000;
@@ -177,11 +178,16 @@ impl<D: Domain> Core<D> {
             Command::TextRead { ticket, text } => self.text_read(ticket, &text),
             Command::Client { socket, transport } => {
                 if let Some(shard) = self.me.upgrade() {
-                    super::acceptor::admit(&shard, self, socket, (transport, Door::Plain));
+                    let way = Way { id: WayId::NONE, transport, door: Door::Plain };
+                    super::acceptor::admit(&shard, self, socket, way);
                 }
             }
             Command::Renew(renewal, done) => {
                 self.renew(renewal);
+                drop(done);
+            }
+            Command::Move(moves, done) => {
+                self.move_to(moves);
                 drop(done);
             }
             Command::Token { upstream, token } => self.dialer.granted(upstream, token),

@@ -35,7 +35,7 @@ impl Waiters {
         self.wakers.push(cx.waker().clone());
     }
 
-    fn wake(&mut self) {
+    pub(super) fn wake(&mut self) {
         self.round = self.round.wrapping_add(1);
         for waker in self.wakers.drain(..) {
             waker.wake();

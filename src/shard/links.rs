@@ -17,6 +17,7 @@ use super::blocks::Blocks;
 use super::http::{HttpFace, WsFace};
 use super::http2::StreamFace;
 use crate::base::pressure::Pressure;
+use super::ways::WayId;
 use crate::base::wheel::TimerKey;
 use crate::base::{LinkId, ShardId};
 use crate::gateway::Transport;
@@ -38,10 +39,13 @@ pub(super) enum Due {
     Epitaph(LinkId),
     /// Time to look how full the listeners are.
     Crowd,
-    /// The drain has taken too long.
     /// The notice is over.
     Leave,
+    /// The drain has taken too long.
     Drain,
+    /// As these two, of one listener.
+    WayNotice(WayId),
+    WayDrain(WayId),
 }
 
 /// Whom a link leads to.
@@ -116,6 +120,7 @@ pub(super) struct Link {
     pub(super) life: Life,
     /// By which a client came.
     pub(super) door: Door,
+    pub(super) way: WayId,
     /// The domain wants nothing from it for now.
     pub(super) paused: bool,
     /// How far its peer is behind.
@@ -140,6 +145,7 @@ impl Link {
             face: Face::Lines,
             life: Life::Open,
             door: Door::Plain,
+            way: WayId::NONE,
             paused: false,
             pressure: Pressure::NONE,
             held_back: false,

@@ -25,10 +25,12 @@ mod pool;
 mod port;
 mod post;
 mod press;
+mod revoke;
 pub mod rt;
 mod spin;
 pub mod tls;
 mod telling;
+mod ways;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -50,6 +52,7 @@ pub use meter::{Count, Meter, is_gauge};
 pub use port::{Driver, Port};
 pub use post::{Dialed, Post, Renewal};
 pub use press::{GivenUp, Slow};
+pub use ways::{Moves, Way, WayId};
 
 use self::core::{Core, Parts};
 use crate::base::ShardId;
@@ -173,8 +176,8 @@ pub fn run<D: Domain>(
         let Seed { id, mailbox, heard, post, commands, meter, muster, origin } = seed;
         let bell = rt::adopt_reader(heard)?;
         let mut listeners = Vec::new();
-        for Listening { socket, transport, door } in plan.listeners {
-            listeners.push((rt::Listener::adopt(socket)?, (transport, door)));
+        for Listening { socket, way } in plan.listeners {
+            listeners.push((rt::Listener::adopt(socket)?, way));
         }
         let shard = Rc::new_cyclic(|me| Shard {
             core: RefCell::new(Core::new(Parts {
@@ -197,6 +200,7 @@ pub fn run<D: Domain>(
             })),
         });
         for (listener, way) in listeners {
+            shard.core.borrow_mut().ways.open(way.id);
             rt::spawn(acceptor::accept(Rc::clone(&shard), listener, way));
         }
         rt::spawn(heart::hear(Rc::clone(&shard), bell));

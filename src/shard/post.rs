@@ -15,6 +15,7 @@ use super::http::Front;
 use super::port::Driver;
 use super::rt;
 use super::tls::ServerTls;
+use super::ways::Moves;
 use crate::gateway::Transport;
 use crate::gateway::settings::Settings;
 use crate::gateway::token::KeySet;
@@ -49,6 +50,8 @@ pub(super) enum Command {
     },
     /// Other settings; the sender hears nothing but its end.
     Renew(Renewal, mpsc::Sender<()>),
+    /// Other listeners; the sender as with [`Command::Renew`].
+    Move(Moves, mpsc::Sender<()>),
     /// An issuer's keys were fetched.
     Keys(Arc<KeySet>),
     /// A token was granted for requests to an upstream.
@@ -125,6 +128,11 @@ impl Post {
     /// Has the shard go by other settings; `done` is dropped when it does, or has ended.
     pub fn renew(&self, renewal: Renewal, done: mpsc::Sender<()>) {
         self.send(Command::Renew(renewal, done));
+    }
+
+    /// Has the shard listen elsewhere; `done` as with [`Post::renew`].
+    pub fn listen(&self, moves: Moves, done: mpsc::Sender<()>) {
+        self.send(Command::Move(moves, done));
     }
 
     /// Hands over the keys that tokens must be signed by, as they were fetched just now.

@@ -5,6 +5,7 @@ pub mod child;
 pub mod credential;
 pub mod dial;
 pub mod http;
+mod listeners;
 pub mod nursery;
 mod reach;
 pub mod server;
@@ -13,4 +14,5 @@ pub mod tcp;
 pub mod unix;
 mod websocket;
 
-pub use server::{Bound, Ends, Listen, Server, ServerConfig};
+pub use listeners::{Bound, Listen, Listeners, Prepared, Unbound};
+pub use server::{Ends, Server, ServerConfig};

@@ -2,52 +2,25 @@
 //! configuration files, which are the edge's.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::dial::Upstreams;
+use super::listeners::{Bound, Listen, Listeners};
 use super::nursery::{Nursery, Patience};
-use super::unix::SocketFile;
-use super::{tcp, unix};
 use crate::base::ShardId;
 use crate::base::limits::Limits;
-use crate::gateway::Transport;
 use crate::gateway::settings::Upstream;
 use crate::shard::http::Front;
 use crate::shard::rt::{Driver, DriverChoice, RING_ENTRIES_DEFAULT};
 use crate::shard::tls::ServerTls;
 use crate::shard::{
-    AuditSink, Compression, Domain, Door, IdentitySink, Listening, Meter, Plan, Post, Renewal,
-    TraceSink, cores, run, seeds,
+    AuditSink, Compression, Domain, IdentitySink, Meter, Moves, Plan, Post, Renewal, TraceSink, cores,
+    run, seeds,
 };
-
-/// Where clients come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listen {
-    /// Port 0 takes a free one.
-    Tcp(SocketAddr),
-    /// HTTP of all kinds, by the rules of [`ServerConfig::front`].
-    Http(SocketAddr),
-    /// As [`Listen::Tcp`] and [`Listen::Http`], over TLS, by [`ServerConfig::tls`].
-    Tls(SocketAddr),
-    Https(SocketAddr),
-    /// HTTP whose requests are all sent to HTTPS on this port.
-    Redirect {
-        from: SocketAddr,
-        to: u16,
-    },
-    /// `mode` of the socket's file.
-    Unix {
-        path: PathBuf,
-        mode: u32,
-    },
-}
 
 /// What a server is told.
 #[derive(Clone, Debug)]
@@ -114,38 +87,14 @@ impl ServerConfig {
     }
 }
 
-/// Where the server listens, as it turned out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Bound {
-    Tcp(SocketAddr),
-    Http(SocketAddr),
-    Tls(SocketAddr),
-    Https(SocketAddr),
-    Redirect(SocketAddr),
-    Unix(PathBuf),
-}
-
-impl fmt::Display for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => write!(f, "tcp://{address}"),
-            Self::Http(address) | Self::Redirect(address) => write!(f, "http://{address}"),
-            Self::Tls(address) => write!(f, "tls://{address}"),
-            Self::Https(address) => write!(f, "https://{address}"),
-            Self::Unix(path) => write!(f, "unix://{}", path.display()),
-        }
-    }
-}
-
 /// A running server. Dropping it does not end it; [`Server::drain`] or [`Server::stop`] do, and
 /// [`Server::join`] waits.
 pub struct Server {
-    bound: Vec<Bound>,
     drivers: Vec<Driver>,
     meters: Vec<Arc<Meter>>,
     posts: Vec<Post>,
     threads: Vec<JoinHandle<io::Result<()>>>,
-    files: Vec<SocketFile>,
+    listeners: Option<Listeners>,
     nursery: Option<Nursery>,
 }
 
@@ -157,18 +106,17 @@ impl Server {
         domain: impl Fn(ShardId) -> D + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let shards = config.shard_count();
-        let (bound, files, mut listeners) = bind(&config.listens, usize::from(shards))?;
+        let (listeners, mut sockets) = Listeners::bind(&config.listens, usize::from(shards))?;
         let cores = cores::allowed();
         let nursery = Nursery::start(config.patience)?;
         let domain = Arc::new(domain);
         let (started, reports) = mpsc::channel();
         let mut server = Self {
-            bound,
             drivers: Vec::new(),
             meters: Vec::new(),
             posts: Vec::new(),
             threads: Vec::new(),
-            files,
+            listeners: Some(listeners),
             nursery: Some(nursery),
         };
         for seed in seeds(shards)? {
@@ -186,7 +134,7 @@ impl Server {
                 audit: config.audit.clone(),
                 traces: config.traces.clone(),
                 identity: config.identity.clone(),
-                listeners: listeners.pop().unwrap_or_default(),
+                listeners: sockets.pop().unwrap_or_default(),
             };
             let core = config.pin.then(|| cores[usize::from(id.0) % cores.len()]);
             let nurse = server.nursery.as_ref().map(Nursery::nurse);
@@ -240,9 +188,14 @@ impl Server {
         Ok(server)
     }
 
-    /// In the order of the configuration.
-    pub fn bound(&self) -> &[Bound] {
-        &self.bound
+    /// In the order of the configuration; nothing once they were taken.
+    pub fn bound(&self) -> Vec<Bound> {
+        self.listeners.iter().flat_map(Listeners::bound).cloned().collect()
+    }
+
+    /// The listeners, for who may change them while the server runs. They must be kept as long as it does.
+    pub fn take_listeners(&mut self) -> Option<Listeners> {
+        self.listeners.take()
     }
 
     /// What each shard runs on.
@@ -292,7 +245,7 @@ impl Server {
         if let Some(nursery) = self.nursery {
             nursery.end();
         }
-        drop(self.files);
+        drop(self.listeners);
         result
     }
 }
@@ -330,48 +283,15 @@ impl Ends {
         // Nothing is ever sent: it ends when the last sender is dropped.
         let _ = all.recv();
     }
-}
 
-type Sockets = Vec<Listening>;
-
-/// Binds everything; the sockets by shard.
-fn bind(
-    listens: &[Listen],
-    shards: usize,
-) -> io::Result<(Vec<Bound>, Vec<SocketFile>, Vec<Sockets>)> {
-    let (mut bound, mut files) = (Vec::new(), Vec::new());
-    let mut by_shard: Vec<Sockets> = (0..shards).map(|_| Vec::new()).collect();
-    for listen in listens {
-        let mut inet = |address: &SocketAddr, as_bound: fn(SocketAddr) -> Bound| {
-            let listening = tcp::listen(*address, shards).map_err(|error| at(&error, address));
-            listening.map(|(address, sockets)| {
-                bound.push(as_bound(address));
-                sockets
-            })
-        };
-        let (transport, door, sockets) = match listen {
-            Listen::Tcp(address) => (Transport::Tcp, Door::Plain, inet(address, Bound::Tcp)?),
-            Listen::Tls(address) => (Transport::Tcp, Door::Tls, inet(address, Bound::Tls)?),
-            Listen::Http(address) => (Transport::Http, Door::Plain, inet(address, Bound::Http)?),
-            Listen::Https(address) => (Transport::Http, Door::Tls, inet(address, Bound::Https)?),
-            Listen::Redirect { from, to } => {
-                (Transport::Http, Door::Redirect(*to), inet(from, Bound::Redirect)?)
-            }
-            Listen::Unix { path, mode } => {
-                let (file, sockets) = unix::listen(path, *mode, shards)
-                    .map_err(|error| at(&error, &path.display()))?;
-                bound.push(Bound::Unix(path.clone()));
-                files.push(file);
-                (Transport::Unix, Door::Plain, sockets)
-            }
-        };
-        for (shard, socket) in by_shard.iter_mut().zip(sockets) {
-            shard.push(Listening { socket, transport, door });
+    /// Has each shard listen as its own `moves` say; comes back when all do.
+    pub(super) fn listen(&self, moves: Vec<Moves>) {
+        let (done, all) = mpsc::channel();
+        for (post, moves) in self.posts.iter().zip(moves) {
+            post.listen(moves, done.clone());
         }
+        drop(done);
+        // As in [`Ends::renew`].
+        let _ = all.recv();
     }
-    Ok((bound, files, by_shard))
-}
-
-fn at(error: &io::Error, place: &dyn fmt::Display) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot listen on {place}: {error}"))
 }

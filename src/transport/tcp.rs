@@ -11,9 +11,14 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 const BACKLOG: i32 = 4_096;
 
 /// Listens on `address` with one socket for each of `shards`. Port 0 takes a free port, the same for
-/// all. The address that is listened on comes back too.
-pub fn listen(address: SocketAddr, shards: usize) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
-    if address.port() != 0 {
+/// all. The address that is listened on comes back too. `is_ours`: this process listens on the port already, at another
+/// address.
+pub fn listen(
+    address: SocketAddr,
+    shards: usize,
+    is_ours: bool,
+) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
+    if address.port() != 0 && !is_ours {
         // SO_REUSEPORT would share the port silently with another process of this user: with the
         // gateway that somebody forgot to stop. A socket without it finds that out.
         drop(open(address, false)?);
@@ -45,10 +50,10 @@ mod tests {
     #[test]
     fn all_shards_listen_on_the_port_that_the_first_one_got() {
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        let (bound, sockets) = listen(any, 3).expect("loopback");
+        let (bound, sockets) = listen(any, 3, false).expect("loopback");
         assert_ne!(bound.port(), 0);
         assert_eq!(sockets.len(), 3);
-        let taken = listen(bound, 1).expect_err("the port is taken");
+        let taken = listen(bound, 1, false).expect_err("the port is taken");
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Only the owner may connect, unless the operator says otherwise.
 pub const MODE_DEFAULT: u32 = 0o600;
@@ -14,13 +15,36 @@ pub const MODE_DEFAULT: u32 = 0o600;
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    inode: u64,
+    mark: Mark,
+}
+
+/// Which file it is: an inode alone may be another file's as soon as ours is removed.
+type Mark = (u64, u64, Option<Duration>);
+
+fn mark(path: &Path) -> io::Result<Mark> {
+    let data = fs::symlink_metadata(path)?;
+    let born = data.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    Ok((data.dev(), data.ino(), born))
+}
+
+impl SocketFile {
+    /// Whether it still is at its path; another process may have taken that meanwhile.
+    fn is_there(&self) -> bool {
+        mark(&self.path).is_ok_and(|mark| mark == self.mark)
+    }
+
+    /// Lets others connect, or not.
+    pub fn permit(&self, mode: u32) -> io::Result<()> {
+        if self.is_there() {
+            fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))?;
+        }
+        Ok(())
+    }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Another process may have taken the path meanwhile; its file stays.
-        if fs::symlink_metadata(&self.path).is_ok_and(|data| data.ino() == self.inode) {
+        if self.is_there() {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -37,7 +61,7 @@ pub fn listen(path: &Path, mode: u32, shards: usize) -> io::Result<(SocketFile, 
     let socket = UnixListener::bind(&beside)?;
     fs::set_permissions(&beside, fs::Permissions::from_mode(mode))?;
     fs::rename(&beside, path)?;
-    let file = SocketFile { path: path.to_owned(), inode: fs::symlink_metadata(path)?.ino() };
+    let file = SocketFile { path: path.to_owned(), mark: mark(path)? };
     let first = OwnedFd::from(socket);
     let mut sockets = Vec::with_capacity(shards);
     for _ in 1..shards {
@@ -78,6 +102,19 @@ mod tests {
         assert_eq!(busy.kind(), io::ErrorKind::AddrInUse);
         drop((file, sockets));
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_path_that_another_took_is_left_to_it() {
+        let path = scratch("taken");
+        let (file, _sockets) = listen(&path, MODE_DEFAULT, 1).expect("a socket");
+        fs::remove_file(&path).expect("somebody clears up");
+        let _other = UnixListener::bind(&path).expect("and listens");
+        file.permit(0o666).expect("nothing to be done");
+        assert_ne!(fs::metadata(&path).expect("theirs").mode() & 0o777, 0o666);
+        drop(file);
+        assert!(path.exists(), "it is another's");
+        fs::remove_file(&path).expect("cleaned up");
     }
 
     #[test]

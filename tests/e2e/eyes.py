@@ -17,11 +17,13 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 
 from exchange import MODERN, Door, text_of
 from lines import Lines
 from stage import HERE, STOP_S_MAX, Gateway, Stage, cache, free_port
+from tls import Authority
 from typescript import node
 
 QUICK = str(HERE / "servers" / "quick.py")
@@ -72,7 +74,7 @@ class Admin:
                               check=True, text=True, stdout=subprocess.PIPE)
         return {family["name"]: family for family in json.loads(done.stdout)}
 
-    def value(self, name: str, **labels: str) -> float:
+    def value(self, name: str, /, **labels: str) -> float:
         """The sum of a metric's samples that have these labels."""
         found = [sample for family in json.loads(self.get("/metrics.json")).items() if family[0] == name
                  for sample in family[1]["samples"]]
@@ -186,6 +188,8 @@ def agents_have_nothing_to_do_with_it(binary: str, stage: Stage) -> None:
             stranger = Admin(admin.port, shown)
             assert stranger.ask("GET", "/metrics")[0] == 401 and stranger.ask("POST", "/drain")[0] == 401, shown
             assert stranger.ask("GET", "/ready")[0] == 200
+            assert stranger.ask("GET", "/health") == (200, '{"status":"ok"}\n'), "no names for strangers"
+        assert json.loads(admin.get("/health"))["components"]["upstreams"] == {"quick": "ready"}
         basic = base64.b64encode(f"me:{ops}".encode()).decode()
         assert Admin(admin.port, f"Basic {basic}").ask("GET", "/metrics")[0] == 200
         assert admin.ask("POST", "/drain", Origin="http://evil.test")[0] == 403
@@ -416,6 +420,24 @@ def a_drain_may_be_asked_for(binary: str, stage: Stage) -> None:
         assert gateway.process.wait(STOP_S_MAX) == 0, gateway.tail()
 
 
+def days_of_certificates_are_told(binary: str, stage: Stage) -> None:
+    authority = Authority(stage.dir / "eyes-tls")
+    pairs = [authority.sign("own", "DNS:localhost", 60), authority.sign("other", "DNS:other.test", 5)]
+    files = ", ".join(f'{{ cert = "{cert}", key = "{key}" }}' for cert, key in pairs)
+    config = f"[tcp]\ntls = true\n[tls]\ncertificates = [{files}]\n"
+    with seen(binary, stage, config=config) as (gateway, admin):
+        for name, days in (("dns:localhost", (59, 60)), ("dns:other.test", (4, 5))):
+            assert admin.value("ringgate_tls_certificate_days_left", name=name) in days
+        with urllib.request.urlopen(f"http://127.0.0.1:{admin.port}/events", timeout=WAIT_S_MAX) as events:
+            while not (line := events.readline()).startswith(b"data:"):
+                assert line, "the stream ended"
+            told = json.loads(line[5:])["certificates"]
+        assert [(it["name"], it["days"] < 7) for it in told] == [("dns:localhost", False), ("dns:other.test", True)], told
+        assert "expires within a week" in gateway.log.read_text(), gateway.tail()
+    with seen(binary, stage) as (_, admin):
+        assert "ringgate_tls_certificate_days_left" not in admin.get("/metrics"), "nobody speaks TLS"
+
+
 def the_dashboard_is_live_and_can_be_read(binary: str, stage: Stage) -> str:
     """By a headless browser: at two widths, in light and dark; numbers move, nothing errs, all has a name."""
     folder = os.environ.get("RINGGATE_SCREENSHOTS") or str(stage.dir)
@@ -492,5 +514,6 @@ ALL = {"eyes/prometheus-reads-the-metrics": prometheus_reads_the_metrics,
        "eyes/a-traced-call-is-collected": a_traced_call_is_collected,
        "eyes/each-request-is-traced-at-ratio-one": each_request_is_traced_at_ratio_one,
        "eyes/without-a-collector-nothing-changes": without_a_collector_nothing_changes,
+       "eyes/days-of-certificates-are-told": days_of_certificates_are_told,
        "eyes/a-drain-may-be-asked-for": a_drain_may_be_asked_for,
        "eyes/the-dashboard-is-live-and-can-be-read": the_dashboard_is_live_and_can_be_read}

@@ -15,7 +15,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 
-from lines import MODERN, Lines, text_of
+from lines import MODERN, Closed, Lines, text_of
 from stage import HERE, Gateway, Stage, client_python, free_port
 
 REQUESTS, WORKERS = 20_000, 4
@@ -167,6 +167,42 @@ def a_client_is_known_by_its_certificate(binary: str, stage: Stage) -> None:
         assert call(it.connection(other))[0] == 401, "good, and nobody's"
 
 
+def a_name_that_is_taken_away_ends_what_came_by_it(binary: str, stage: Stage) -> None:
+    more = ('client_ca = "FOLDER/ca.pem"\nclient_auth = "required"\n'
+            '[auth.certificates]\nalice = ["cn:alice", "cn:lost"]\n')
+    with house(binary, stage, more) as it, contextlib.ExitStack() as stack:
+        kept, lost = (it.authority.sign(name, "DNS:agent.test") for name in ("alice", "lost"))
+        stays, goes = (stack.enter_context(it.lines(own)) for own in (kept, lost))
+        web = {"kept": it.connection(kept), "lost": it.connection(lost)}
+        streams = {"kept": it.connection(kept), "lost": it.connection(lost)}
+        for one in (stays, goes):
+            one.initialize()
+        for name in web:
+            assert call(web[name])[0] == 200
+            streams[name].request("GET", "/sse", headers={"accept": "text/event-stream"})
+            streams[name] = streams[name].getresponse()
+            assert streams[name].status == 200
+        text = it.gateway.config.read_text()
+        assert '"cn:lost"' in text
+        it.gateway.config.write_text(text.replace(', "cn:lost"', ""))
+        it.gateway.process.send_signal(signal.SIGHUP)
+        try:
+            goes.next()
+            raise AssertionError("lines go on")
+        except (Closed, ssl.SSLError):
+            pass
+        try:
+            while streams["lost"].read1():
+                pass
+        except (http.client.HTTPException, OSError):
+            pass
+        web["lost"].close()
+        assert call(web["lost"])[0] == 401, "good, and nobody's"
+        stays.alive()
+        assert call(web["kept"])[0] == 200
+        assert b"endpoint" in streams["kept"].readline(), "another's stream goes on"
+
+
 def a_certificate_is_replaced_under_load(binary: str, stage: Stage) -> str:
     with house(binary, stage) as it:
         wrong: list[str] = []
@@ -305,6 +341,7 @@ def who_asks_in_clear_is_sent_to_https(binary: str, stage: Stage) -> None:
 
 
 ALL = {f"tls/{check.__name__.replace('_', '-')}": check for check in (
-    every_client_comes_over_tls, a_client_is_known_by_its_certificate, a_certificate_is_replaced_under_load,
+    every_client_comes_over_tls, a_client_is_known_by_its_certificate,
+    a_name_that_is_taken_away_ends_what_came_by_it, a_certificate_is_replaced_under_load,
     strangers_cost_their_own_connection_only, upstreams_are_reached_over_tls_and_held_to_their_pins,
     who_asks_in_clear_is_sent_to_https)}

@@ -13,6 +13,14 @@ pub(super) struct Access {
     keys: Option<Keys>,
 }
 
+/// Who is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admitted {
+    /// May know everything: has shown a key, where any is asked for.
+    Operator,
+    Anybody,
+}
+
 /// Why not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
@@ -37,8 +45,8 @@ impl Access {
         Self { hosts, keys }
     }
 
-    /// Whether a request is let in.
-    pub(super) fn judge(&self, head: &Head<'_, '_>) -> Result<(), Refused> {
+    /// Whether a request is let in, and how much it is told.
+    pub(super) fn judge(&self, head: &Head<'_, '_>) -> Result<Admitted, Refused> {
         let host = head.host.unwrap_or_default();
         if let Some(hosts) = &self.hosts
             && !hosts.iter().any(|known| known.eq_ignore_ascii_case(host_name(host)))
@@ -53,15 +61,13 @@ impl Access {
         {
             return Err(Refused::Origin);
         }
-        // Who balances load has no key, and learns nothing that a closed port would not tell.
-        if matches!(head.path, "/health" | "/ready") {
-            return Ok(());
-        }
-        let Some(keys) = &self.keys else { return Ok(()) };
+        let Some(keys) = &self.keys else { return Ok(Admitted::Operator) };
         let mut shown =
             head.headers().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         match (shown.next(), shown.next()) {
-            (Some((_, value)), None) if opens(keys, value) => Ok(()),
+            (Some((_, value)), None) if opens(keys, value) => Ok(Admitted::Operator),
+            // Who balances load has no key, and is told how it goes, and no names.
+            _ if matches!(head.path, "/health" | "/ready") => Ok(Admitted::Anybody),
             _ => Err(Refused::Key),
         }
     }
@@ -96,7 +102,7 @@ mod tests {
     use crate::gateway::keys::{Digest, key};
     use crate::wire::http1::head;
 
-    fn judge(access: &Access, request: &str) -> Result<(), Refused> {
+    fn judge(access: &Access, request: &str) -> Result<Admitted, Refused> {
         let text = format!("{request}\r\n\r\n");
         let mut slots = head::slots();
         let (head, _) = head::read(text.as_bytes(), &mut slots).unwrap().unwrap();
@@ -115,20 +121,20 @@ mod tests {
         for host in ["127.0.0.1:7422", "localhost", "[::1]:7422", "ops.test:80"] {
             assert_eq!(
                 judge(&access, &format!("GET / HTTP/1.1\r\nHost: {host}")),
-                Ok(()),
+                Ok(Admitted::Operator),
                 "{host}"
             );
         }
         let rebound = "GET /metrics HTTP/1.1\r\nHost: evil.test";
         assert_eq!(judge(&access, rebound), Err(Refused::Host));
         let post = "POST /drain HTTP/1.1\r\nContent-Length: 0\r\nHost: localhost:7422";
-        assert_eq!(judge(&access, post), Ok(()), "curl has no origin");
+        assert_eq!(judge(&access, post), Ok(Admitted::Operator), "curl has no origin");
         for origin in ["https://evil.test", "null", "http://localhost", "http://"] {
             let forged = format!("{post}\r\nOrigin: {origin}");
             assert_eq!(judge(&access, &forged), Err(Refused::Origin), "{origin}");
         }
         let own = format!("{post}\r\nOrigin: http://localhost:7422");
-        assert_eq!(judge(&access, &own), Ok(()));
+        assert_eq!(judge(&access, &own), Ok(Admitted::Operator));
     }
 
     #[test]
@@ -148,13 +154,17 @@ mod tests {
         for good in
             [format!("Bearer {key}"), basic(&format!("me:{key}")), basic(&format!(":{key}"))]
         {
-            assert_eq!(ask("/metrics", &good), Ok(()), "{good}");
+            for path in ["/metrics", "/health"] {
+                assert_eq!(ask(path, &good), Ok(Admitted::Operator), "{path} {good}");
+            }
         }
         for wrong in
             [String::new(), "Bearer x".to_owned(), basic(&key), basic("me:x"), "Basic !".to_owned()]
         {
             assert_eq!(ask("/metrics", &wrong), Err(Refused::Key), "{wrong}");
-            assert_eq!(ask("/ready", &wrong), Ok(()));
+            for path in ["/ready", "/health"] {
+                assert_eq!(ask(path, &wrong), Ok(Admitted::Anybody), "{path} {wrong}");
+            }
         }
     }
 }

@@ -101,6 +101,11 @@ impl Gathered {
         self.gateways().map(|gateway| of(gateway) as u64).sum()
     }
 
+    /// What each certificate is for that is shown, and for how many days it is good. The shards show the same.
+    pub(super) fn certificates(&self) -> &[(String, i64)] {
+        self.answered().next().map_or(&[], |census| &census.certificates)
+    }
+
     /// Times that each rate was gone over.
     pub(super) fn over(&self) -> [u64; RATES.len()] {
         let mut all = [0; RATES.len()];

@@ -21,6 +21,7 @@ pub(super) fn families(gathered: &Gathered, process: &Process) -> Vec<Family> {
     all.extend(of_upstreams(&upstreams));
     all.extend(of_shards(gathered));
     all.extend(of_meters(gathered));
+    all.extend(of_certificates(gathered));
     all.extend(of_process(gathered, process));
     all
 }
@@ -341,6 +342,19 @@ fn of_meters(gathered: &Gathered) -> Vec<Family> {
             family
         })
         .collect()
+}
+
+/// Nothing where no listener speaks TLS.
+fn of_certificates(gathered: &Gathered) -> Option<Family> {
+    let mut days = Family::new(
+        "ringgate_tls_certificate_days_left",
+        Gauge,
+        "Whole days until a certificate of a listener expires, or one of its chain; negative when it has.",
+    );
+    for (name, left) in gathered.certificates() {
+        days.push(&[("name", name)], f64::from(i32::try_from(*left).unwrap_or(i32::MAX)));
+    }
+    (!gathered.certificates().is_empty()).then_some(days)
 }
 
 fn of_process(gathered: &Gathered, process: &Process) -> Vec<Family> {

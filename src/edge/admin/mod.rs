@@ -18,6 +18,7 @@ mod gather;
 mod metrics;
 mod overview;
 mod process;
+mod recent;
 mod routes;
 
 use std::io;

@@ -139,11 +139,17 @@ fn overview(now: &Gathered, last: &Gathered, first: &Gathered, process: &Process
         "waiting": now.sum(|gateway| gateway.waiting),
         "upstreams": upstreams_told,
         "limits": limits,
+        "certificates": certificates(now),
         "shards": shards(now, last, first, elapsed),
         "memory": process.resident_bytes,
         "files": process.open_fds,
         "filesMax": process.fds_max,
     })
+}
+
+fn certificates(now: &Gathered) -> Vec<Value> {
+    let all = now.certificates().iter();
+    all.map(|(name, days)| json!({"name": name, "days": days})).collect()
 }
 
 fn shards(now: &Gathered, last: &Gathered, first: &Gathered, elapsed: f64) -> Vec<Value> {

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 use signal_hook::consts::SIGTERM;
 
-use super::access::{Access, Refused};
+use super::access::{Access, Admitted, Refused};
 use super::gather::{Gathered, Gatherer};
 use super::overview::Watch;
 use super::process::Process;
+use super::recent::Recent;
 use super::{families, metrics};
 use crate::edge::log;
 use crate::gateway::census::Standing;
@@ -56,13 +57,14 @@ pub(in crate::edge) static LEAVE_ASKED: AtomicBool = AtomicBool::new(false);
 pub(super) struct Desk {
     access: Access,
     gatherer: Gatherer,
+    recent: Recent,
     /// A drain was asked for here.
     has_drained: AtomicBool,
 }
 
 impl Desk {
     pub(super) const fn new(access: Access, gatherer: Gatherer) -> Self {
-        Self { access, gatherer, has_drained: AtomicBool::new(false) }
+        Self { access, gatherer, recent: Recent::new(), has_drained: AtomicBool::new(false) }
     }
 
     /// For who wants to be told for as long as they listen.
@@ -72,8 +74,8 @@ impl Desk {
 
     /// `None`: it wants just that.
     pub(super) fn answer(&self, head: &Head<'_, '_>, body: &[u8]) -> Option<Answer> {
-        match self.access.judge(head) {
-            Ok(()) => {}
+        let who = match self.access.judge(head) {
+            Ok(who) => who,
             Err(Refused::Host) => {
                 return Some(Answer::wrong(421, "this name is not served here: see admin.hosts"));
             }
@@ -85,7 +87,7 @@ impl Desk {
                 let answer = Answer::wrong(401, "an admin key is needed: Authorization: Bearer …");
                 return Some(answer.header("www-authenticate", challenge));
             }
-        }
+        };
         let method = if head.method == "HEAD" { "GET" } else { head.method };
         Some(match (method, head.path) {
             ("GET", "/" | "/dashboard") => page(),
@@ -95,8 +97,8 @@ impl Desk {
             }
             ("GET", "/metrics") => Answer::new(200, TEXT, families::text(&self.families())),
             ("GET", "/metrics.json") => Answer::new(200, JSON, families::json(&self.families())),
-            ("GET", "/health") => self.health(),
-            ("GET", "/ready") => ready(&self.gatherer.gather()),
+            ("GET", "/health") => health(&self.recent.get(&self.gatherer), who),
+            ("GET", "/ready") => ready(&self.recent.get(&self.gatherer)),
             ("POST", "/drain") => self.drain(),
             ("GET", "/log-level") => Answer::json(200, &json!({"level": log::level()})),
             ("PUT", "/log-level") => set_level(body),
@@ -118,33 +120,13 @@ impl Desk {
         metrics::families(&self.gatherer.gather(), &Process::read())
     }
 
-    /// Lives, and how its parts do. A server that is down is no fault of the gateway's.
-    fn health(&self) -> Answer {
-        let gathered = self.gatherer.gather();
-        let missing = gathered.shards.iter().filter(|shard| shard.is_none()).count();
-        let upstreams: serde_json::Map<String, Value> = gathered
-            .upstreams()
-            .iter()
-            .map(|whole| (whole.census.name.clone(), whole.census.standing.name().into()))
-            .collect();
-        let body = json!({
-            "status": if missing == 0 { "ok" } else { "degraded" },
-            "version": env!("CARGO_PKG_VERSION"),
-            "uptimeSeconds": gathered.micros() / 1_000_000,
-            "components": {
-                "shards": {"count": gathered.shards.len(), "notAnswering": missing},
-                "upstreams": upstreams,
-            },
-        });
-        Answer::json(if missing == 0 { 200 } else { 503 }, &body)
-    }
-
     /// By the way that SIGTERM goes, so that there is one; but a signal that comes besides is not the second, which
     /// would end at once.
     fn drain(&self) -> Answer {
         if !self.has_drained.swap(true, Ordering::AcqRel) {
             tracing::warn!("a drain was asked for by the admin listener");
             LEAVE_ASKED.store(true, Ordering::Release);
+            self.recent.forget();
             if let Err(error) = signal_hook::low_level::raise(SIGTERM) {
                 return Answer::wrong(500, &format!("the drain cannot begin: {error}"));
             }
@@ -168,6 +150,27 @@ fn page() -> Answer {
          img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
     Answer::new(200, HTML, PAGE.replace(NONCE, &nonce)).header("content-security-policy", &policy)
+}
+
+/// Lives, and how its parts do. A server that is down is no fault of the gateway's. Names, of servers and of the version,
+/// are the operator's to know.
+fn health(gathered: &Gathered, who: Admitted) -> Answer {
+    let missing = gathered.shards.iter().filter(|shard| shard.is_none()).count();
+    let mut body = json!({"status": if missing == 0 { "ok" } else { "degraded" }});
+    if who == Admitted::Operator {
+        let upstreams: serde_json::Map<String, Value> = gathered
+            .upstreams()
+            .iter()
+            .map(|whole| (whole.census.name.clone(), whole.census.standing.name().into()))
+            .collect();
+        body["version"] = env!("CARGO_PKG_VERSION").into();
+        body["uptimeSeconds"] = (gathered.micros() / 1_000_000).into();
+        body["components"] = json!({
+            "shards": {"count": gathered.shards.len(), "notAnswering": missing},
+            "upstreams": upstreams,
+        });
+    }
+    Answer::json(if missing == 0 { 200 } else { 503 }, &body)
 }
 
 /// As the listener of clients says it, from what all shards say.
@@ -233,6 +236,15 @@ mod tests {
         for wrong in ["", "{}", "{\"level\":3}", "ringgate=lots"] {
             assert_eq!(set_level(wrong.as_bytes()).status, 400, "{wrong}");
         }
+    }
+
+    #[test]
+    fn who_shows_no_key_learns_how_it_goes_and_no_names() {
+        let gathered = Gathered { shards: vec![None], meters: Vec::new(), spans: None };
+        let told = health(&gathered, Admitted::Anybody);
+        assert_eq!((told.status, told.body.as_str()), (503, "{\"status\":\"degraded\"}\n"));
+        let told = health(&gathered, Admitted::Operator);
+        assert!(told.body.contains("\"upstreams\":{}"), "{}", told.body);
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(super) struct Auth {
 pub(super) fn read(
     mut reader: Reader<'_>,
     rules: Option<&Rules>,
-    client_auth: ClientAuth,
+    (client_auth, speaks_tls): (ClientAuth, bool),
     findings: &Findings,
 ) -> Auth {
     let keys = reader.field("keys");
@@ -47,6 +47,12 @@ pub(super) fn read(
         field.fault(
             "clients are not asked for certificates",
             "set tls.client_auth = \"optional\" or \"required\", and tls.client_ca",
+        );
+    }
+    if let Some(field) = certificates.as_ref().filter(|_| !speaks_tls) {
+        field.fault(
+            "no listener speaks TLS, so nobody can show a certificate",
+            "set http.tls = true or tcp.tls = true",
         );
     }
     let certificates = certificates.map(|field| agent_certificates(&field, rules));

@@ -120,10 +120,23 @@ pub struct Config {
     /// Which requests are traced, and where that goes; `None` where none is.
     pub traces: Option<Traces>,
     pub log: Log,
+    /// Where the listeners' addresses were written. Not part of the wish.
+    pub places: ListenPlaces,
     /// What is no error but worth a word. Not part of the wish.
     pub warnings: Vec<Fault>,
     /// All files that were read. Not part of the wish.
     pub files: Vec<PathBuf>,
+}
+
+/// Where it was written where to listen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListenPlaces {
+    pub tcp: Place,
+    pub http: Place,
+    pub redirect: Place,
+    pub unix: Place,
+    /// Of the section.
+    pub tls: Place,
 }
 
 /// The Unix socket listener.
@@ -278,6 +291,13 @@ impl Config {
             unix_connections_max: mut of_unix,
             ..
         } = Limits::DEFAULT;
+        let places = ListenPlaces {
+            tcp: root.place_at(&["tcp", "listen"]),
+            http: root.place_at(&["http", "listen"]),
+            redirect: root.place_at(&["http", "redirect"]),
+            unix: root.place_at(&["unix", "listen"]),
+            tls: root.place_at(&["tls"]),
+        };
         let mut section = |name, agent: &mut Option<String>, most: Option<&mut usize>| {
             let mut section = reader.section(name);
             *agent = auth::agent(&mut section);
@@ -332,7 +352,14 @@ impl Config {
         let policy = policy::read(policy, &upstreams, findings);
         let guard = guard::read(guard, &upstreams, audit.is_some());
         let client_auth = tls.as_ref().map(|tls| tls.client_auth).unwrap_or_default();
-        let auth = auth::read(auth, policy.as_ref(), client_auth, findings);
+        let speaks_tls = lines.as_ref().is_some_and(|lines| lines.tls.is_some())
+            || http.as_ref().is_some_and(|http| http.tls);
+        if tls.is_some() && !speaks_tls {
+            let what = "has no effect: no listener speaks TLS";
+            let remedy = "set http.tls = true or tcp.tls = true";
+            findings.warn(&places.tls, "tls", what, remedy);
+        }
+        let auth = auth::read(auth, policy.as_ref(), (client_auth, speaks_tls), findings);
         let (has_certificate, all_shown) = (tls.is_some(), client_auth == ClientAuth::Required);
         if let Some(lines) = &lines {
             lines.judge(has_certificate, all_shown);
@@ -369,6 +396,7 @@ impl Config {
             admin,
             traces,
             log,
+            places,
             warnings: Vec::new(),
             files: Vec::new(),
         }

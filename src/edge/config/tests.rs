@@ -238,7 +238,12 @@ fn yaml_means_the_same_as_toml() {
         let config = Some(folder.write(name, text));
         Config::load(&Sources { config, ..Sources::default() }).map_or_else(
             |faults| panic!("{faults}"),
-            |config| Config { warnings: Vec::new(), files: Vec::new(), ..config },
+            |config| Config {
+                places: ListenPlaces::default(),
+                warnings: Vec::new(),
+                files: Vec::new(),
+                ..config
+            },
         )
     };
     assert_eq!(load("c.toml", EVERYTHING_TOML), load("c.yaml", EVERYTHING_YAML));

@@ -55,6 +55,12 @@ pub(super) fn read(mut reader: Reader<'_>, findings: &Findings) -> Option<Tls> {
             (None, _) => field.fault("names no certificate", "add cert = \"FILE\""),
         }
     }
+    if let Some(auth) = auth.as_ref().filter(|_| list.is_none() && own.0.is_none()) {
+        auth.fault(
+            "there is no certificate to show, so nobody can be asked for theirs",
+            "add tls.cert = \"FILE\" and tls.key = \"FILE\"",
+        );
+    }
     let words = [
         ("off", ClientAuth::Off),
         ("optional", ClientAuth::Optional),

@@ -62,6 +62,20 @@ impl Node {
         Self { place, value: Value::Table(entries) }
     }
 
+    /// Where a key of a table below this one was written, each step a key; nowhere if it was not.
+    pub(super) fn place_at(&self, path: &[&str]) -> Place {
+        let mut place = Place::Default;
+        let mut node = self;
+        for key in path {
+            let Value::Table(entries) = &node.value else { return Place::Default };
+            let Some(entry) = entries.iter().find(|entry| entry.key == *key) else {
+                return Place::Default;
+            };
+            (place, node) = (entry.place.clone(), &entry.node);
+        }
+        place
+    }
+
     /// The table of a key, made when it is missing. `None` if the key holds something else, which
     /// whoever reads the section reports.
     pub(super) fn table_at(&mut self, key: &str, place: &Place) -> Option<&mut Vec<Entry>> {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::super::acceptor::Door;
-use super::super::core::{Core, Follow, Verdict};
+use super::super::core::{Core, Follow, Phase, Verdict};
 use super::super::domain::Domain;
 use super::super::http2::PREFACE;
 use super::super::inbox::Inbox;
@@ -265,7 +265,7 @@ impl<D: Domain> Core<D> {
                 None
             }
         };
-        let is_leaving = self.phase > super::super::core::Phase::Serving;
+        let is_leaving = self.phase_of(id) > Phase::Serving;
         let Some(link) = self.links.get_mut(id) else { return };
         let is_secure = link.door == Door::Tls;
         let Face::Http(face) = &mut link.face else { return };

@@ -5,6 +5,7 @@ use super::super::core::{Core, Phase, Verdict};
 use super::super::domain::Domain;
 use super::super::inbox::Inbox;
 use super::super::links::{Due, Face, Life, Side};
+use super::super::revoke::REVOKED;
 use super::bearer::Identified;
 use super::intake::Reading;
 use crate::base::{LinkId, Moment};
@@ -263,8 +264,10 @@ impl<D: Domain> Core<D> {
 
     /// Says goodbye before a link is closed for a reason of ours.
     pub(in crate::shard) fn say_goodbye(&mut self, id: LinkId, why: &str) {
-        let code = if self.phase >= Phase::Draining {
+        let code = if self.phase_of(id) >= Phase::Draining {
             ws::GOING_AWAY
+        } else if why == REVOKED {
+            ws::POLICY
         } else if why.contains("clients_max") {
             ws::TRY_LATER
         } else {

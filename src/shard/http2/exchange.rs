@@ -85,7 +85,7 @@ impl<D: Domain> Core<D> {
     /// Whether a connection takes no new streams; if not, its task is woken when the shard leaves.
     pub(super) fn is_going(&mut self, id: LinkId, met: &mut Option<u32>, cx: &Context<'_>) -> bool {
         self.on_phase.register(met, cx);
-        self.phase > Phase::Serving
+        self.phase_of(id) > Phase::Serving
             || self.links.get(id).is_none_or(|link| link.life >= Life::Closing)
     }
 

@@ -236,6 +236,13 @@ impl Listener {
         self.waiter.readable(false).await
     }
 
+    /// Whoever connects from now on is refused. The kernel may wait for a connection on our behalf, and would keep
+    /// the socket open for that beyond our own end of it.
+    pub fn refuse(self) {
+        // Of a socket that others have closed already nothing is left to be done.
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+    }
+
     /// The next connection, or `None` when no other waits.
     pub fn accept(&self) -> io::Result<Option<OwnedFd>> {
         let mode = if is_epoll() { SocketFlags::NONBLOCK } else { SocketFlags::empty() };

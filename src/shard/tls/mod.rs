@@ -19,6 +19,7 @@ mod trouble;
 
 pub use client::ClientTls;
 pub use names::{CertificateNames, Facts, facts};
+pub(super) use server::Certified;
 pub use server::{CertifiedKeys, ClientAuth, People, ServerTls};
 pub use session::Session;
 pub use trouble::{Trouble, Troubles, failed, troubles};

@@ -38,9 +38,9 @@ impl People {
         Self(entries.into_iter().collect())
     }
 
-    /// The first of the names that is known.
-    pub fn find(&self, names: &CertificateNames) -> Option<Principal> {
-        names.0.iter().find_map(|name| self.0.get(name)).copied()
+    /// The first of the names that is known, and whose it is.
+    pub fn find<'a>(&self, names: &'a CertificateNames) -> Option<(&'a str, Principal)> {
+        names.0.iter().find_map(|name| Some((name.as_str(), *self.0.get(name)?)))
     }
 }
 
@@ -92,6 +92,16 @@ impl ResolvesServerCert for CertifiedKeys {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(hello.server_name().map_or(&self.first, |name| self.find(name))))
     }
+}
+
+/// Who a client is by its certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::shard) struct Certified {
+    /// The name that it is known by.
+    pub(in crate::shard) name: Box<str>,
+    pub(in crate::shard) principal: Principal,
+    /// The last second that it is good in, since 1970-01-01 UTC.
+    pub(in crate::shard) until: u64,
 }
 
 /// See the module.
@@ -154,34 +164,49 @@ impl ServerTls {
 
     /// Appends how many days each certificate is good for, in the text format of Prometheus.
     pub(in crate::shard) fn tell_days(&self, now_secs: u64, text: &mut String) {
-        let now = i64::try_from(now_secs).unwrap_or(i64::MAX);
         text.push_str("# TYPE ringgate_tls_certificate_days gauge\n");
-        for (name, until) in &self.expiries {
-            let days = until.saturating_sub(now).div_euclid(86_400).to_string();
+        for (name, days) in self.days(now_secs) {
             let name = name.replace(['\\', '"', '\n'], "_");
             text.extend([
                 "ringgate_tls_certificate_days{certificate=\"",
                 &name,
                 "\"} ",
-                &days,
+                &days.to_string(),
                 "\n",
             ]);
         }
     }
 
-    /// Who shows this certificate, and until which second since 1970 it is good. `Err` where certificates name
+    /// What each certificate is for, and for how many days it is good: of those for the same, the one that expires first.
+    pub(in crate::shard) fn days(&self, now_secs: u64) -> Vec<(String, i64)> {
+        let now = i64::try_from(now_secs).unwrap_or(i64::MAX);
+        let mut all: BTreeMap<&str, i64> = BTreeMap::new();
+        for (name, until) in &self.expiries {
+            let days = until.saturating_sub(now).div_euclid(86_400);
+            all.entry(name).and_modify(|least| *least = days.min(*least)).or_insert(days);
+        }
+        all.into_iter().map(|(name, days)| (name.to_owned(), days)).collect()
+    }
+
+    /// Whether this name is still whose it was.
+    pub(in crate::shard) fn knows(&self, certified: &Certified) -> bool {
+        let of = |people: &People| people.0.get(&*certified.name).copied();
+        self.people.as_ref().and_then(of) == Some(certified.principal)
+    }
+
+    /// Who shows this certificate. `Err` where certificates name
     /// people and this one, or none, names nobody.
     pub(in crate::shard) fn identify(
         &self,
         certificate: Option<&[u8]>,
-    ) -> Result<Option<(Principal, u64)>, &'static str> {
+    ) -> Result<Option<Certified>, &'static str> {
         let Some(people) = &self.people else { return Ok(None) };
         let Some(certificate) = certificate else { return Err("no certificate was shown") };
         let Some(facts) = facts(certificate) else { return Err("the certificate cannot be read") };
         let until = u64::try_from(facts.not_after).unwrap_or_default();
-        let principal = people.find(&facts.names);
-        principal
-            .map(|principal| Some((principal, until)))
+        let found = people.find(&facts.names);
+        found
+            .map(|(name, principal)| Some(Certified { name: name.into(), principal, until }))
             .ok_or("the certificate is good, but none of its names is known: see auth.certificates")
     }
 }

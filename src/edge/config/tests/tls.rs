@@ -113,6 +113,18 @@ fn what_is_wrong_with_a_certificate_is_told_with_its_file_and_a_remedy() {
         ("[tcp]\ntls = true\n".to_owned(), "c.toml:2: tcp.tls: there is no certificate to show"),
         (format!("{OWN}client_auth = \"required\"\n"), "add tls.client_ca"),
         (format!("{OWN}[auth.certificates]\na = \"cn:a\"\n"), "clients are not asked"),
+        (
+            "[tls]\nclient_auth = \"required\"\nclient_ca = \"ca.pem\"\n".to_owned(),
+            "c.toml:2: tls.client_auth: there is no certificate to show, so nobody can be asked for theirs; \
+             add tls.cert",
+        ),
+        (
+            format!(
+                "{OWN}client_ca = \"ca.pem\"\nclient_auth = \"optional\"\n\
+                 [auth]\ncertificates = {{ a = \"cn:a\" }}\n"
+            ),
+            "c.toml:7: auth.certificates: no listener speaks TLS, so nobody can show a certificate; set http.tls",
+        ),
         (format!("{OWN}[http]\nredirect = \"127.0.0.1:80\"\n"), "there is no HTTPS to send"),
         (
             format!(
@@ -139,6 +151,8 @@ fn a_key_that_everybody_may_read_and_a_date_that_is_near_are_worth_a_word() {
     let config = files.load(OWN).unwrap();
     let said: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
     assert!(said.iter().any(|said| said.contains("everybody on this machine")), "{said:?}");
+    let unused = "c.toml:1: tls: has no effect: no listener speaks TLS; set http.tls";
+    assert!(said.iter().any(|said| said.contains(unused)), "{said:?}");
 }
 
 #[test]
