@@ -62,7 +62,10 @@ impl Drop for Debt {
 }
 
 impl Behind {
-    pub const NOT: Self = Self(RefCell::new(None));
+    /// It reads what it is told.
+    pub const fn none() -> Self {
+        Self(RefCell::new(None))
+    }
 
     #[inline]
     pub fn is_behind(&self) -> bool {

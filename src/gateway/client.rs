@@ -205,7 +205,7 @@ impl Client {
             lanes: Vec::new(),
             listens: Vec::new(),
             paused: false,
-            behind: Behind::NOT,
+            behind: Behind::none(),
         }
     }
 

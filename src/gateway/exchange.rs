@@ -96,7 +96,7 @@ impl Exchange {
             session: None,
             alarm: None,
             is_lively: false,
-            behind: Behind::NOT,
+            behind: Behind::none(),
             status: 200,
             limited: None,
             is_streaming: false,
