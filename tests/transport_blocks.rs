@@ -419,7 +419,7 @@ fn gateways_speak_blocks_to_each_other() {
         for codec in Codec::ALL {
             let far = echo(&config(driver, 1));
             let Bound::Tcp(address) = far.bound()[0] else { panic!("it listens on TCP") };
-            let near = relay(driver, Peer::Tcp(address), codec);
+            let near = relay(driver, Peer::Tcp(address.into()), codec);
             let mut stream = connect(&near);
             write(&mut stream, b"dial\n");
             assert_eq!(line(&mut stream), "dialed", "{driver:?}");
@@ -484,7 +484,7 @@ fn a_server_that_knows_no_blocks_is_a_dial_that_failed_and_says_why() {
     for driver in DRIVERS {
         for (answer, expected) in cases {
             let (address, server) = answering(answer);
-            let near = relay(driver, Peer::Tcp(address), Codec::Lz4);
+            let near = relay(driver, Peer::Tcp(address.into()), Codec::Lz4);
             let mut stream = connect(&near);
             write(&mut stream, b"dial\n");
             let told = line(&mut stream);
@@ -501,7 +501,7 @@ fn an_upstream_that_sends_what_is_no_block_is_closed_and_what_it_said_before_cou
         // What follows the agreement at once is not lost.
         let (address, server) =
             answering(b"ringgate-blocks/1 lz4\n\0\0\0\x05\0\0\x05last\n\x07garbage");
-        let near = relay(driver, Peer::Tcp(address), Codec::Lz4);
+        let near = relay(driver, Peer::Tcp(address.into()), Codec::Lz4);
         let mut stream = connect(&near);
         write(&mut stream, b"dial\n");
         assert_eq!(line(&mut stream), "dialed", "{driver:?}");

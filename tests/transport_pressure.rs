@@ -208,7 +208,7 @@ fn an_upstream_of_a_client_that_does_not_read_is_not_read_either_whatever_it_spe
                 _ => panic!("no address"),
             });
             let target = |path: &str| HttpTarget {
-                address: web,
+                address: web.into(),
                 host: "localhost".to_owned(),
                 path: path.to_owned(),
                 headers: Vec::new(),
@@ -217,7 +217,7 @@ fn an_upstream_of_a_client_that_does_not_read_is_not_read_either_whatever_it_spe
                 trust: None,
             };
             let target = match way {
-                "tcp" => Target::Tcp { address: tcp },
+                "tcp" => Target::Tcp { address: tcp.into() },
                 "websocket" => Target::WebSocket(target("/ws")),
                 _ => Target::Http(target("/mcp")),
             };

@@ -142,7 +142,7 @@ fn an_upstream_on_tcp_is_reached_and_its_end_is_told() {
             })
             .expect("a thread");
         talk(
-            &to(driver, Target::Tcp { address }),
+            &to(driver, Target::Tcp { address: address.into() }),
             &[("dial", &["dialed"]), ("x", &["got x", "last words", "closed: the peer closed it"])],
         );
         upstream.join().expect("the upstream ends");
@@ -217,7 +217,7 @@ fn an_upstream_behind_tls_is_believed_by_name_authority_and_pin() {
     for driver in DRIVERS {
         for (trust, asks) in &good {
             let (address, upstream) = secure_upstream(shows(&pair, *asks));
-            let target = Target::Tls { address, trust: Arc::new(trust.clone()) };
+            let target = Target::Tls { address: address.into(), trust: Arc::new(trust.clone()) };
             let steps =
                 [("dial", &["dialed"][..]), ("x", &["got x", "closed: the peer closed it"][..])];
             talk(&to(driver, target), &steps);
@@ -225,7 +225,7 @@ fn an_upstream_behind_tls_is_believed_by_name_authority_and_pin() {
         }
         for (trust, why) in &bad {
             let (address, upstream) = secure_upstream(shows(&pair, None));
-            let target = Target::Tls { address, trust: Arc::new(trust.clone()) };
+            let target = Target::Tls { address: address.into(), trust: Arc::new(trust.clone()) };
             let config = to(driver, target);
             let server = Server::start(&config, |_| Relay::default()).expect("the server starts");
             let mut stream = connect(&server);
@@ -246,7 +246,8 @@ fn an_upstream_that_does_not_shake_hands_is_given_up_in_time() {
     for driver in DRIVERS {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
         let address = listener.local_addr().expect("bound");
-        let target = Target::Tls { address, trust: Arc::new(authority.trust("there.test")) };
+        let target =
+            Target::Tls { address: address.into(), trust: Arc::new(authority.trust("there.test")) };
         let config = with_limits(to(driver, target), |limits| {
             limits.connect = Duration::from_millis(300);
         });
@@ -261,7 +262,10 @@ fn an_upstream_that_refuses_is_told_with_its_reason() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
         let address = listener.local_addr().expect("bound");
         drop(listener);
-        talk(&to(driver, Target::Tcp { address }), &[("dial", &["failed: Connection refused"])]);
+        talk(
+            &to(driver, Target::Tcp { address: address.into() }),
+            &[("dial", &["failed: Connection refused"])],
+        );
         let nowhere = Target::Unix { path: "/nonexistent/socket".into() };
         talk(&to(driver, nowhere), &[("dial", &["failed: No such file"])]);
         let nothing = Target::Stdio {

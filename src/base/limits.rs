@@ -70,6 +70,7 @@ pub struct Limits {
     /// is needed to find a task by its id.
     pub tasks_max: usize,
     /// Bytes of results that a shard keeps of tasks that had ended before they began; beyond, it forgets the oldest.
+    /// What else it remembers of a task, `tasks_max` bounds.
     pub task_bytes_max: usize,
     /// How long a client may take over its TLS handshake: three round trips of the slowest network, and some more for
     /// packets that are lost. Who takes longer holds a connection.

@@ -84,6 +84,16 @@ impl Address {
         }
     }
 
+    /// Host and port; nothing of a Unix socket.
+    pub fn host(&self) -> Option<(&str, u16)> {
+        match self {
+            Self::Tcp { host, port, .. }
+            | Self::Http { host, port, .. }
+            | Self::WebSocket { host, port, .. } => Some((host, *port)),
+            Self::Unix { .. } => None,
+        }
+    }
+
     /// The socket addresses of a TCP address, the system's resolver asked; empty for a Unix socket.
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         match self {

@@ -27,7 +27,7 @@ pub(super) fn open(address: &Address) -> io::Result<UnixStream> {
         pins: Vec::new(),
     });
     let behind = |authority: &str, path: &str| HttpTarget {
-        address: socket,
+        address: socket.into(),
         host: authority.to_owned(),
         path: path.to_owned(),
         headers: Vec::new(),
@@ -42,7 +42,7 @@ pub(super) fn open(address: &Address) -> io::Result<UnixStream> {
                 Target::WebSocket(behind(authority, path))
             }
             Address::Tcp { tls: true, .. } => Target::Tls {
-                address: socket,
+                address: socket.into(),
                 trust: Arc::new(trust.clone().ok_or(io::ErrorKind::InvalidInput)?),
             },
             Address::Tcp { .. } | Address::Unix { .. } => {

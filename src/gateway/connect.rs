@@ -178,7 +178,8 @@ impl Gateway {
         self.errand(key, Errand::Initialize, Method::Initialize, &params, out);
     }
 
-    /// Sends a request of the gateway's own. It has no time limit of its own; the lane has.
+    /// Sends a request of the gateway's own. Those that nothing waits for have the time of any request; the lane
+    /// watches over the others.
     pub(super) fn errand(
         &mut self,
         lane: LaneKey,
@@ -188,8 +189,11 @@ impl Gateway {
         out: &mut Effects,
     ) -> Option<FlightKey> {
         let upstream = self.lanes.get(lane)?.upstream;
-        let key = self.flights.insert(Flight {
+        let (wheel, now) = (&mut self.wheel, self.exchanges.now);
+        let wait = self.settings.limits.request;
+        let key = self.flights.insert_with(|key| Flight {
             lane: Some(lane),
+            alarm: (errand == Errand::Tell).then(|| wheel.set(now, wait, Alarm::Flight(key))),
             ..Flight::new(Asker::Own(errand), upstream, method, Stage::Sent)
         });
         let id = super::flight::wire_id(self.shard, key);

@@ -117,6 +117,11 @@ impl Gateway {
     pub(super) fn flight_due(&mut self, now: Now, key: FlightKey, out: &mut Effects) {
         let Some(flight) = self.flights.get_mut(key) else { return };
         flight.alarm = None;
+        if matches!(flight.asker, Asker::Own(_)) {
+            // Nobody waits, and that a server leaves such a thing unanswered says nothing of its calls.
+            self.close(key, out);
+            return;
+        }
         // A call whose task is known is not made again.
         let is_task = flight.chore.as_deref().is_some_and(|chore| chore.known.is_some());
         if (!is_task && self.is_attempt_over(now, key, out)) || self.chore_due(now, key, out) {

@@ -27,6 +27,7 @@ use super::flight::{Asker, Flight, FlightKey};
 use super::inbound::Asked;
 use super::lane::{Lane, LaneKey};
 use super::report::Report;
+use super::tally::End;
 use super::upstream::Status;
 use super::{Gateway, tools};
 use crate::base::{Key, Now};
@@ -257,6 +258,7 @@ impl Gateway {
         let Some(quorum) = self.end_quorum(key, why, out) else { return };
         let Quorum { upstream, asked, answered, needed, .. } = quorum;
         let agreed = quorum.agreed();
+        self.tally.refused(upstream, Method::ToolsCall, End::Unavailable);
         let name = self.upstreams.get(upstream).map_or("", |upstream| &*upstream.name);
         let message = format!(
             "upstream {name} has no quorum: {needed} of its endpoints must give the same answer; {asked} were \

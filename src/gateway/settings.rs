@@ -181,7 +181,7 @@ impl Default for Pool {
 /// Where a byte stream leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
-    Tcp(SocketAddr),
+    Tcp(Host),
     Unix(PathBuf),
 }
 
@@ -193,7 +193,7 @@ pub enum Target {
         folder: Option<PathBuf>,
     },
     Tcp {
-        address: SocketAddr,
+        address: Host,
     },
     Unix {
         path: PathBuf,
@@ -205,7 +205,7 @@ pub enum Target {
     },
     /// Lines over TLS.
     Tls {
-        address: SocketAddr,
+        address: Host,
         trust: Arc<Trust>,
     },
     /// Streamable HTTP, or HTTP+SSE.
@@ -220,10 +220,56 @@ pub enum Target {
     },
 }
 
+/// Where a server is: at an address, or wherever its name leads when it is connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    At(SocketAddr),
+    /// And the port.
+    Named(Arc<str>, u16),
+}
+
+impl Host {
+    /// Whether it is on this machine for sure.
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Self::At(address) => address.ip().is_loopback(),
+            Self::Named(name, _) => is_localhost(name),
+        }
+    }
+
+    /// Whether it is certain to be this address.
+    pub fn is(&self, address: SocketAddr) -> bool {
+        match self {
+            Self::At(own) => *own == address,
+            Self::Named(name, port) => {
+                is_localhost(name) && *port == address.port() && address.ip().is_loopback()
+            }
+        }
+    }
+}
+
+/// RFC 6761 section 6.3.
+fn is_localhost(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+impl From<SocketAddr> for Host {
+    fn from(address: SocketAddr) -> Self {
+        Self::At(address)
+    }
+}
+
+impl From<([u8; 4], u16)> for Host {
+    fn from(address: ([u8; 4], u16)) -> Self {
+        Self::At(address.into())
+    }
+}
+
 /// A server behind a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpTarget {
-    pub address: SocketAddr,
+    pub address: Host,
     /// What stands in `Host`: the URL's host, and its port unless it is 80.
     pub host: String,
     /// The URL's path and query.

@@ -2,7 +2,6 @@
 //! nursery. Not here: when to dial and what to do with the answer, which the domain decides.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +11,10 @@ use rustix::net::SendFlags;
 use super::child::Spec;
 use super::credential::Credential;
 use super::nursery::Nurse;
-use super::reach::Reach;
+use super::reach::{self, Reach};
 use super::websocket;
 use crate::base::ShardId;
-use crate::gateway::settings::{self, HttpTarget, Peer, Settings, Target, Trust, Upstream};
+use crate::gateway::settings::{self, Host, HttpTarget, Peer, Settings, Target, Trust, Upstream};
 use crate::shard::rt::{self, Address, Socket};
 use crate::shard::tls::ClientTls;
 use crate::shard::{Dialed, Dialer, Driver, IdentitySink, Post};
@@ -95,17 +94,15 @@ impl Dialer for Upstreams {
             return post.dialed(ticket, Err("there is no such endpoint".to_owned()));
         };
         match target {
-            Target::Tcp { address } => self.connect(Address::Tcp(*address), None, ticket, post),
-            Target::Unix { path } => self.connect(Address::Unix(path.clone()), None, ticket, post),
+            Target::Tcp { address } => {
+                self.connect(Peer::Tcp(address.clone()), None, ticket, post);
+            }
+            Target::Unix { path } => self.connect(Peer::Unix(path.clone()), None, ticket, post),
             Target::Blocks { peer, codec } => {
-                let address = match peer {
-                    Peer::Tcp(address) => Address::Tcp(*address),
-                    Peer::Unix(path) => Address::Unix(path.clone()),
-                };
-                self.connect(address, Some(*codec), ticket, post);
+                self.connect(peer.clone(), Some(*codec), ticket, post);
             }
             Target::Tls { address, trust } => {
-                let (address, trust) = (*address, Arc::clone(trust));
+                let (address, trust) = (address.clone(), Arc::clone(trust));
                 let tls = self.tls(endpoint, &trust, &[]);
                 Self::connect_secure(tls.map(|tls| self.way(address, Some(tls))), ticket, post);
             }
@@ -179,8 +176,8 @@ impl Upstreams {
         });
     }
 
-    fn way(&self, address: SocketAddr, tls: Option<ClientTls>) -> Reach {
-        Reach { address, tls, within: self.connect }
+    fn way(&self, host: Host, tls: Option<ClientTls>) -> Reach {
+        Reach { host, tls, within: self.connect }
     }
 
     fn way_of(
@@ -190,7 +187,7 @@ impl Upstreams {
         protocols: &[&[u8]],
     ) -> Result<Reach, String> {
         let tls = target.trust.as_ref().map(|trust| self.tls(endpoint, trust, protocols));
-        Ok(self.way(target.address, tls.transpose()?))
+        Ok(self.way(target.address.clone(), tls.transpose()?))
     }
 
     /// What is spoken to an endpoint: made once, because it keeps the sessions that may be resumed.
@@ -222,10 +219,14 @@ impl Upstreams {
         });
     }
 
-    fn connect(&self, address: Address, blocks: Option<Codec>, ticket: u64, post: &Post) {
+    fn connect(&self, peer: Peer, blocks: Option<Codec>, ticket: u64, post: &Post) {
         let (post, within) = (post.clone(), self.connect);
         rt::spawn(async move {
-            let outcome = match rt::connect(&address, within).await {
+            let connected = match peer {
+                Peer::Tcp(host) => reach::connect(&host, within).await,
+                Peer::Unix(path) => rt::connect(&Address::Unix(path), within).await,
+            };
+            let outcome = match connected {
                 Ok(socket) => agree(&socket, blocks, within).await.map(|()| Dialed {
                     socket: socket.into(),
                     input: None,

@@ -17,9 +17,9 @@ use crate::shard::{Door, Listening, Moves, Way, WayId};
 pub enum Listen {
     /// Port 0 takes a free one.
     Tcp(SocketAddr),
-    /// HTTP of all kinds, by the rules of [`ServerConfig::front`].
+    /// HTTP of all kinds, by the rules of [`super::ServerConfig::front`].
     Http(SocketAddr),
-    /// As [`Listen::Tcp`] and [`Listen::Http`], over TLS, by [`ServerConfig::tls`].
+    /// As [`Listen::Tcp`] and [`Listen::Http`], over TLS, by [`super::ServerConfig::tls`].
     Tls(SocketAddr),
     Https(SocketAddr),
     /// HTTP whose requests are all sent to HTTPS on this port.

@@ -8,6 +8,7 @@ pub mod http;
 mod listeners;
 pub mod nursery;
 mod reach;
+mod resolve;
 pub mod server;
 pub mod stdio;
 pub mod tcp;

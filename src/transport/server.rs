@@ -18,8 +18,8 @@ use crate::shard::http::Front;
 use crate::shard::rt::{Driver, DriverChoice, RING_ENTRIES_DEFAULT};
 use crate::shard::tls::ServerTls;
 use crate::shard::{
-    AuditSink, Compression, Domain, IdentitySink, Meter, Moves, Plan, Post, Renewal, TraceSink, cores,
-    run, seeds,
+    AuditSink, Compression, Domain, IdentitySink, Meter, Moves, Plan, Post, Renewal, TraceSink,
+    cores, run, seeds,
 };
 
 /// What a server is told.

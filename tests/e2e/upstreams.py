@@ -101,7 +101,33 @@ def commands_over_a_websocket(binary: str, stage: Stage) -> None:
             assert done.returncode == 0 and wanted in done.stdout, f"{words[0]}: {done.stdout[-300:]} {done.stderr[-300:]}"
 
 
+def a_name_that_leads_nowhere_keeps_nobody_from_starting(binary: str, stage: Stage) -> None:
+    """It is down, as a server is that cannot be reached; one by a name that leads somewhere serves."""
+    quick = {"quick": {"command": sys.executable, "args": [str(HERE / "servers" / "quick.py")]}}
+    behind = Gateway(binary, stage.dir / "named-behind", quick, http=True)
+    wrong = None
+    try:
+        behind.wait_up()
+        ups = {"here": {"url": f"http://localhost:{behind.http_port}/mcp"}, "gone": {"url": "http://nowhere.invalid:8000/mcp"}}
+        gateway = Gateway(binary, stage.dir / "named", ups, http=True)
+        try:
+            gateway.wait_up()
+            with Lines(gateway.port) as lines:
+                lines.initialize()
+                assert text_of(lines.call("here__echo", {"text": "x"})) == "x"
+                answer = lines.call("gone__echo", {"text": "x"})
+                assert answer["error"]["data"]["code"] == "SERVER_UNAVAILABLE", answer
+            told = gateway.log.read_text()
+            assert "mcp.json:" in told and "nowhere.invalid:8000/mcp cannot be resolved" in told, told[-800:]
+        finally:
+            wrong = gateway.stop()
+    finally:
+        wrong = behind.stop() or wrong
+    assert wrong is None, wrong
+
+
 ALL = {
+    "upstreams/a-name-that-leads-nowhere-keeps-nobody-from-starting": a_name_that_leads_nowhere_keeps_nobody_from_starting,
     "upstreams/behind-a-websocket": behind_a_websocket,
     "upstreams/behind-http2": behind_http2,
     "upstreams/hung-calls-make-room": hung_calls_make_room,

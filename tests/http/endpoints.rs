@@ -6,6 +6,7 @@ use std::time::Duration;
 use ringgate::base::LinkId;
 use ringgate::gateway::policy::Pattern;
 use ringgate::gateway::settings::{Endpoint, EraPin, Rank, Spread, Target, Upstream};
+use ringgate::gateway::tally::End;
 use ringgate::gateway::{Event, Settings};
 use serde_json::Value;
 
@@ -104,6 +105,16 @@ fn an_endpoint_that_cannot_be_told_of_a_multiplexed_call_has_not_answered_it() {
     answers(&mut house, lanes[2], "the same");
     assert!(house.answer(link).body.contains("the same"));
     assert_eq!(house.lanes[&lanes[1]].iter().filter(|it| it.contains("tools/call")).count(), 1);
+    // Two of three that cannot be told are too many; the call is counted once, whatever became of its parts.
+    let link = house.modern(0, 2, "tools/call", CALL, "{}");
+    for lane in [lanes[0], lanes[1]] {
+        let id = called(&house, lane).expect("all are asked");
+        house.event(0, Event::Undelivered { link: lane, id: &id, is_unsent: true, why: "refused" });
+    }
+    assert_eq!(body(&house, link)["error"]["data"]["code"], "SERVER_UNAVAILABLE");
+    let census = house.census(0);
+    let calls = &census.upstreams[0].traffic.calls;
+    assert_eq!((calls.of(End::Answered), calls.of(End::Unavailable)), (1, 1));
 }
 
 #[test]

@@ -221,10 +221,7 @@ fn every_key_is_read_and_upstreams_keep_the_order_of_the_file() {
             cwd: None,
         }
     );
-    assert_eq!(
-        config.upstreams[1].target,
-        Target::Tcp { address: "127.0.0.1:9001".parse().unwrap() }
-    );
+    assert_eq!(config.upstreams[1].target, Target::Tcp { address: ([127, 0, 0, 1], 9001).into() });
     assert_eq!(config.upstreams[1].era, EraPin::Legacy);
     assert_eq!(config.upstreams[2].target, Target::Unix { path: "/run/x.sock".into() });
     assert_eq!(config.log, Log { level: "warn,ringgate=debug".into(), format: Format::Json });

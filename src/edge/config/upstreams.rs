@@ -2,7 +2,7 @@
 //! which depend on all of them together (`names`).
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +14,9 @@ use super::read::{Field, Reader};
 use super::spread::Several;
 use super::trust;
 use crate::edge::address::Address;
-use crate::gateway::settings::{EraPin, HttpTarget, Peer, Share, Speaks, Spread, Target, Trust};
+use crate::gateway::settings::{
+    EraPin, Host, HttpTarget, Peer, Share, Speaks, Spread, Target, Trust,
+};
 use crate::wire::block::Codec;
 
 /// An upstream as it was written.
@@ -254,7 +256,7 @@ fn granted<'t>(
             field.fault("headers say what Authorization is already", "keep one of the two");
             return None;
         }
-        if !http.address.ip().is_loopback() && http.trust.is_none() {
+        if !http.address.is_loopback() && http.trust.is_none() {
             let what = "the token travels in clear: whoever sees it on its way can use it";
             field.warn(what, "use https:// or wss://");
         }
@@ -342,37 +344,48 @@ fn peer(
     };
     match parsed {
         Ok(Address::Unix { path }) => Some(Target::Unix { path }),
-        Ok(address) => match address.resolve().map(|addresses| addresses.into_iter().next()) {
-            Ok(Some(socket)) => Some(match address {
+        Ok(address) => {
+            let host = host(url, &address)?;
+            Some(match address {
                 Address::Http { authority, path, .. } => Target::Http(HttpTarget {
                     is_http2,
                     trust,
-                    ..behind(socket, authority, path, headers, speaks)
+                    ..behind(host, authority, path, headers, speaks)
                 }),
                 Address::WebSocket { authority, path, .. } => {
-                    let target = behind(socket, authority, path, headers, speaks);
+                    let target = behind(host, authority, path, headers, speaks);
                     Target::WebSocket(HttpTarget { trust, ..target })
                 }
                 Address::Tcp { .. } | Address::Unix { .. } => match trust {
-                    Some(trust) => Target::Tls { address: socket, trust },
-                    None => Target::Tcp { address: socket },
+                    Some(trust) => Target::Tls { address: host, trust },
+                    None => Target::Tcp { address: host },
                 },
-            }),
-            Ok(None) => {
-                url.fault(format!("{address} has no address"), "write its IP address");
-                None
-            }
-            Err(error) => {
-                let what = format!("{address} cannot be resolved: {error}");
-                url.fault(what, "mend the name, or write its IP address");
-                None
-            }
-        },
+            })
+        }
         Err(error) => {
             url.fault(error, "");
             None
         }
     }
+}
+
+/// Where a server is. A name is looked up here only to say so if it leads nowhere yet: a server that is not there must
+/// not keep the gateway from starting.
+fn host(url: &Field<'_>, address: &Address) -> Option<Host> {
+    let (name, port) = address.host()?;
+    if let Ok(ip) = name.parse::<IpAddr>() {
+        return Some(Host::At(SocketAddr::new(ip, port)));
+    }
+    let why = match address.resolve() {
+        Ok(found) if found.is_empty() => Some("it has no address".to_owned()),
+        Ok(_) => None,
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(why) = why {
+        let what = format!("{address} cannot be resolved: {why}");
+        url.warn(what, "it is looked up whenever it is connected to; mend the name if it is wrong");
+    }
+    Some(Host::Named(name.into(), port))
 }
 
 /// Headers that say where a request ends, and to whom it goes: twice, they would say two things.
@@ -398,7 +411,7 @@ fn sendable(field: &Field<'_>) -> BTreeMap<String, String> {
 }
 
 fn behind(
-    address: SocketAddr,
+    address: Host,
     host: String,
     path: String,
     headers: BTreeMap<String, String>,
@@ -429,11 +442,15 @@ pub(super) fn refuse_self(
         let is_own = |target: &Target| match target {
             Target::Tcp { address }
             | Target::Tls { address, .. }
-            | Target::Blocks { peer: Peer::Tcp(address), .. } => listen == Some(*address),
+            | Target::Blocks { peer: Peer::Tcp(address), .. } => {
+                listen.is_some_and(|listen| address.is(listen))
+            }
             Target::Unix { path } | Target::Blocks { peer: Peer::Unix(path), .. } => {
                 socket == Some(path)
             }
-            Target::Http(target) | Target::WebSocket(target) => http == Some(target.address),
+            Target::Http(target) | Target::WebSocket(target) => {
+                http.is_some_and(|http| target.address.is(http))
+            }
             Target::Builtin { .. } | Target::Stdio { .. } => false,
         };
         let others = draft.spread.others.iter().map(|other| &other.target);

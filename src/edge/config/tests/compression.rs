@@ -22,12 +22,12 @@ fn upstreams_and_endpoints_on_byte_streams_can_be_compressed() {
          [[upstreams.b.endpoints]]\nurl = \"tcp://127.0.0.1:9002\"\ncompression = \"off\"\n",
     )
     .unwrap();
-    let tcp = Peer::Tcp("127.0.0.1:9001".parse().unwrap());
+    let tcp = Peer::Tcp(([127, 0, 0, 1], 9001).into());
     assert_eq!(config.upstreams[0].target, Target::Blocks { peer: tcp, codec: Codec::Lz4 });
     let unix = Peer::Unix("/run/x.sock".into());
     assert_eq!(config.upstreams[1].target, Target::Blocks { peer: unix, codec: Codec::Zstd });
     let plain = &config.upstreams[1].spread.others[0].target;
-    assert_eq!(*plain, Target::Tcp { address: "127.0.0.1:9002".parse().unwrap() });
+    assert_eq!(*plain, Target::Tcp { address: ([127, 0, 0, 1], 9002).into() });
 }
 
 #[test]

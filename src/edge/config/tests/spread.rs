@@ -29,7 +29,7 @@ fn rank(priority: u32, weight: u32) -> Rank {
 fn endpoints_are_read_in_their_order_with_their_ranks() {
     let config = toml(SEVERAL).unwrap();
     let [upstream] = config.upstreams.as_slice() else { panic!("one upstream") };
-    assert_eq!(upstream.target, Target::Tcp { address: "127.0.0.1:9001".parse().unwrap() });
+    assert_eq!(upstream.target, Target::Tcp { address: ([127, 0, 0, 1], 9001).into() });
     assert_eq!(upstream.prefix, "", "it is one upstream all the same");
     assert_eq!(upstream.era, EraPin::Legacy);
     let spread = &upstream.spread;
