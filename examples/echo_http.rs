@@ -61,7 +61,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ..Limits::DEFAULT
         }),
         // The suites' names for it are many.
-        front: Arc::new(Front { hosts: None, takes_binary: true, ..Front::default() }),
+        front: Arc::new(Front {
+            hosts: None,
+            takes_binary: true,
+            packs_messages: true,
+            ..Front::default()
+        }),
         ..ServerConfig::default()
     };
     let mut arguments = std::env::args().skip(1);

@@ -214,6 +214,7 @@ fn an_upstream_of_a_client_that_does_not_read_is_not_read_either_whatever_it_spe
                 headers: Vec::new(),
                 speaks: Speaks::StreamableHttp,
                 is_http2: way == "http2",
+                packs: false,
                 trust: None,
             };
             let target = match way {

@@ -12,12 +12,15 @@ use std::time::Duration;
 
 use ringgate::base::{LinkId, Moment, Now};
 use ringgate::gateway::lane::LaneKey;
-use ringgate::gateway::settings::{EraPin, Pin, Share, Spread, Target, Trust, Upstream};
+use ringgate::gateway::settings::{
+    EraPin, HttpTarget, Pin, Share, Speaks, Spread, Target, Trust, Upstream,
+};
 use ringgate::gateway::{Effect, Effects, Event, Report};
 use ringgate::shard::Domain;
 use ringgate::shard::rt::DriverChoice;
 use ringgate::transport::nursery::Patience;
 use ringgate::transport::{Server, ServerConfig};
+use ringgate::wire::coding::{Coding, Encoder};
 
 use transport::*;
 
@@ -60,6 +63,9 @@ impl Domain for Relay {
             Event::Dialed { link, .. } => {
                 self.upstream = Some(link);
                 self.tell("dialed", out);
+            }
+            Event::Undelivered { id, why, .. } => {
+                self.tell(&format!("undelivered {id}: {why}"), out);
             }
             Event::DialFailed { why, .. } => self.tell(&format!("failed: {why}"), out),
             Event::Closed { link, why } if Some(link) == self.upstream => {
@@ -146,6 +152,91 @@ fn an_upstream_on_tcp_is_reached_and_its_end_is_told() {
             &[("dial", &["dialed"]), ("x", &["got x", "last words", "closed: the peer closed it"])],
         );
         upstream.join().expect("the upstream ends");
+    }
+}
+
+/// An HTTP server that answers each request on one connection with the next of these: head and body.
+fn http_upstream(
+    answers: Vec<Vec<u8>>,
+) -> (std::net::SocketAddr, std::thread::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let thread = std::thread::Builder::new().spawn(move || {
+        let (mut stream, _) = listener.accept().expect("dialled");
+        let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+        let mut heads = Vec::new();
+        for answer in answers {
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                assert!(reader.read_line(&mut head).expect("a line") > 0, "no request came");
+            }
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let length = length.map_or(0, |length| length.parse().expect("a length"));
+            reader.read_exact(&mut vec![0; length]).expect("a body");
+            heads.push(head);
+            stream.write_all(&answer).expect("read");
+        }
+        heads
+    });
+    (address, thread.expect("a thread"))
+}
+
+/// A body in chunks of so many bytes, behind a head that says so.
+fn chunked(headers: &str, body: &[u8], step: usize) -> Vec<u8> {
+    let mut all =
+        format!("HTTP/1.1 200 OK\r\n{headers}transfer-encoding: chunked\r\n\r\n").into_bytes();
+    for piece in body.chunks(step) {
+        all.extend(format!("{:x}\r\n", piece.len()).into_bytes());
+        all.extend(piece);
+        all.extend(b"\r\n");
+    }
+    all.extend(b"0\r\n\r\n");
+    all
+}
+
+#[test]
+fn a_servers_answers_are_decoded_as_they_come_and_within_the_bound() {
+    let coded = |coding, body: &str| {
+        Encoder::default().body(coding, body.as_bytes(), true).expect("it can be").to_vec()
+    };
+    let said = |id: u32| format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":\"{id}\"}}");
+    let json = |encoding: &str, body: &[u8]| {
+        let headers = format!("content-type: application/json\r\ncontent-encoding: {encoding}\r\n");
+        chunked(&headers, body, 5)
+    };
+    let events = format!("data: {}\n\n", said(3));
+    let stream = "content-type: text/event-stream\r\ncontent-encoding: gzip\r\n";
+    for driver in DRIVERS {
+        let (address, upstream) = http_upstream(vec![
+            json("gzip", &coded(Coding::Gzip, &said(1))),
+            json("zstd", &coded(Coding::Zstd, &said(2))),
+            chunked(stream, &coded(Coding::Gzip, &events), 3),
+            json("zstd", &coded(Coding::Zstd, &" ".repeat(8 << 20))),
+        ]);
+        let target = HttpTarget {
+            address,
+            host: "there".to_owned(),
+            path: "/mcp".to_owned(),
+            headers: Vec::new(),
+            speaks: Speaks::StreamableHttp,
+            is_http2: false,
+            packs: true,
+            trust: None,
+        };
+        let ask = |id: u32| format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"ping\"}}");
+        talk(
+            &to(driver, Target::Http(target)),
+            &[
+                ("dial", &["dialed"]),
+                (&ask(1), &[&said(1)]),
+                (&ask(2), &[&said(2)]),
+                (&ask(3), &[&said(3)]),
+                (&ask(4), &["undelivered 4: the server cannot be reached: the response is larger"]),
+            ],
+        );
+        for head in upstream.join().expect("the upstream ends") {
+            assert!(head.contains("accept-encoding: zstd, gzip\r\n"), "{driver:?}: {head}");
+        }
     }
 }
 

@@ -33,6 +33,7 @@ pub(super) fn open(address: &Address) -> io::Result<UnixStream> {
         headers: Vec::new(),
         speaks: Speaks::Auto,
         is_http2: false,
+        packs: false,
         trust: trust.clone().map(Arc::new),
     };
     for upstream in &mut config.upstreams {

@@ -280,6 +280,8 @@ pub struct HttpTarget {
     pub speaks: Speaks,
     /// HTTP/2: by prior knowledge (RFC 9113 section 3.3), or agreed on in the handshake of TLS (section 3.2).
     pub is_http2: bool,
+    /// What is sent and answered may be compressed: offered to a WebSocket, asked of an HTTP server.
+    pub packs: bool,
     /// `https` and `wss`.
     pub trust: Option<Arc<Trust>>,
 }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::coders::Ledger;
 use super::core::{Core, Phase};
 use super::domain::Domain;
 use super::http::Figures;
@@ -38,6 +39,8 @@ pub struct Census {
     /// Lines and messages that came in from clients, by transport; requests of HTTP are `http`'s.
     pub frames: [u64; Transport::ALL.len()],
     pub http: Box<Figures>,
+    /// What was compressed.
+    pub packed: Ledger,
     /// How long turns of the loop took.
     pub turns: Box<Histogram>,
     /// What each certificate is for that listeners show, and for how many days it is good.
@@ -92,6 +95,7 @@ impl<D: Domain> Core<D> {
             outbox_bytes,
             frames: self.counted.frames,
             http: self.counted.http.clone(),
+            packed: self.coders.ledger.clone(),
             turns: self.counted.turns.clone(),
             certificates: self.tls.as_ref().map_or_else(Vec::new, |tls| tls.days(now_secs)),
             gateway: self.domain.census(self.now),

@@ -14,6 +14,7 @@ use super::acceptor::{Arrival, Door};
 use super::blocks::{Blocks, Packing};
 use super::census::Counted;
 use super::clock::Clock;
+use super::coders::Coders;
 use super::crowd::Crowd;
 use super::domain::{AuditSink, Dialer, Domain, IdentitySink, TraceSink};
 use super::errand::Errands;
@@ -121,6 +122,7 @@ pub(super) struct Core<D: Domain> {
     pub(super) follow: VecDeque<Follow>,
     pub(super) wheel: Wheel<Due>,
     pub(super) pool: Pool,
+    pub(super) coders: Coders,
     pub(super) meter: Arc<Meter>,
     pub(super) mailbox: Mailbox,
     pub(super) post: Post,
@@ -227,6 +229,7 @@ impl<D: Domain> Core<D> {
             follow: VecDeque::new(),
             wheel,
             pool: Pool::default(),
+            coders: Coders::default(),
             meter,
             mailbox,
             errands: Errands::new(id, post.clone(), limits.frame_bytes_max),

@@ -186,11 +186,7 @@ impl<D: Domain> Core<D> {
             return;
         }
         let Some(id) = self.links.connection(exchange) else { return };
-        self.note_answer(id, status, Some(body.len()));
-        self.write(id, |face, (front, date), out| {
-            face.respond(out, front, date, status, &headers, body);
-        });
-        self.finish_exchange(id);
+        self.answer(id, status, &headers, body);
     }
 
     /// Answers an exchange with a stream.
@@ -298,7 +294,7 @@ impl<D: Domain> Core<D> {
             return;
         }
         if matches!(link.face, Face::Ws(_)) {
-            return self.write_ws(id, |face, out| face.messages(out, frame));
+            return self.write_ws(id, |face, coders, out| face.messages(coders, out, frame));
         }
         if link.outbox.capacity() == 0 {
             link.outbox = self.pool.take();

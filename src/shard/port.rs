@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::Shard;
+use super::coders::Coders;
 use super::core::Outgoing;
 use super::domain::Domain;
 use super::links::Life;
@@ -32,6 +33,7 @@ trait Host {
     fn leave(&self, link: LinkId);
     fn flows(&self, link: LinkId, cx: &Context<'_>) -> Poll<()>;
     fn now(&self) -> Moment;
+    fn coders(&self, work: &mut dyn FnMut(&mut Coders));
 }
 
 impl Port {
@@ -64,6 +66,13 @@ impl Port {
     /// The time.
     pub fn now(&self) -> Moment {
         self.host.now()
+    }
+
+    /// Has something compressed or inflated by the shard's machines.
+    pub fn coders<T>(&self, work: impl FnOnce(&mut Coders) -> T) -> T {
+        let (mut work, mut done) = (Some(work), None);
+        self.host.coders(&mut |coders| done = work.take().map(|work| work(coders)));
+        done.unwrap_or_else(|| unreachable!("the host calls it once"))
     }
 
     /// The peer is gone, and why.
@@ -146,5 +155,9 @@ impl<D: Domain> Host for Shard<D> {
 
     fn now(&self) -> Moment {
         self.core.borrow_mut().clock.now().at
+    }
+
+    fn coders(&self, work: &mut dyn FnMut(&mut Coders)) {
+        work(&mut self.core.borrow_mut().coders);
     }
 }

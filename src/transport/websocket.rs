@@ -15,8 +15,9 @@ use super::http::request;
 use super::reach::Reach;
 use crate::gateway::settings::HttpTarget;
 use crate::shard::rt::{self, Reader, Socket, Writer};
-use crate::shard::{Driver, Port};
+use crate::shard::{Driver, Pack, Port};
 use crate::wire::http1::{head, response};
+use crate::wire::ws::deflate::{self, Agreed};
 use crate::wire::ws::{self, Decoder, Event, Role, handshake, write};
 
 /// A server is asked whether it is there after this long without a word of it, and given up after the same
@@ -59,7 +60,7 @@ async fn talk(
     credential: Option<Credential>,
 ) -> io::Result<&'static str> {
     let (mut reader, mut writer) = rt::adopt(first)?;
-    let rest = {
+    let (rest, packs) = {
         let credential = credential.as_ref().map(|credential| (credential, within));
         let mut greeting = pin!(greet(target, credential, &mut reader, &mut writer));
         let mut late = pin!(rt::sleep(within));
@@ -72,8 +73,9 @@ async fn talk(
         })
         .await?
     };
-    let talk = RefCell::new(Talk::default());
-    let mut reading = pin!(read(&talk, port, &mut reader, rest, bytes_max));
+    let talk = RefCell::new(Talk { packs, ..Talk::default() });
+    let decoder = Decoder::new(Role::Client, bytes_max).unpacking(packs.is_some());
+    let mut reading = pin!(read(&talk, port, &mut reader, (decoder, rest), bytes_max));
     let mut writing = pin!(write_on(&talk, port, &mut writer));
     let mut quiet = pin!(rt::sleep(QUIET_MAX));
     poll_fn(|cx| {
@@ -100,6 +102,8 @@ struct Talk {
     /// Control frames that wait to be written.
     out: Vec<u8>,
     keys: Keys,
+    /// Messages may be compressed, and how.
+    packs: Option<Agreed>,
     /// Nothing has come since the last look.
     is_quiet: bool,
     /// Nothing more is said after what waits.
@@ -133,13 +137,13 @@ impl Talk {
     }
 }
 
-/// Sends the request, reads the answer; what came behind it.
+/// Sends the request, reads the answer; what came behind it, and whether messages may be compressed.
 async fn greet(
     target: &HttpTarget,
     credential: Option<(&Credential, Duration)>,
     reader: &mut Reader,
     writer: &mut Writer,
-) -> io::Result<Vec<u8>> {
+) -> io::Result<(Vec<u8>, Option<Agreed>)> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
     let key = handshake::key(random);
@@ -150,6 +154,7 @@ async fn greet(
         ("sec-websocket-protocol", handshake::SUBPROTOCOL),
         ("sec-websocket-key", &key),
     ];
+    headers.extend(target.packs.then_some(("sec-websocket-extensions", deflate::OFFER)));
     headers.extend(target.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let mut token = None;
     if let Some((credential, within)) = credential {
@@ -159,14 +164,14 @@ async fn greet(
     writer.write_all(request("GET", &target.path, &target.host, &headers, None)).await?;
     let mut buffer = Vec::new();
     loop {
-        let judged = judge(&buffer, &key);
+        let judged = judge(&buffer, &key, target.packs);
         // The next handshake brings another.
         if let (Err(_), Some((credential, token))) = (&judged, &token) {
             credential.refuse(token);
         }
-        if let Some(length) = judged? {
+        if let Some((length, packs)) = judged? {
             buffer.drain(..length);
-            return Ok(buffer);
+            return Ok((buffer, packs));
         }
         buffer.reserve(READ_BYTES);
         let (read, back) = reader.read(buffer).await;
@@ -177,15 +182,15 @@ async fn greet(
     }
 }
 
-/// The length of the answer's head, once it is whole.
-fn judge(buffer: &[u8], key: &str) -> io::Result<Option<usize>> {
+/// The length of the answer's head, once it is whole, and what it says of compressed messages.
+fn judge(buffer: &[u8], key: &str, offers: bool) -> io::Result<Option<(usize, Option<Agreed>)>> {
     let mut slots = head::slots();
     let found = response::read(buffer, false, &mut slots)
         .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault.what))?;
     let Some((head, length)) = found else { return Ok(None) };
-    match handshake::fault(head.status, head.headers(), key) {
-        None => Ok(Some(length)),
-        Some(what) => Err(io::Error::other(format!("{what} (status {})", head.status))),
+    match handshake::answered(head.status, head.headers(), key, offers) {
+        Ok(packs) => Ok(Some((length, packs))),
+        Err(what) => Err(io::Error::other(format!("{what} (status {})", head.status))),
     }
 }
 
@@ -194,10 +199,9 @@ async fn read(
     talk: &RefCell<Talk>,
     port: &Port,
     reader: &mut Reader,
-    mut buffer: Vec<u8>,
+    (mut decoder, mut buffer): (Decoder, Vec<u8>),
     bytes_max: usize,
 ) -> io::Result<&'static str> {
-    let mut decoder = Decoder::new(Role::Client, bytes_max);
     loop {
         let mut taken = 0;
         loop {
@@ -214,7 +218,13 @@ async fn read(
             taken += consumed;
             match came {
                 Some(Event::Text(text)) => hand_on(port, text),
-                Some(Event::Binary(_)) => {
+                Some(Event::Packed { is_text: true, payload }) => {
+                    if let Err(fault) = unpack(port, payload, bytes_max) {
+                        close(talk, fault.code);
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, fault.what));
+                    }
+                }
+                Some(Event::Binary(_) | Event::Packed { .. }) => {
                     close(talk, ws::UNSUPPORTED);
                     return Err(io::Error::other("the server sent a binary message: MCP is text"));
                 }
@@ -248,6 +258,22 @@ fn close(talk: &RefCell<Talk>, code: u16) {
     write::masked_close(out, code, keys.next());
 }
 
+/// A compressed message of text.
+fn unpack(port: &Port, payload: &[u8], bytes_max: usize) -> Result<(), ws::Fault> {
+    // A copy: the domain may compress something else before it is done with this.
+    let text = port.coders(|coders| -> Result<String, ws::Fault> {
+        match coders.inflater.message(true, payload, bytes_max)? {
+            Event::Text(text) => {
+                coders.ledger.came(Pack::WebSocket, text.len(), payload.len());
+                Ok(text.to_owned())
+            }
+            _ => Ok(String::new()),
+        }
+    })?;
+    hand_on(port, &text);
+    Ok(())
+}
+
 /// A message is one frame, whatever lines it is written in.
 fn hand_on(port: &Port, text: &str) {
     if memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_none() {
@@ -276,7 +302,7 @@ async fn write_on(
             }
             lines.as_mut().poll(cx).map(|lines| {
                 if let Some(lines) = lines {
-                    return Say::Bytes(messages(&mut talk.keys, &lines));
+                    return Say::Bytes(messages(&mut talk, port, &lines));
                 }
                 let key = talk.keys.next();
                 write::masked_close(&mut talk.out, ws::NORMAL, key);
@@ -298,12 +324,26 @@ enum Say {
 }
 
 /// Frames of the link's, a line each, as messages.
-fn messages(keys: &mut Keys, lines: &[u8]) -> Vec<u8> {
+fn messages(talk: &mut Talk, port: &Port, lines: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(lines.len() + 64);
     for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-        write::masked(&mut out, true, line, keys.next());
+        let key = talk.keys.next();
+        if talk.packs.is_none_or(|agreed| !pack(&mut out, port, agreed, line, key)) {
+            write::masked(&mut out, true, line, key);
+        }
     }
     out
+}
+
+/// Appends a message that is compressed, if that makes it smaller.
+fn pack(out: &mut Vec<u8>, port: &Port, agreed: Agreed, line: &[u8], key: [u8; 4]) -> bool {
+    (deflate::MESSAGE_BYTES_MIN..=deflate::MESSAGE_BYTES_MAX).contains(&line.len())
+        && port.coders(|coders| {
+            let Some(packed) = coders.deflater.message(agreed, line) else { return false };
+            coders.ledger.left(Pack::WebSocket, line.len(), packed.len());
+            write::masked_packed(out, packed, key);
+            true
+        })
 }
 
 /// Keys for masks, from the kernel's generator.

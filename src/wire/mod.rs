@@ -12,8 +12,10 @@
 )]
 
 pub mod block;
+pub mod coding;
 pub mod envelope;
 pub mod http1;
+mod inflate;
 pub mod json;
 pub mod keys;
 pub mod lines;

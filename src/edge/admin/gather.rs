@@ -9,7 +9,7 @@ use crate::edge::traces::Exported;
 use crate::gateway::census::{EndpointCensus, UpstreamCensus};
 use crate::gateway::tally::RATES;
 use crate::shard::http::Figures;
-use crate::shard::{Census, Meter, Post};
+use crate::shard::{Census, Ledger, Meter, Post};
 
 /// How long a shard may take: it answers between two turns, which take microseconds.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
@@ -89,6 +89,12 @@ impl Gathered {
     pub(super) fn http(&self) -> Figures {
         let mut all = Figures::default();
         self.answered().for_each(|census| all.add(&census.http));
+        all
+    }
+
+    pub(super) fn packed(&self) -> Ledger {
+        let mut all = Ledger::default();
+        self.answered().for_each(|census| all.add(&census.packed));
         all
     }
 

@@ -8,7 +8,7 @@ use crate::base::Histogram;
 use crate::gateway::Transport;
 use crate::gateway::census::{Guarded, Standing};
 use crate::gateway::tally::{End, Ends, RATES};
-use crate::shard::{Census, KINDS, Slow, is_gauge};
+use crate::shard::{Census, KINDS, PACKS, Slow, is_gauge};
 
 use Kind::{Counter, Gauge};
 
@@ -20,6 +20,7 @@ pub(super) fn families(gathered: &Gathered, process: &Process) -> Vec<Family> {
     all.extend(of_gateway(gathered));
     all.extend(of_upstreams(&upstreams));
     all.extend(of_shards(gathered));
+    all.extend(of_packing(gathered));
     all.extend(of_meters(gathered));
     all.extend(of_certificates(gathered));
     all.extend(of_process(gathered, process));
@@ -106,6 +107,40 @@ fn of_http(gathered: &Gathered) -> Vec<Family> {
         )
         .with(&[], gathered.sum(|gateway| gateway.waiting)),
     ]
+}
+
+/// What compression came to: plain over packed is the ratio.
+fn of_packing(gathered: &Gathered) -> Vec<Family> {
+    let ledger = gathered.packed();
+    let mut count = Family::new(
+        "ringgate_compressed_total",
+        Counter,
+        "Messages and bodies that came or left compressed.",
+    );
+    let mut plain = Family::new(
+        "ringgate_compressed_plain_bytes_total",
+        Counter,
+        "Their bytes before they were compressed.",
+    );
+    let mut packed =
+        Family::new("ringgate_compressed_bytes_total", Counter, "Their bytes as they were sent.");
+    let mut ratio = Family::new(
+        "ringgate_compression_ratio",
+        Gauge,
+        "Bytes before over bytes as sent, since the start.",
+    );
+    for (direction, of) in [("in", &ledger.came), ("out", &ledger.left)] {
+        for (coding, of) in PACKS.into_iter().zip(of) {
+            let labels = [("coding", coding), ("direction", direction)];
+            count.push(&labels, of.count);
+            plain.push(&labels, of.plain_bytes);
+            packed.push(&labels, of.packed_bytes);
+            if let Some(value) = of.ratio() {
+                ratio.push(&labels, Value::Real(value));
+            }
+        }
+    }
+    vec![count, plain, packed, ratio]
 }
 
 fn of_tools(upstreams: &[Whole]) -> Vec<Family> {

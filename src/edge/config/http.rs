@@ -36,6 +36,8 @@ pub(super) fn read(mut reader: Reader<'_>) -> Option<(Http, Listens<'_>)> {
         );
     }
     let metrics = reader.field("metrics").and_then(|field| field.boolean());
+    let packs_answers = reader.field("compression").and_then(|field| field.boolean());
+    let packs_messages = reader.field("websocket_compression").and_then(|field| field.boolean());
     let redirect = reader.field("redirect");
     let listens = sections::listen(reader, "http", DEFAULT)?;
     let (listen, tls) = (listens.address, listens.tls.is_some());
@@ -63,6 +65,8 @@ pub(super) fn read(mut reader: Reader<'_>) -> Option<(Http, Listens<'_>)> {
     }
     // Counters are for the operator, who has a listener of their own; here they are told only where that was said.
     front.metrics = metrics.unwrap_or(false);
+    front.packs_answers = packs_answers.unwrap_or(false);
+    front.packs_messages = packs_messages.unwrap_or(false);
     front.cors = Cors {
         credentials: is_credentialed,
         headers,

@@ -218,10 +218,45 @@ impl<'a> Way<'a> {
     }
 }
 
-/// The same target in blocks, where they are wanted and can be.
+/// What is wanted compressed: as HTTP and WebSocket have it, or in blocks.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Web,
+    Blocks(Codec),
+}
+
+/// The same target with compression, where that is wanted and can be.
 fn compressed(field: &Field<'_>, target: Target) -> Target {
-    let words = [("off", None), ("lz4", Some(Codec::Lz4)), ("zstd", Some(Codec::Zstd))];
-    let Some(codec) = field.choice(&words).flatten() else { return target };
+    let words = [
+        ("off", None),
+        ("lz4", Some(Wanted::Blocks(Codec::Lz4))),
+        ("zstd", Some(Wanted::Blocks(Codec::Zstd))),
+        ("on", Some(Wanted::Web)),
+    ];
+    let (codec, target) = match (field.choice(&words).flatten(), target) {
+        (None, target) => return target,
+        (Some(Wanted::Web), Target::Http(to)) => {
+            return Target::Http(HttpTarget { packs: true, ..to });
+        }
+        (Some(Wanted::Web), Target::WebSocket(to)) => {
+            return Target::WebSocket(HttpTarget { packs: true, ..to });
+        }
+        (Some(Wanted::Web), target) => {
+            field.fault(
+                "is of HTTP and WebSocket when it is \"on\"",
+                "write \"lz4\" or \"zstd\" for a gateway behind tcp:// or unix://, or remove it",
+            );
+            return target;
+        }
+        (Some(Wanted::Blocks(_)), target @ (Target::Http(_) | Target::WebSocket(_))) => {
+            field.fault(
+                "has no meaning here",
+                "it goes with a tcp:// or unix:// URL of a gateway; here it is \"on\" or \"off\"",
+            );
+            return target;
+        }
+        (Some(Wanted::Blocks(codec)), target) => (codec, target),
+    };
     match target {
         Target::Tcp { address } => Target::Blocks { peer: Peer::Tcp(address), codec },
         Target::Unix { path } => Target::Blocks { peer: Peer::Unix(path), codec },
@@ -418,7 +453,7 @@ fn behind(
     speaks: Speaks,
 ) -> HttpTarget {
     let headers = headers.into_iter().collect();
-    HttpTarget { address, host, path, headers, speaks, is_http2: false, trust: None }
+    HttpTarget { address, host, path, headers, speaks, is_http2: false, packs: false, trust: None }
 }
 
 fn existing_folder(field: &Field<'_>) -> Option<PathBuf> {

@@ -4,6 +4,7 @@ use super::figures::Mark;
 use super::front::{Front, HSTS};
 use crate::base::{LinkId, Moment};
 use crate::gateway::http::HeaderPairs;
+use crate::wire::coding::{BODY_BYTES_MIN, Coding, Wanted};
 use crate::wire::http1::write;
 
 /// What a connection's link knows of the exchange that is under way on it.
@@ -32,12 +33,14 @@ pub(in crate::shard) struct HttpFace {
     pub(in crate::shard) minor: u8,
     /// `HEAD`: the response has no body.
     pub(in crate::shard) is_head: bool,
+    /// What its answer may be coded in.
+    pub(in crate::shard) wants: Wanted,
     /// The page that asks, where one does and may.
     pub(in crate::shard) origin: Option<Box<str>>,
 }
 
 impl HttpFace {
-    /// Appends a whole response.
+    /// Appends a whole response, its body in this coding.
     pub(in crate::shard) fn respond(
         &self,
         out: &mut Vec<u8>,
@@ -45,12 +48,19 @@ impl HttpFace {
         date: &str,
         status: u16,
         headers: &HeaderPairs,
-        body: &[u8],
+        (body, coding): (&[u8], Option<Coding>),
     ) {
         write::status(out, self.minor, status);
         self.common(out, front, date, headers);
         if !body.is_empty() && !headers.iter().any(|(name, _)| *name == "content-type") {
             out.extend_from_slice(b"content-type: application/json\r\n");
+        }
+        // So that a cache in between gives nobody what is not for them.
+        if front.packs_answers && (coding.is_some() || body.len() >= BODY_BYTES_MIN) {
+            out.extend_from_slice(b"vary: accept-encoding\r\n");
+        }
+        if let Some(coding) = coding {
+            write::header(out, "content-encoding", coding.name().as_bytes());
         }
         if !matches!(status, 100..=199 | 204 | 304) {
             write::length(out, body.len());

@@ -15,6 +15,7 @@ use crate::wire::http1::{Fault, host_name};
 
 /// What an HTTP listener is told. The same for all shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Front {
     /// Names that requests may be for, without port; `None`: any. Default: the loopback's.
     pub hosts: Option<Vec<String>>,
@@ -32,6 +33,10 @@ pub struct Front {
     pub certificates: bool,
     /// Whether `/metrics` tells the counters of all shards.
     pub metrics: bool,
+    /// Whether answers may be compressed, where their client takes that.
+    pub packs_answers: bool,
+    /// Whether messages of a `WebSocket` may be compressed, where its client offers it.
+    pub packs_messages: bool,
     /// For tests of this code as such: binary messages are as good as text.
     pub takes_binary: bool,
 }
@@ -59,6 +64,8 @@ impl Default for Front {
             tokens: None,
             certificates: false,
             metrics: true,
+            packs_answers: false,
+            packs_messages: false,
             takes_binary: false,
         }
     }

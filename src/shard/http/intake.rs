@@ -266,6 +266,7 @@ impl<D: Domain> Core<D> {
             }
         };
         let is_leaving = self.phase_of(id) > Phase::Serving;
+        let wants = self.wants(head.accepts);
         let Some(link) = self.links.get_mut(id) else { return };
         let is_secure = link.door == Door::Tls;
         let Face::Http(face) = &mut link.face else { return };
@@ -280,6 +281,7 @@ impl<D: Domain> Core<D> {
             idle_since: face.idle_since,
             is_secure,
             origin,
+            wants,
             ..HttpFace::default()
         };
         if let Some(timer) = timer {
@@ -317,6 +319,19 @@ impl<D: Domain> Core<D> {
             let body = error_body("a WebSocket is opened here: GET with Upgrade: websocket");
             return self.respond_now(id, 426, &headers, body.as_bytes());
         }
+        let unpacked;
+        let body = match head.encoding.map(|encoding| self.unpacked(encoding, body)) {
+            None | Some(Ok(None)) => body,
+            Some(Ok(Some(bytes))) => {
+                unpacked = bytes;
+                &unpacked
+            }
+            Some(Err(refused)) => {
+                self.meter.faults.add(1);
+                let body = error_body(refused.what);
+                return self.respond_now(id, refused.status, &refused.headers, body.as_bytes());
+            }
+        };
         let exchange = self.links.open_exchange(id);
         if let Some(link) = self.links.get_mut(id)
             && let Face::Http(face) = &mut link.face
@@ -356,11 +371,7 @@ impl<D: Domain> Core<D> {
         headers: &HeaderPairs,
         body: &[u8],
     ) {
-        self.note_answer(id, status, Some(body.len()));
-        self.write(id, |face, (front, date), out| {
-            face.respond(out, front, date, status, headers, body);
-        });
-        self.finish_exchange(id);
+        self.answer(id, status, headers, body);
     }
 
     /// A request was let in.

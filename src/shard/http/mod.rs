@@ -4,6 +4,7 @@
 //! domain).
 
 mod bearer;
+mod coding;
 mod face;
 mod figures;
 mod front;

@@ -1,6 +1,7 @@
 //! A connection that has become a WebSocket: its messages are frames of a client's, and frames leave as
 //! messages. Pings, so that the dead are found; closes with the code that says why.
 
+use super::super::coders::{Coders, Pack};
 use super::super::core::{Core, Phase, Verdict};
 use super::super::domain::Domain;
 use super::super::inbox::Inbox;
@@ -11,6 +12,7 @@ use super::intake::Reading;
 use crate::base::{LinkId, Moment};
 use crate::gateway::{Event, Transport};
 use crate::wire::http1::{Head, write as http};
+use crate::wire::ws::deflate::{Agreed, MESSAGE_BYTES_MAX};
 use crate::wire::ws::{self, Decoder, Role, handshake, write};
 use crate::wire::{Json, ws::Event as Came};
 
@@ -25,24 +27,40 @@ pub(in crate::shard) struct WsFace {
     /// For tests of this code as such: what comes is sent back as it came, line breaks and all.
     is_echo: bool,
     is_binary: bool,
+    /// Messages may be compressed, and how.
+    packs: Option<Agreed>,
     /// The second from which on its client proves nothing any more, since 1970-01-01 UTC.
     until: u64,
 }
 
 impl WsFace {
     /// Appends frames of the domain's, a line each, as messages.
-    pub(in crate::shard) fn messages(&self, out: &mut Vec<u8>, lines: &[u8]) {
+    pub(in crate::shard) fn messages(&self, coders: &mut Coders, out: &mut Vec<u8>, lines: &[u8]) {
         if self.is_closed {
             return;
         }
         if self.is_echo {
-            let write = if self.is_binary { write::binary } else { write::text };
-            return write(out, lines);
+            return self.message(coders, out, !self.is_binary, lines);
         }
         let mut from = 0;
         for end in memchr::memchr_iter(b'\n', lines) {
-            write::text(out, lines.get(from..end).unwrap_or_default());
+            self.message(coders, out, true, lines.get(from..end).unwrap_or_default());
             from = end + 1;
+        }
+    }
+
+    #[inline]
+    fn message(&self, coders: &mut Coders, out: &mut Vec<u8>, is_text: bool, payload: &[u8]) {
+        if let Some(agreed) = self.packs
+            && payload.len() <= MESSAGE_BYTES_MAX
+            && let Some(packed) = coders.deflater.message(agreed, payload)
+        {
+            coders.ledger.left(Pack::WebSocket, payload.len(), packed.len());
+            write::packed(out, is_text, packed);
+        } else if is_text {
+            write::text(out, payload);
+        } else {
+            write::binary(out, payload);
         }
     }
 
@@ -63,8 +81,11 @@ impl<D: Domain> Core<D> {
         who: Identified,
         reading: &mut Reading,
     ) {
-        let (accept, subprotocol) = match handshake::judge(head.headers()) {
-            handshake::Verdict::Accepted { accept, subprotocol } => (accept, subprotocol),
+        let judged = handshake::judge(head.headers(), self.front.packs_messages);
+        let (accept, subprotocol, packs) = match judged {
+            handshake::Verdict::Accepted { accept, subprotocol, packs } => {
+                (accept, subprotocol, packs)
+            }
             handshake::Verdict::Version => {
                 let headers = vec![("sec-websocket-version", "13".to_owned())];
                 return self.respond_now(id, 426, &headers, b"");
@@ -83,6 +104,9 @@ impl<D: Domain> Core<D> {
             if let Some(subprotocol) = subprotocol {
                 http::header(out, "sec-websocket-protocol", subprotocol.as_bytes());
             }
+            if let Some(agreed) = packs {
+                http::header(out, "sec-websocket-extensions", agreed.answer().as_bytes());
+            }
             if let Some(origin) = &face.origin {
                 http::header(out, "access-control-allow-origin", origin.as_bytes());
             }
@@ -97,10 +121,11 @@ impl<D: Domain> Core<D> {
             is_closed: false,
             is_echo,
             is_binary: false,
+            packs,
             until: who.until,
         }));
-        *reading =
-            Reading::Messages(Box::new(Decoder::new(Role::Server, self.limits.frame_bytes_max)));
+        let decoder = Decoder::new(Role::Server, self.limits.frame_bytes_max);
+        *reading = Reading::Messages(Box::new(decoder.unpacking(packs.is_some())));
         self.set_timer(id, self.limits.ws_ping, Due::Ping(id));
         self.domain.handle(
             self.now,
@@ -160,15 +185,37 @@ impl<D: Domain> Core<D> {
             Came::Text(text) if is_echo => self.echo(id, text.as_bytes(), false),
             Came::Binary(bytes) if is_echo => self.echo(id, bytes, true),
             Came::Text(text) => self.text(id, text),
+            Came::Packed { is_text, payload } => self.unpack(id, is_text, payload),
             Came::Binary(_) => {
                 self.close_ws(id, ws::UNSUPPORTED, "binary messages are not taken: MCP is text");
             }
-            Came::Ping(payload) => self.write_ws(id, |_, out| write::pong(out, payload)),
+            Came::Ping(payload) => self.write_ws(id, |_, _, out| write::pong(out, payload)),
             Came::Pong => {}
             Came::Close(code) => {
                 self.close_ws(id, code.unwrap_or(ws::NORMAL), "the peer closed it");
             }
         }
+    }
+
+    /// A compressed message: inflated, within the bound that it would have had.
+    fn unpack(&mut self, id: LinkId, is_text: bool, payload: &[u8]) {
+        let mut inflater = std::mem::take(&mut self.coders.inflater);
+        match inflater.message(is_text, payload, self.limits.frame_bytes_max) {
+            Ok(came) => {
+                let bytes = match came {
+                    Came::Text(text) => text.len(),
+                    Came::Binary(bytes) => bytes.len(),
+                    _ => 0,
+                };
+                self.coders.ledger.came(Pack::WebSocket, bytes, payload.len());
+                self.came(id, came);
+            }
+            Err(fault) => {
+                self.meter.faults.add(1);
+                self.close_ws(id, fault.code, fault.what);
+            }
+        }
+        self.coders.inflater = inflater;
     }
 
     /// One message is one frame, or several, a line each.
@@ -242,7 +289,7 @@ impl<D: Domain> Core<D> {
         if self.now.unix_ms / 1_000 >= face.until {
             return self.close_ws(id, ws::POLICY, "the token that it began with has expired");
         }
-        self.write_ws(id, |_, out| write::ping(out));
+        self.write_ws(id, |_, _, out| write::ping(out));
         self.begin_pings(id);
     }
 
@@ -258,7 +305,7 @@ impl<D: Domain> Core<D> {
     }
 
     fn close_ws(&mut self, id: LinkId, code: u16, why: &'static str) {
-        self.write_ws(id, |face, out| face.close(out, code));
+        self.write_ws(id, |face, _, out| face.close(out, code));
         self.close(id, std::borrow::Cow::Borrowed(why));
     }
 
@@ -273,13 +320,13 @@ impl<D: Domain> Core<D> {
         } else {
             ws::NORMAL
         };
-        self.write_ws(id, |face, out| face.close(out, code));
+        self.write_ws(id, |face, _, out| face.close(out, code));
     }
 
     pub(in crate::shard) fn write_ws(
         &mut self,
         id: LinkId,
-        write: impl FnOnce(&mut WsFace, &mut Vec<u8>),
+        write: impl FnOnce(&mut WsFace, &mut Coders, &mut Vec<u8>),
     ) {
         let Some(link) = self.links.get_mut(id) else { return };
         let Face::Ws(face) = &mut link.face else { return };
@@ -289,7 +336,7 @@ impl<D: Domain> Core<D> {
         if link.outbox.capacity() == 0 {
             link.outbox = self.pool.take();
         }
-        write(face, &mut link.outbox);
+        write(face, &mut self.coders, &mut link.outbox);
         self.filled(id);
     }
 }

@@ -19,6 +19,7 @@ use crate::shard::http::{
     Asking, Guarded, HSTS, Mark, Refused, Shown, document_headers, error_body, verb,
 };
 use crate::shard::links::{Due, Face, Life, Link, Side};
+use crate::wire::coding::{BODY_BYTES_MIN, Coding, Wanted};
 use crate::wire::http1::is_host;
 
 /// What a stream's link knows of its exchange.
@@ -31,6 +32,8 @@ pub(in crate::shard) struct StreamFace {
     pub(in crate::shard) is_streaming: bool,
     /// `HEAD`: the answer has no body.
     is_head: bool,
+    /// What its answer may be coded in.
+    wants: Wanted,
     /// The page that asks, where one does and may.
     origin: Option<Box<str>>,
     /// Who asks, and what it is counted as.
@@ -124,8 +127,10 @@ impl<D: Domain> Core<D> {
             arrived: self.arrived(id),
         };
         let guarded = front.judge(&asking, &mut self.gate, self.now.unix_ms / 1_000);
+        let wants = self.wants(field(header::ACCEPT_ENCODING));
         let Some(face) = self.stream_face(id) else { return false };
         face.is_head = method == "HEAD";
+        face.wants = wants;
         match guarded {
             Guarded::Refused(refused) => {
                 self.note_refusal(refused.reason);
@@ -163,6 +168,16 @@ impl<D: Domain> Core<D> {
     /// Hands a whole request to the domain.
     pub(super) fn dispatch_stream(&mut self, id: LinkId, parts: &Parts, body: &[u8]) {
         self.open_turn();
+        let unpacked;
+        let encoding = parts.headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
+        let body = match encoding.map(|encoding| self.unpacked(encoding, body)) {
+            None | Some(Ok(None)) => body,
+            Some(Ok(Some(bytes))) => {
+                unpacked = bytes;
+                &unpacked
+            }
+            Some(Err(refused)) => return self.refuse_stream(id, &refused),
+        };
         let Some(link) = self.links.get_mut(id) else { return };
         let Face::Stream(face) = &mut link.face else { return };
         face.is_told = true;
@@ -190,9 +205,16 @@ impl<D: Domain> Core<D> {
         headers: &HeaderPairs,
         body: &[u8],
     ) -> bool {
+        let Some(face) = self.stream_face(id) else { return false };
+        let wants = face.wants;
+        let packed = self.packed(wants, status, headers, body);
+        let (body, coding) = match &packed {
+            Some((coding, bytes)) => (&bytes[..], Some(*coding)),
+            None => (body, None),
+        };
         let has_length = !matches!(status, 100..=199 | 204 | 304);
-        let Some(is_head) = self.set_answer(id, status, headers, has_length.then_some(body.len()))
-        else {
+        let length = has_length.then_some(body.len());
+        let Some(is_head) = self.set_answer(id, status, headers, (length, coding)) else {
             return false;
         };
         if let Some(face) = self.stream_face(id) {
@@ -220,7 +242,7 @@ impl<D: Domain> Core<D> {
             ("cache-control", "no-cache, no-transform".to_owned()),
             ("x-accel-buffering", "no".to_owned()),
         ]);
-        if self.set_answer(id, 200, &all, None).is_none() {
+        if self.set_answer(id, 200, &all, (None, None)).is_none() {
             return false;
         }
         if let Some(face) = self.stream_face(id) {
@@ -256,10 +278,12 @@ impl<D: Domain> Core<D> {
         id: LinkId,
         status: u16,
         headers: &HeaderPairs,
-        length: Option<usize>,
+        (length, coding): (Option<usize>, Option<Coding>),
     ) -> Option<bool> {
         let date = self.date().to_owned();
         let credentials = self.front.cors.credentials;
+        let is_large = length.is_some_and(|length| length >= BODY_BYTES_MIN);
+        let varies = self.front.packs_answers && (coding.is_some() || is_large);
         let is_secure = self.arrived(id).0 == Door::Tls;
         if self.links.get(id)?.life >= Life::Closing {
             return None;
@@ -290,6 +314,12 @@ impl<D: Domain> Core<D> {
         }
         for (name, value) in headers {
             put(name, value);
+        }
+        if varies {
+            put("vary", "accept-encoding");
+        }
+        if let Some(coding) = coding {
+            put("content-encoding", coding.name());
         }
         if let Some(length) = length {
             put("content-length", &length.to_string());

@@ -84,6 +84,7 @@ impl Connection {
                 status: head.status,
                 content_type: text("content-type").unwrap_or_default().to_ascii_lowercase(),
                 session: text("mcp-session-id"),
+                encoding: text("content-encoding"),
             };
             let (keeps_alive, framing) = (head.keeps_alive, head.framing);
             self.buffer.drain(..length);

@@ -86,6 +86,7 @@ impl Multiplexed {
             status: head.status.as_u16(),
             content_type: text("content-type").unwrap_or_default().to_ascii_lowercase(),
             session: text("mcp-session-id"),
+            encoding: text("content-encoding"),
         };
         Ok((Stream { body }, answer))
     }

@@ -14,7 +14,7 @@ use super::about::About;
 use super::backlog::Backlog;
 use super::connection::{Connection, request};
 use super::multiplexed::Multiplexed;
-use super::reply::{Answer, Reply};
+use super::reply::{Answer, Reply, Way};
 use super::{exchange, stream};
 use crate::gateway::mirror::Mirrors;
 use crate::gateway::settings::{HttpTarget, Speaks};
@@ -22,6 +22,7 @@ use crate::shard::rt::{self, Socket};
 use crate::shard::{Driver, Port};
 use crate::transport::credential::Credential;
 use crate::transport::reach::Reach;
+use crate::wire::coding;
 
 /// Connections kept for the next request.
 const IDLE_CONNECTIONS_MAX: usize = 32;
@@ -338,18 +339,23 @@ impl Peer {
         headers.extend(session.as_deref().map(|session| ("mcp-session-id", session)));
         headers.extend(version.as_deref().map(|version| ("mcp-protocol-version", version)));
         headers.extend_from_slice(more);
+        headers.extend(self.target.packs.then_some(("accept-encoding", coding::TAKEN)));
         if self.target.is_http2 {
             let mut shared = self.shared().await.map_err(Lost::unsent)?;
             let scheme = if self.target.trust.is_some() { "https" } else { "http" };
             let uri = format!("{scheme}://{}{path}", self.target.host);
             let (stream, answer) = shared.ask(verb, &uri, &headers, body).await?;
-            return Ok((Reply::Many(stream), answer));
+            return Ok((self.reply(Way::Many(stream), &answer)?, answer));
         }
         let bytes = request(verb, path, &self.target.host, &headers, body);
         let mut connection = self.connection().await.map_err(Lost::unsent)?;
         connection.send(bytes).await?;
         let answer = connection.answer().await?;
-        Ok((Reply::One(connection), answer))
+        Ok((self.reply(Way::One(connection), &answer)?, answer))
+    }
+
+    fn reply(&self, way: Way, answer: &Answer) -> std::io::Result<Reply> {
+        Reply::new(way, answer, self.bytes_max, &self.port)
     }
 
     /// The connection of HTTP/2, opened anew if the server has closed it.
@@ -388,7 +394,7 @@ impl Peer {
 
     /// Keeps a connection for the next request, if it is fit for one.
     pub(super) fn give_back(&self, reply: Reply) {
-        let Reply::One(mut connection) = reply else { return };
+        let Some(mut connection) = reply.into_connection() else { return };
         let now = self.port.now();
         connection.rest_since(now);
         let state = &mut *self.state.borrow_mut();

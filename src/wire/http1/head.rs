@@ -35,6 +35,9 @@ pub struct Head<'h, 'b> {
     pub framing: Framing,
     /// The value of `Upgrade`, where `Connection` names it.
     pub upgrade: Option<&'b [u8]>,
+    /// The values of `Content-Encoding` and `Accept-Encoding`; the latter's first line, where it has several.
+    pub encoding: Option<&'b [u8]>,
+    pub accepts: Option<&'b [u8]>,
     headers: &'h [httparse::Header<'b>],
 }
 
@@ -124,6 +127,8 @@ pub fn read<'h, 'b>(
         expects_continue,
         framing,
         upgrade,
+        encoding: seen.encoding,
+        accepts: seen.accepts,
         headers,
     };
     Ok(Some((head, length)))
@@ -202,6 +207,8 @@ struct Seen<'b> {
     coding: Option<&'b [u8]>,
     expect: Option<&'b [u8]>,
     upgrade: Option<&'b [u8]>,
+    encoding: Option<&'b [u8]>,
+    accepts: Option<&'b [u8]>,
     says_close: bool,
     says_keep_alive: bool,
     says_upgrade: bool,
@@ -223,6 +230,13 @@ impl<'b> Seen<'b> {
                 }
                 14 if is("content-length") => {
                     (&mut seen.length, "the header Content-Length stands twice")
+                }
+                15 if is("accept-encoding") => {
+                    seen.accepts.get_or_insert(header.value);
+                    continue;
+                }
+                16 if is("content-encoding") => {
+                    (&mut seen.encoding, "the header Content-Encoding stands twice")
                 }
                 17 if is("transfer-encoding") => {
                     (&mut seen.coding, "the header Transfer-Encoding stands twice")

@@ -2,7 +2,7 @@
 //! text is checked as it comes, so that what is wrong ends the connection before the rest of it has come.
 
 use super::{
-    BINARY, CLOSE, CONTINUATION, CONTROL_BYTES_MAX, Fault, INVALID_TEXT, PING, PONG,
+    BINARY, CLOSE, CONTINUATION, CONTROL_BYTES_MAX, Fault, INVALID_TEXT, PACKED, PING, PONG,
     PROTOCOL_ERROR, TEXT, TOO_BIG,
 };
 
@@ -18,6 +18,12 @@ pub enum Role {
 pub enum Event<'a> {
     Text(&'a str),
     Binary(&'a [u8]),
+    /// A message that is compressed, of which nothing is known yet: to be given to
+    /// [`super::deflate::Inflater`], which a shard's connections share.
+    Packed {
+        is_text: bool,
+        payload: &'a [u8],
+    },
     /// To be answered by a pong with the same payload.
     Ping(&'a [u8]),
     Pong,
@@ -42,6 +48,9 @@ pub struct Decoder {
     /// The message that is being put together, and of what kind it is.
     message: Vec<u8>,
     kind: Option<u8>,
+    /// Messages may be compressed; and the one that is put together is.
+    unpacks: bool,
+    is_packed: bool,
     /// Bytes of it that are known to be UTF-8.
     checked: usize,
     /// A control frame's payload: while it comes, and while it is told.
@@ -66,7 +75,8 @@ const fn wrong(what: &'static str) -> Fault {
     Fault { code: PROTOCOL_ERROR, what }
 }
 
-const NOT_UTF8: Fault = Fault { code: INVALID_TEXT, what: "a text message must be UTF-8" };
+pub(super) const NOT_UTF8: Fault =
+    Fault { code: INVALID_TEXT, what: "a text message must be UTF-8" };
 
 impl Decoder {
     pub const fn new(role: Role, max: usize) -> Self {
@@ -76,11 +86,20 @@ impl Decoder {
             frame: None,
             message: Vec::new(),
             kind: None,
+            unpacks: false,
+            is_packed: false,
             checked: 0,
             control: Vec::new(),
             kept: Vec::new(),
             is_told: false,
         }
+    }
+
+    /// Messages may be compressed: permessage-deflate was agreed on.
+    #[must_use]
+    pub const fn unpacking(mut self, unpacks: bool) -> Self {
+        self.unpacks = unpacks;
+        self
     }
 
     /// A message has begun and not ended.
@@ -140,11 +159,15 @@ impl Decoder {
     /// Reads a frame's head; `None` if it is not whole yet.
     fn head(&mut self, bytes: &[u8]) -> Result<Option<(Frame, usize)>, Fault> {
         let Some((&first, after)) = bytes.split_first() else { return Ok(None) };
-        // Wrong bits are told before the rest has come. An extension that uses RSV1 would ask here.
-        if first & 0x70 != 0 {
+        let (is_final, opcode) = (first & 0x80 != 0, first & 0x0F);
+        // Wrong bits are told before the rest has come. RSV1 stands in a message's first frame only (RFC 7692
+        // section 6).
+        let is_packed = first & PACKED != 0;
+        if first & 0x70 & !PACKED != 0
+            || is_packed && !(self.unpacks && matches!(opcode, TEXT | BINARY))
+        {
             return Err(wrong("reserved bits are set, and no extension was agreed on"));
         }
-        let (is_final, opcode) = (first & 0x80 != 0, first & 0x0F);
         match opcode {
             CONTINUATION if self.kind.is_none() => {
                 return Err(wrong("a continuation of nothing"));
@@ -192,13 +215,19 @@ impl Decoder {
         if opcode < CLOSE {
             let whole =
                 usize::try_from(left).ok().and_then(|left| left.checked_add(self.message.len()));
-            if whole.is_none_or(|whole| whole > self.max) {
+            let begins = opcode != CONTINUATION;
+            if begins {
+                self.is_packed = is_packed;
+            }
+            // What cannot be compressed grows: by five bytes in each of its blocks.
+            let growth = if self.is_packed { (self.max >> 6).saturating_add(64) } else { 0 };
+            if whole.is_none_or(|whole| whole > self.max.saturating_add(growth)) {
                 return Err(Fault {
                     code: TOO_BIG,
                     what: "the message is larger than the limit frame_bytes_max",
                 });
             }
-            if opcode != CONTINUATION {
+            if begins {
                 self.kind = Some(opcode);
             }
         }
@@ -208,7 +237,7 @@ impl Decoder {
 
     /// What has come of a text message must be the beginning of one, and all of it must be one.
     fn check_text(&mut self, is_end: bool) -> Result<(), Fault> {
-        if self.kind != Some(TEXT) {
+        if self.kind != Some(TEXT) || self.is_packed {
             return Ok(());
         }
         let unchecked = self.message.get(self.checked..).unwrap_or_default();
@@ -228,6 +257,9 @@ impl Decoder {
         }
         self.is_told = true;
         Some(match self.kind {
+            kind if self.is_packed => {
+                Event::Packed { is_text: kind == Some(TEXT), payload: &self.message }
+            }
             // Checked piece by piece.
             Some(TEXT) => Event::Text(std::str::from_utf8(&self.message).unwrap_or_default()),
             _ => Event::Binary(&self.message),

@@ -2,6 +2,7 @@
 //! Judged by Autobahn. Knows no MCP.
 
 pub mod decoder;
+pub mod deflate;
 pub mod handshake;
 pub mod write;
 
@@ -29,6 +30,9 @@ pub const TRY_LATER: u16 = 1013;
 
 /// Bytes of a control frame's payload, at most (section 5.5).
 pub const CONTROL_BYTES_MAX: usize = 125;
+
+/// The bit of a frame's head that says that its message is compressed (RFC 7692 section 6): RSV1.
+const PACKED: u8 = 0x40;
 
 const CONTINUATION: u8 = 0;
 const TEXT: u8 = 1;

@@ -1,6 +1,6 @@
 //! Frames into bytes: a server's, unmasked, and a client's, masked.
 
-use super::{BINARY, CLOSE, PING, PONG, TEXT};
+use super::{BINARY, CLOSE, PACKED, PING, PONG, TEXT};
 
 /// Appends a text message of a server's.
 pub fn text(out: &mut Vec<u8>, payload: &[u8]) {
@@ -10,6 +10,11 @@ pub fn text(out: &mut Vec<u8>, payload: &[u8]) {
 /// Appends a binary message of a server's.
 pub fn binary(out: &mut Vec<u8>, payload: &[u8]) {
     frame(out, BINARY, payload);
+}
+
+/// Appends a message of a server's whose payload is compressed ([`super::deflate::Deflater`]).
+pub fn packed(out: &mut Vec<u8>, is_text: bool, payload: &[u8]) {
+    frame(out, PACKED | if is_text { TEXT } else { BINARY }, payload);
 }
 
 /// Appends a ping without payload.
@@ -30,6 +35,11 @@ pub fn close(out: &mut Vec<u8>, code: u16) {
 /// Appends a message of a client's, masked with a key that nobody can foresee (RFC 6455 section 5.3).
 pub fn masked(out: &mut Vec<u8>, is_text: bool, payload: &[u8], key: [u8; 4]) {
     mask(out, if is_text { TEXT } else { BINARY }, payload, key);
+}
+
+/// Appends a message of a client's whose payload is compressed.
+pub fn masked_packed(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
+    mask(out, PACKED | TEXT, payload, key);
 }
 
 /// Appends a client's ping without payload.

@@ -31,6 +31,27 @@ fn upstreams_and_endpoints_on_byte_streams_can_be_compressed() {
 }
 
 #[test]
+fn bodies_and_messages_are_compressed_where_that_was_said() {
+    let of = |text: &str| {
+        let config = toml(text).unwrap();
+        let front = &config.http.as_ref().unwrap().front;
+        (front.packs_answers, front.packs_messages)
+    };
+    assert_eq!(of(""), (false, false));
+    assert_eq!(of("[http]\ncompression = true\n"), (true, false));
+    assert_eq!(of("[http]\nwebsocket_compression = true\n"), (false, true));
+    for url in ["http://127.0.0.1:1/mcp", "ws://127.0.0.1:1/ws"] {
+        for (word, packs) in [("on", true), ("off", false)] {
+            let text = format!("[upstreams.a]\nurl = {url:?}\ncompression = {word:?}\n");
+            match &toml(&text).unwrap().upstreams[0].target {
+                Target::Http(to) | Target::WebSocket(to) => assert_eq!(to.packs, packs, "{url}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_compressed_says_what_can() {
     for (text, says) in [
         (
@@ -44,6 +65,10 @@ fn what_cannot_be_compressed_says_what_can() {
         (
             "[upstreams.a]\nurl = \"tls://127.0.0.1:1\"\ncompression = \"lz4\"\n",
             "is not to be had over TLS",
+        ),
+        (
+            "[upstreams.a]\nurl = \"tcp://127.0.0.1:1\"\ncompression = \"on\"\n",
+            "is of HTTP and WebSocket when it is \"on\"",
         ),
         (
             "[upstreams.a]\ncommand = \"sh\"\ncompression = \"lz4\"\n",
