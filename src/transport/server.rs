@@ -18,8 +18,8 @@ use crate::shard::http::Front;
 use crate::shard::rt::{Driver, DriverChoice, RING_ENTRIES_DEFAULT};
 use crate::shard::tls::ServerTls;
 use crate::shard::{
-    AuditSink, Compression, Domain, IdentitySink, Meter, Moves, Plan, Post, Renewal, TraceSink, cores,
-    run, seeds,
+    AuditSink, Compression, Domain, IdentitySink, Meter, Moves, Plan, Post, Renewal, TraceSink,
+    cores, run, seeds,
 };
 
 /// What a server is told.
@@ -147,6 +147,7 @@ impl Server {
                 nurse,
                 config.identity.clone().map(|sink| (config.granted.clone(), sink)),
             )
+            .exchanged_max(config.limits.exchanged_max)
             .traced(config.traces.is_some());
             let (domain, started) = (Arc::clone(&domain), started.clone());
             let thread =

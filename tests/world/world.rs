@@ -505,6 +505,8 @@ impl World {
             Effect::Stream { link, headers } => self.exchange_streams(link, headers),
             // Nothing here has an address.
             Effect::Span(_) | Effect::Violation { .. } | Effect::Expel { .. } => {}
+            // Nobody here has a token.
+            Effect::Bear { .. } => {}
             Effect::ReadText { ticket, folder, path } => {
                 let path = format!("{folder}/{path}");
                 let after = self.delay();
