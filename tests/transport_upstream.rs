@@ -214,7 +214,7 @@ fn a_servers_answers_are_decoded_as_they_come_and_within_the_bound() {
             json("zstd", &coded(Coding::Zstd, &" ".repeat(8 << 20))),
         ]);
         let target = HttpTarget {
-            address,
+            address: address.into(),
             host: "there".to_owned(),
             path: "/mcp".to_owned(),
             headers: Vec::new(),

@@ -66,6 +66,10 @@ pub struct Limits {
     /// Tokens (JWTs) that a shard remembers as verified; beyond, those that were not used for the longest are
     /// verified anew. About 100 bytes each.
     pub tokens_max: usize,
+    /// Callers' tokens that were exchanged for others, for upstreams that are asked on behalf of their callers: kept by
+    /// each shard, and for each such upstream once for all of them. Beyond, some that nobody waits for are exchanged
+    /// anew; while somebody waits for each, no more are begun. Some 2 KiB each.
+    pub exchanged_max: usize,
     /// Tasks that a shard remembers, for lists and news; beyond, it forgets the oldest. Some 500 bytes each, and none
     /// is needed to find a task by its id.
     pub tasks_max: usize,
@@ -166,6 +170,7 @@ impl Limits {
         list_ttl: Duration::from_mins(1),
         ask_rounds_max: 32,
         tokens_max: 10_000,
+        exchanged_max: 10_000,
         tasks_max: 10_000,
         task_bytes_max: 16 << 20,
         tls_handshake: Duration::from_secs(10),

@@ -3,6 +3,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use super::Gateway;
 use super::behind::Behind;
@@ -12,6 +13,7 @@ use super::flight::FlightKey;
 use super::lane::LaneKey;
 use super::policy::AgentId;
 use super::principal::{Principal, Principals, Subject};
+use super::token::SubjectToken;
 use crate::base::{Key, LinkId, Moment};
 use crate::mcp::{Askable, LogLevel, Version};
 
@@ -56,6 +58,8 @@ pub struct Client {
     pub front: Front,
     pub transport: Transport,
     pub who: Who,
+    /// What it proved last who it is with, where any upstream is asked on its behalf (`behalf`).
+    pub proof: Option<Arc<SubjectToken>>,
     /// From `initialize` on; a modern client never has one.
     pub session: Option<Box<Session>>,
     /// Its requests under way. A flight knows its place here.
@@ -200,6 +204,7 @@ impl Client {
             front,
             transport,
             who,
+            proof: None,
             session: None,
             flights: Vec::new(),
             lanes: Vec::new(),

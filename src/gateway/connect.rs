@@ -9,7 +9,7 @@ use super::timer::Alarm;
 use super::upstream::{Identity, Status};
 use super::{Gateway, Peer, greet, request};
 use crate::base::{LinkId, Now, ShardId};
-use crate::mcp::{Code, Era, Features, Method, Version, error, meta};
+use crate::mcp::{Code, Era, Method, Version, error};
 use crate::wire::envelope::{self, Frame};
 use crate::wire::{Json, Message};
 
@@ -29,6 +29,9 @@ impl Gateway {
     }
 
     pub(super) fn start_upstream(&mut self, now: Now, index: usize, out: &mut Effects) {
+        if self.is_for_callers(index) {
+            return self.start_for_callers(now, index);
+        }
         let upstream = &mut self.upstreams[index];
         if upstream.is_builtin {
             upstream.identity = Some(Identity {
@@ -135,8 +138,11 @@ impl Gateway {
         }
         let endpoint = lane.seat.endpoint;
         // A lane of a client's own was dialled for an era; the verdict may be in doubt since.
-        let era = lane.hello.as_deref().map(|hello| hello.version.era());
+        let (era, role) = (lane.hello.as_deref().map(|hello| hello.version.era()), lane.role);
         self.links.put(link, Peer::Lane(key));
+        if let Role::Own(client) = role {
+            self.bear(key, client, out);
+        }
         match era.or_else(|| self.endpoints[endpoint].era()) {
             Some(Era::Legacy) => self.initialize(now, key, out),
             Some(Era::Modern) | None => self.probe(now, key, out),
@@ -251,12 +257,12 @@ impl Gateway {
         out: &mut Effects,
     ) {
         match (errand, answer) {
-            (Errand::Probe, Ok(result)) => match discovered(result) {
+            (Errand::Probe, Ok(result)) => match Identity::discovered(result) {
                 Some(identity) => self.lane_ready(now, key, identity, out),
                 None => self.is_legacy(now, key, out),
             },
             (Errand::Probe, Err(error)) => self.probe_refused(now, key, error, out),
-            (Errand::Initialize, Ok(result)) => match initialized(result) {
+            (Errand::Initialize, Ok(result)) => match Identity::initialized(result) {
                 Some(identity) => {
                     self.tell(key, "notifications/initialized", "{}", out);
                     self.lane_ready(now, key, identity, out);
@@ -307,6 +313,9 @@ impl Gateway {
     /// The verdict is in: legacy. What has been asked in the modern way may not be trusted with the
     /// old handshake (some servers have ended by now), so a new connection follows.
     fn is_legacy(&mut self, now: Now, key: LaneKey, out: &mut Effects) {
+        if self.caller_finds_legacy(now, key, out) {
+            return;
+        }
         let Some(lane) = self.lanes.get(key) else { return };
         if lane.role != Role::Probe {
             self.give_up(
@@ -334,6 +343,7 @@ impl Gateway {
         lane.ready_since = Some(now.at);
         let (index, seat, role) = (lane.upstream, lane.seat, lane.role);
         if let Role::Own(client) = role {
+            self.callers_lane_ready(now, client, key);
             self.own_lane_ready(client, key, out);
             self.serve_line(now, index, out);
         } else {
@@ -478,6 +488,7 @@ impl Gateway {
         }
         match lane.role {
             Role::Own(client) => {
+                self.callers_lane_lost(index, seat.endpoint, (lane.phase, why), out);
                 let upstream = &mut self.upstreams[index];
                 upstream.own_lanes = upstream.own_lanes.saturating_sub(1);
                 let again = self.fail_lane(now, key, seat.endpoint, out);
@@ -759,32 +770,4 @@ fn refuse_mail(from: ShardId, seat: Seat, frame: &[u8], out: &mut Effects) -> bo
 /// What the gateway says of itself to a modern upstream.
 pub(super) const fn gateway_itself() -> request::Remembered<'static> {
     request::Remembered { capabilities: NO_CAPABILITIES, info: greet::SERVER_INFO, level: None }
-}
-
-/// A `DiscoverResult` that offers a version we speak.
-fn discovered(result: Json<'_>) -> Option<Identity> {
-    let versions = result.get("supportedVersions")?;
-    let speaks = versions
-        .elements()
-        .any(|version| version.as_str().as_deref() == Some(Version::LATEST.as_str()));
-    let info = result.get("_meta").and_then(|meta| meta.get(meta::SERVER_INFO));
-    speaks.then(|| identity(Version::LATEST, result, info))
-}
-
-/// An `InitializeResult` in a version we speak.
-fn initialized(result: Json<'_>) -> Option<Identity> {
-    let version = Version::parse(&result.get("protocolVersion")?.as_str()?)
-        .filter(|v| v.era() == Era::Legacy)?;
-    Some(identity(version, result, result.get("serverInfo")))
-}
-
-fn identity(version: Version, result: Json<'_>, info: Option<Json<'_>>) -> Identity {
-    let text = |json: Json<'_>| Box::<str>::from(json.text());
-    Identity {
-        version,
-        capabilities: result.get("capabilities").map_or_else(|| "{}".into(), text),
-        instructions: result.get("instructions").filter(|i| i.as_str().is_some()).map(text),
-        server_info: info.filter(|info| info.is_object()).map(text),
-        tasks: result.get("capabilities").is_some_and(|said| Features::read(said).tasks),
-    }
 }

@@ -15,6 +15,7 @@ use super::principal::Principal;
 use super::rate::Budget;
 use super::report::Report;
 use super::settings::Settings;
+use super::token::SubjectToken;
 use crate::base::{LinkId, ShardId};
 
 /// How a client reached us; for reports and for what differs by transport.
@@ -90,6 +91,19 @@ pub enum Event<'a> {
         /// Its peer has not seen a byte of it.
         is_unsent: bool,
         why: &'a str,
+    },
+    /// The request of this id was not made, or not taken, because of whom it was for: no token could be had in
+    /// exchange for its caller's, or its server refuses that one. The link goes on.
+    Unauthorized {
+        link: LinkId,
+        id: &'a str,
+        why: &'a str,
+    },
+    /// The client on this link, whose end it is that was proved, has proved it with this token. Said right after
+    /// [`Event::ClientOpened`]; an exchange has it in its headers.
+    Shown {
+        link: LinkId,
+        token: &'a [u8],
     },
     /// These frames, whole lines, were sent on the link and never left: its peer has not seen a byte of them. Said
     /// before [`Event::Closed`], of a link to an upstream, as far as it is known.
@@ -182,6 +196,11 @@ pub enum Effect {
     Dial {
         lane: LaneKey,
         endpoint: usize,
+    },
+    /// Requests on this link to an upstream are made on behalf of whom this token proves, from now on.
+    Bear {
+        link: LinkId,
+        subject: Arc<SubjectToken>,
     },
     /// Who is at the other end of this link went over a rate. Answered by [`Event::Violated`], where it has an
     /// address.

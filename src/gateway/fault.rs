@@ -36,6 +36,9 @@ impl Gateway {
                     "{{\"upstream\":{name},\"code\":\"TIMEOUT\",\"timeoutMs\":{ms},\"timeout_ms\":{ms},{more}}}"
                 ))
             }
+            Code::CallerRefused => {
+                Some(format!("{{\"upstream\":{name},\"code\":\"CALLER_REFUSED\",{more}}}"))
+            }
             _ => None,
         }
     }

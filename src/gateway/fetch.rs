@@ -112,7 +112,8 @@ impl Gateway {
             && !self.settings.limits.list_ttl.is_zero()
             // A page of a list that somebody else may not have begun.
             && parsed.cursor.is_none()
-            && !found.is_builtin;
+            && !found.is_builtin
+            && !self.is_for_callers(upstream);
         let endpoint = self.endpoint_for(client, upstream);
         let era = self.endpoints[endpoint].era().filter(|_| is_shared)?;
         if self.needs_own(client, upstream, era, method, parsed).is_some() {

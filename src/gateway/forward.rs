@@ -29,6 +29,8 @@ pub(super) enum Choice {
     /// Enough servers are being started: one of them will be free.
     Line,
     Unavailable(String),
+    /// Not for this caller.
+    Refused(String),
 }
 
 impl Gateway {
@@ -145,6 +147,7 @@ impl Gateway {
                 self.upstreams[upstream].line.push_back(key);
             }
             Choice::Unavailable(why) => self.fail(key, Code::ServerUnavailable, &why, out),
+            Choice::Refused(why) => self.fail(key, Code::CallerRefused, &why, out),
         }
     }
 
@@ -183,6 +186,9 @@ impl Gateway {
         parsed: &Params<'_>,
         out: &mut Effects,
     ) -> Choice {
+        if self.is_for_callers(index) {
+            return self.choose_for_caller(now, key, client, (method, parsed), out);
+        }
         let is_task_call = match self.flights.get(key).and_then(|flight| flight.chore.as_deref()) {
             None => false,
             Some(chore) if chore.is_call() => true,
@@ -233,9 +239,10 @@ impl Gateway {
         if spec.share == Share::Always || self.upstreams[index].is_builtin {
             return None;
         }
-        let client = self.clients.get(client)?;
+        let shares = spec.share != Share::Never;
+        let client = self.clients.get(client).filter(|client| shares || client.proof.is_some())?;
         // A client of one exchange hands its connection on with its end; a stream has none.
-        if matches!(client.front, Front::Exchange(_)) && method == Method::Listen {
+        if shares && matches!(client.front, Front::Exchange(_)) && method == Method::Listen {
             return None;
         }
         let principal = client.who.principal;
@@ -259,7 +266,7 @@ impl Gateway {
             ),
         };
         match era {
-            Era::Legacy if askable.any() || level.is_some() => Some(Hello {
+            Era::Legacy if !shares || askable.any() || level.is_some() => Some(Hello {
                 principal,
                 era: asker,
                 version,
@@ -267,7 +274,7 @@ impl Gateway {
                 info: info.into(),
             }),
             // A modern server asks inside its answers; but its logs on a shared stream name no request.
-            Era::Modern if level.is_some() => {
+            Era::Modern if !shares || level.is_some() => {
                 let info = super::greet::SERVER_INFO.into();
                 Some(Hello {
                     principal,
@@ -281,7 +288,7 @@ impl Gateway {
         }
     }
 
-    fn own_lane(
+    pub(super) fn own_lane(
         &mut self,
         now: Now,
         client: ClientKey,
@@ -314,6 +321,9 @@ impl Gateway {
             }
         }
         if parked.is_none() && self.upstreams[index].own_lanes >= self.settings.limits.lanes_max {
+            if self.waits_for_room(client, index) {
+                return Choice::Line;
+            }
             return Choice::Unavailable(format!(
                 "upstream {} has as many connections of clients' own as the limit lanes_max allows; \
                  raise it, or set share = \"always\"",
@@ -322,7 +332,10 @@ impl Gateway {
         }
         let capabilities = hello.capabilities.clone();
         let lane = match parked {
-            Some(lane) => lane,
+            Some(lane) => {
+                self.bear(lane, client, out);
+                lane
+            }
             None => self.fresh_lane(now, endpoint, client, hello, out),
         };
         if let Some(client) = self.clients.get_mut(client) {

@@ -208,6 +208,7 @@ impl Gateway {
             return self.refuse(asked, invalid, message, None, out);
         }
         let client = self.adopt(asked, state.flight);
+        self.prove(client, out);
         self.resume(now, &Asked { client, ..*asked }, state.flight, out);
     }
 

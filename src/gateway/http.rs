@@ -88,6 +88,8 @@ impl fmt::Debug for Request<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Carried {
     pub principal: Principal,
+    /// What it was proved with, where that is to be exchanged.
+    pub shown: Option<std::sync::Arc<super::token::SubjectToken>>,
     /// Its trace, as its headers told it.
     pub context: Option<Box<super::trace::Context>>,
     pub aim: Aim,

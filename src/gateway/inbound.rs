@@ -676,6 +676,7 @@ impl Gateway {
                 self.park(now, &own, out);
             } else {
                 self.drop_lane(own.lane, "its client is gone", out);
+                self.serve_line(now, own.upstream, out);
             }
         }
         for listen in &client.listens {

@@ -9,6 +9,7 @@ pub mod address;
 pub mod answer;
 pub mod ask;
 pub mod audit;
+mod behalf;
 pub mod behind;
 pub mod breaker;
 pub mod builtin;
@@ -120,6 +121,10 @@ pub struct Gateway {
     span: Option<Box<trace::Span>>,
     context: Option<Box<trace::Context>>,
     tally: tally::Tally,
+    /// Some upstream is asked on behalf of its callers; and what the caller of the event that is being handled has
+    /// proved itself with, if so.
+    has_callers: bool,
+    shown: Option<Arc<token::SubjectToken>>,
     /// What `execute_tool` is about, while its call is being handled and until a flight takes it.
     execution: Option<Box<tools::Execution>>,
     /// The agent by whose rules a gateway tool is being carried out, where its client was believed.
@@ -229,6 +234,8 @@ impl Gateway {
             span: None,
             context: None,
             tally: tally::Tally::default(),
+            has_callers: behalf::has_callers(&settings),
+            shown: None,
             execution: None,
             acting: None,
             chore: None,
@@ -282,7 +289,16 @@ impl Gateway {
             }
             Event::Dialed { lane, link } => self.dialed(now, lane, link, out),
             Event::DialFailed { lane, why } => self.lane_lost(now, lane, why, false, out),
-            Event::Exchange { link, request } => self.exchange(now, link, request, out),
+            Event::Exchange { link, request } => {
+                self.note_shown(&request);
+                self.exchange(now, link, request, out);
+            }
+            Event::Shown { link, token } => self.shown_on(link, token),
+            Event::Unauthorized { link, id, why } => {
+                if let Some(Peer::Lane(lane)) = self.links.get(link) {
+                    self.unauthorized(now, lane, id, why, out);
+                }
+            }
             Event::Overlong { link } => self.overlong(now, link, out),
             Event::Unsent { link, frames } => {
                 if let Some(Peer::Lane(lane)) = self.links.get(link) {
@@ -315,6 +331,7 @@ impl Gateway {
             Event::Settings(settings) => self.renew(now, settings, out),
         }
         self.end_request(out);
+        self.shown = None;
         self.ring_alarms(now, out);
         if self.exchanges.have_ended() {
             self.clear_exchanges(now, out);

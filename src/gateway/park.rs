@@ -21,6 +21,7 @@ impl Gateway {
     pub(super) fn must_line_up(&self, client: ClientKey, index: usize) -> bool {
         let is_exchange = |client: &super::Client| matches!(client.front, Front::Exchange(_));
         self.clients.get(client).is_some_and(is_exchange)
+            && !self.is_for_callers(index)
             && self.upstreams[index].spare.is_none()
             && self.dials(index) >= DIALS_AT_ONCE_MAX
     }
@@ -61,7 +62,8 @@ impl Gateway {
     pub(super) fn may_wait(&self, lane: LaneKey, client: ClientKey) -> bool {
         let is_quiet = self.lanes.get(lane).is_some_and(|lane| {
             let asks_nothing = lane.asks.is_empty() && lane.wants.is_empty();
-            lane.is_ready() && lane.era() == Era::Legacy && lane.queue.is_empty() && asks_nothing
+            let keeps = lane.era() == Era::Legacy || self.is_for_callers(lane.upstream);
+            lane.is_ready() && keeps && lane.queue.is_empty() && asks_nothing
         });
         is_quiet
             && !self.flights_of(lane).into_iter().any(|key| {

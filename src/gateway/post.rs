@@ -84,7 +84,7 @@ impl Gateway {
             self.exchanges.insert(Exchange::new(nobody, Kind::Modern, link, Version::LATEST));
         let who = self.who(Transport::Http, caller.principal);
         let client = Client::new(Front::Exchange(exchange), Transport::Http, who);
-        let client = self.insert_client(client);
+        let client = self.insert_client(Client { proof: self.shown.clone(), ..client });
         if let Some(exchange) = self.exchanges.get_mut(exchange) {
             exchange.client = client;
         }
@@ -236,8 +236,8 @@ impl Gateway {
             return refuse(out, link, "null", &unknown_session());
         }
         self.links.put(link, Peer::Elsewhere(to));
-        let carried =
-            Box::new(Carried { principal, context: self.context.take(), aim, body: body.into() });
+        let (shown, context) = (self.shown.clone(), self.context.take());
+        let carried = Box::new(Carried { principal, shown, context, aim, body: body.into() });
         out.push(Effect::Mail { to, mail: super::Mail::Exchange { link, carried } });
     }
 }

@@ -87,6 +87,7 @@ impl Gateway {
     fn renew_rules(&mut self, before: &Settings) {
         self.decisions = policy::Cache::default();
         self.agents = agents(&self.settings);
+        self.has_callers = super::behalf::has_callers(&self.settings);
         self.held.renew(&self.settings.principals);
         for key in self.clients.keys() {
             if let Some(client) = self.clients.get_mut(key) {

@@ -72,7 +72,7 @@ impl Gateway {
         let stream = Exchange::new(nobody, kind, link, Version::LATEST_LEGACY);
         let stream = self.exchanges.insert(stream);
         let who = self.who(transport, principal);
-        let (shard, sealer) = (self.shard, &mut self.sealer);
+        let (shard, shown, sealer) = (self.shard, self.shown.clone(), &mut self.sealer);
         let mut id = Box::<str>::default();
         let client = self.clients.insert_with(|key| {
             id = session_id(shard, key, who.principal, sealer).into();
@@ -86,7 +86,7 @@ impl Gateway {
                 Transport::Sse => Front::Sse(http),
                 _ => Front::Session(http),
             };
-            Client::new(front, transport, who)
+            Client { proof: shown, ..Client::new(front, transport, who) }
         });
         self.count_client(who);
         if let Some(stream) = self.exchanges.get_mut(stream) {
@@ -125,6 +125,7 @@ impl Gateway {
                     _ => false,
                 });
                 if is_it {
+                    self.prove(key, out);
                     return Some(key);
                 }
             }
@@ -362,6 +363,7 @@ impl Gateway {
     /// An exchange that another shard's link brought, about something that lives here.
     pub(super) fn carried(&mut self, now: Now, link: LinkId, carried: &Carried, out: &mut Effects) {
         self.context.clone_from(&carried.context);
+        self.shown.clone_from(&carried.shown);
         let body = &*carried.body;
         let caller = Caller { link, principal: carried.principal };
         match &carried.aim {

@@ -345,7 +345,7 @@ pub enum EraPin {
     Modern,
 }
 
-/// Which clients share a connection to a legacy upstream.
+/// Which clients share a connection to an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Share {
     /// Clients that can be asked (sampling, elicitation, roots) or that set a log level get a
@@ -354,4 +354,7 @@ pub enum Share {
     Auto,
     /// All share one: the upstream's questions are refused and its logs dropped.
     Always,
+    /// None do, whatever the upstream's era: it is asked with tokens that are exchanged for those of its callers
+    /// (RFC 8693; see `gateway::behalf`).
+    Never,
 }

@@ -58,6 +58,10 @@ impl Gateway {
                 format!("upstream {} offers no subscriptions", self.upstreams[upstream].name);
             return self.refuse(asked, Code::MethodNotFound.number(), &message, None, out);
         }
+        if !self.may_ask_for(asked.client, upstream) {
+            let (code, message) = (Code::CallerRefused.number(), self.needs_token(upstream));
+            return self.refuse(asked, code, &message, None, out);
+        }
         let own = self.own_lane_for(now, asked.client, upstream, asked.parsed, out);
         let watched = Watched { uri, upstream, own };
         let session = self.clients.get_mut(asked.client).and_then(|client| client.session.as_mut());
@@ -146,9 +150,9 @@ impl Gateway {
             if !self.may_read(asked.client, upstream, own) {
                 continue;
             }
-            if self.upstreams[upstream].identity.is_some()
-                && !self.upstreams[upstream].features().subscribe
-            {
+            let is_silent = self.upstreams[upstream].identity.is_some()
+                && !self.upstreams[upstream].features().subscribe;
+            if is_silent || !self.may_ask_for(asked.client, upstream) {
                 continue;
             }
             let own = self.own_lane_for(now, asked.client, upstream, asked.parsed, out);
@@ -208,7 +212,7 @@ impl Gateway {
         out: &mut Effects,
     ) -> Option<LaneKey> {
         let endpoint = self.endpoint_for(client, upstream);
-        let era = self.endpoints[endpoint].era()?;
+        let era = self.era_for_callers(endpoint)?;
         let hello = self.needs_own(client, upstream, era, Method::Listen, parsed)?;
         self.own_lane_key(now, client, endpoint, hello, out)
     }
@@ -316,6 +320,7 @@ impl Gateway {
             }
         } else {
             let is_told = speaks || matches!(role, Role::Own(_));
+            let is_told = is_told && self.hears_of_lists(key);
             let relays = (is_told && upstream.features().list_changed) || !wanted.is_empty();
             if relays && (is_new || lane.listen.is_none()) {
                 self.listen_upstream(key, &wanted, out);

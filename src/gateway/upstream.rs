@@ -10,7 +10,7 @@ use super::mirror::Mirrors;
 use super::select::Balance;
 use super::settings::{Settings, Target};
 use crate::base::Moment;
-use crate::mcp::{Era, Features, Version};
+use crate::mcp::{Era, Features, Version, meta};
 use crate::wire::Json;
 
 /// What a server said of itself, in `initialize` or `server/discover`. JSON texts as it wrote them.
@@ -25,6 +25,35 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Of a `DiscoverResult` that offers a version we speak.
+    pub(super) fn discovered(result: Json<'_>) -> Option<Self> {
+        let versions = result.get("supportedVersions")?;
+        let speaks = versions
+            .elements()
+            .any(|version| version.as_str().as_deref() == Some(Version::LATEST.as_str()));
+        let info = result.get("_meta").and_then(|meta| meta.get(meta::SERVER_INFO));
+        speaks.then(|| Self::read(Version::LATEST, result, info))
+    }
+
+    /// Of an `InitializeResult` in a version we speak.
+    pub(super) fn initialized(result: Json<'_>) -> Option<Self> {
+        let version = Version::parse(&result.get("protocolVersion")?.as_str()?)
+            .filter(|version| version.era() == Era::Legacy)?;
+        Some(Self::read(version, result, result.get("serverInfo")))
+    }
+
+    fn read(version: Version, result: Json<'_>, info: Option<Json<'_>>) -> Self {
+        let text = |json: Json<'_>| Box::<str>::from(json.text());
+        let capabilities = result.get("capabilities");
+        Self {
+            version,
+            capabilities: capabilities.map_or_else(|| "{}".into(), text),
+            instructions: result.get("instructions").filter(|it| it.as_str().is_some()).map(text),
+            server_info: info.filter(|info| info.is_object()).map(text),
+            tasks: capabilities.is_some_and(|said| Features::read(said).tasks),
+        }
+    }
+
     pub fn features(&self) -> Features {
         Json::parse(&self.capabilities).map(Features::read).unwrap_or_default()
     }

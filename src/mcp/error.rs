@@ -25,6 +25,9 @@ pub enum Code {
     RateLimited,
     /// The upstream took too long (gateway error, data: `upstream`, `timeoutMs`).
     Timeout,
+    /// The upstream is asked on behalf of its callers, and this one it cannot be asked for (gateway error, data:
+    /// `upstream`).
+    CallerRefused,
     /// 2026-07-28: a header does not say what the body says.
     HeaderMismatch,
     /// 2026-07-28: the client lacks a capability that the request needs.
@@ -47,6 +50,7 @@ impl Code {
             Self::ToolNotFound => -32002,
             Self::Timeout => -32004,
             Self::RateLimited => -32005,
+            Self::CallerRefused => -32006,
             Self::HeaderMismatch => -32020,
             Self::MissingCapability => -32021,
             Self::UnsupportedVersion => -32022,
@@ -62,9 +66,10 @@ impl Code {
             (Era::Modern, Self::DeniedByPolicy | Self::InvalidAgent | Self::ToolNotFound) => {
                 Self::InvalidParams.number()
             }
-            (Era::Modern, Self::ServerUnavailable | Self::Timeout | Self::RateLimited) => {
-                Self::Internal.number()
-            }
+            (
+                Era::Modern,
+                Self::ServerUnavailable | Self::Timeout | Self::RateLimited | Self::CallerRefused,
+            ) => Self::Internal.number(),
             _ => self.number(),
         }
     }

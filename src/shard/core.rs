@@ -39,6 +39,7 @@ use crate::base::wheel::Wheel;
 use crate::base::{LinkId, Moment, Now, ShardId};
 use crate::gateway::lane::LaneKey;
 use crate::gateway::principal::Principal;
+use crate::gateway::token::SubjectToken;
 use crate::gateway::{Effect, Effects, Event, Mail, Transport};
 
 /// Effects are applied before this many bytes of answers have gathered, so that a burst of small
@@ -112,6 +113,8 @@ pub(super) struct Core<D: Domain> {
     pub(super) addresses: BTreeMap<LinkId, IpAddr>,
     /// Who clients are by their certificates.
     pub(super) certified: BTreeMap<LinkId, Certified>,
+    /// On whose behalf links to upstreams are used, where that is somebody's.
+    pub(super) bearers: BTreeMap<LinkId, Arc<SubjectToken>>,
     /// What listeners with TLS speak.
     pub(super) tls: Option<Arc<ServerTls>>,
     /// Connections that shake hands, which count as clients already.
@@ -222,6 +225,7 @@ impl<D: Domain> Core<D> {
             ways: Ways::default(),
             addresses: BTreeMap::new(),
             certified: BTreeMap::new(),
+            bearers: BTreeMap::new(),
             tls,
             shaking: 0,
             troubles: 0,
@@ -558,6 +562,9 @@ impl<D: Domain> Core<D> {
             self.certified.remove(&id);
         }
         self.let_go(id);
+        if !self.bearers.is_empty() {
+            self.bearers.remove(&id);
+        }
         if !link.pressure.is_flowing() {
             self.spells.remove(&id);
         }

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::post::Post;
-use crate::base::{LinkId, Moment, Now};
+use crate::base::{LinkId, Moment, Now, ShardId};
 use crate::gateway::audit::Record;
 use crate::gateway::census::Census;
+use crate::gateway::keys::Digest;
 use crate::gateway::principal::Principal;
 use crate::gateway::settings::Settings;
+use crate::gateway::token::SubjectToken;
 use crate::gateway::trace::Span;
 use crate::gateway::{Effects, Event, Gateway};
 
@@ -123,6 +125,36 @@ pub enum Notice {
     Subject { principal: Principal, name: Box<str> },
     /// A server has refused the token that we showed it.
     TokenRefused { upstream: usize, token: Arc<str> },
+    /// A token is wanted in exchange for a caller's, and another than one that its server has refused. Answered by
+    /// [`Post::exchanged`] to this shard, exactly once.
+    Exchange {
+        shard: ShardId,
+        upstream: usize,
+        subject: Arc<SubjectToken>,
+        refused: Option<AccessToken>,
+    },
+}
+
+/// A token as `Authorization` has it, which stays out of every log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessToken(pub Arc<str>);
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccessToken(…)")
+    }
+}
+
+/// What came of a caller's token.
+#[derive(Clone, Debug)]
+pub struct Exchanged {
+    pub upstream: usize,
+    /// Of the caller's token.
+    pub subject: Digest,
+    /// Or why there is none; the caller is told.
+    pub outcome: Result<AccessToken, Arc<str>>,
+    /// How long that holds.
+    pub lasts: Duration,
 }
 
 /// Takes notices without ever waiting: what it cannot take is lost.
@@ -157,6 +189,9 @@ pub trait Dialer: 'static {
 
     /// A token was granted for requests to this upstream, as `Authorization` has it. On the shard's thread.
     fn granted(&mut self, _upstream: usize, _token: Arc<str>) {}
+
+    /// What came of [`Notice::Exchange`]. On the shard's thread.
+    fn exchanged(&mut self, _now: Moment, _exchanged: Exchanged) {}
 
     /// The link of this ticket is gone, or came too late: what was started for it may end.
     fn released(&mut self, _ticket: u64) {}

@@ -111,6 +111,11 @@ impl<D: Domain> Core<D> {
                 self.dials.insert(ticket, Dialing { lane, link: None });
                 self.dialer.dial(endpoint, ticket, &self.post);
             }
+            Effect::Bear { link, subject } => {
+                if self.links.get(link).is_some() {
+                    self.bearers.insert(link, subject);
+                }
+            }
             Effect::Mail { to, mail } => self.mail(to, mail),
             Effect::Respond { link, status, headers, bytes: range } => {
                 let body = bytes.get(range).unwrap_or_default();

@@ -191,6 +191,13 @@ impl<D: Domain> Core<D> {
                 drop(done);
             }
             Command::Token { upstream, token } => self.dialer.granted(upstream, token),
+            Command::Exchanged(exchanged) => {
+                let is_granted = exchanged.outcome.is_ok();
+                let meter = &self.meter;
+                let count = if is_granted { &meter.exchanges } else { &meter.exchanges_refused };
+                count.add(1);
+                self.dialer.exchanged(self.now.at, exchanged);
+            }
             Command::Keys(keys) => self.gate.learn(keys),
             // Whoever asked may have lost patience.
             Command::Census(sender) => drop(sender.send(self.census())),

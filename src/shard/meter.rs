@@ -88,6 +88,9 @@ meter! {
     faults,
     /// HTTP requests without a good key.
     unauthorized,
+    /// Callers' tokens that others were had for, and those that none was had for.
+    exchanges,
+    exchanges_refused,
     bytes_in,
     bytes_out,
     /// Reads that brought something, and writes that took something: frames divided by these is the

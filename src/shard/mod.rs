@@ -49,7 +49,9 @@ pub use blocks::Compression;
 pub use census::{Census, KINDS};
 pub use clock::Origin;
 pub use coders::{Coders, Ledger, PACKS, Pack, Packed};
-pub use domain::{AuditSink, Dialer, Domain, IdentitySink, NoDialer, Notice, TraceSink};
+pub use domain::{
+    AccessToken, AuditSink, Dialer, Domain, Exchanged, IdentitySink, NoDialer, Notice, TraceSink,
+};
 pub use meter::{Count, Meter, is_gauge};
 pub use port::{Driver, Port};
 pub use post::{Dialed, Post, Renewal};

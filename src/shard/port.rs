@@ -4,6 +4,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::Shard;
@@ -13,6 +14,7 @@ use super::domain::Domain;
 use super::links::Life;
 use crate::base::{LinkId, Moment};
 use crate::gateway::Event;
+use crate::gateway::token::SubjectToken;
 
 /// What drives a link: a task of the shard's, until [`Port::take`] gives nothing more.
 pub type Driver = Box<dyn FnOnce(Port) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
@@ -29,6 +31,8 @@ trait Host {
     fn take(&self, link: LinkId, cx: &Context<'_>) -> Poll<Option<Vec<u8>>>;
     fn deliver(&self, link: LinkId, frame: &[u8]);
     fn lose(&self, link: LinkId, id: &str, is_unsent: bool, why: &str);
+    fn refuse(&self, link: LinkId, id: &str, why: &str);
+    fn bearer(&self, link: LinkId) -> Option<Arc<SubjectToken>>;
     fn end(&self, link: LinkId, why: String);
     fn leave(&self, link: LinkId);
     fn flows(&self, link: LinkId, cx: &Context<'_>) -> Poll<()>;
@@ -61,6 +65,17 @@ impl Port {
     /// before each read of what may come without end, so that the peer is held up and not our memory filled.
     pub async fn flows(&self) {
         poll_fn(|cx| self.host.flows(self.link, cx)).await;
+    }
+
+    /// The request of this id was not made, or not taken, because of whom it was for, and why. Called as
+    /// [`Port::deliver`] is.
+    pub fn refuse(&self, id: &str, why: &str) {
+        self.host.refuse(self.link, id, why);
+    }
+
+    /// On whose behalf the link is used.
+    pub fn bearer(&self) -> Option<Arc<SubjectToken>> {
+        self.host.bearer(self.link)
     }
 
     /// The time.
@@ -127,6 +142,18 @@ impl<D: Domain> Host for Shard<D> {
             core.open_turn();
             core.handle(Event::Undelivered { link, id, is_unsent, why });
         }
+    }
+
+    fn refuse(&self, link: LinkId, id: &str, why: &str) {
+        let core = &mut *self.core.borrow_mut();
+        if core.links.get(link).is_some() {
+            core.open_turn();
+            core.handle(Event::Unauthorized { link, id, why });
+        }
+    }
+
+    fn bearer(&self, link: LinkId) -> Option<Arc<SubjectToken>> {
+        self.core.borrow().bearers.get(&link).cloned()
     }
 
     fn end(&self, link: LinkId, why: String) {

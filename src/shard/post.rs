@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
 use super::census::Census;
+use super::domain::Exchanged;
 use super::http::Front;
 use super::port::Driver;
 use super::rt;
@@ -59,6 +60,8 @@ pub(super) enum Command {
         upstream: usize,
         token: Arc<str>,
     },
+    /// What came of a caller's token.
+    Exchanged(Exchanged),
     /// What it has counted is wanted.
     Census(mpsc::Sender<Box<Census>>),
     Leave,
@@ -143,6 +146,11 @@ impl Post {
     /// Hands over the token for requests to an upstream, as `Authorization` has it.
     pub fn token(&self, upstream: usize, token: Arc<str>) {
         self.send(Command::Token { upstream, token });
+    }
+
+    /// Hands over what came of a caller's token.
+    pub fn exchanged(&self, exchanged: Exchanged) {
+        self.send(Command::Exchanged(exchanged));
     }
 
     /// Asks for a census; none comes from a shard that has ended.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use super::exchanged::Callers;
 use crate::shard::rt;
 use crate::shard::{IdentitySink, Notice};
 
@@ -31,14 +32,23 @@ thread_local! {
     static TABLE: RefCell<BTreeMap<usize, Entry>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// Whose requests need a token, and who is told when one was refused.
+/// What requests to a server carry.
 #[derive(Clone, Debug)]
-pub struct Credential {
+pub enum Credential {
+    /// A token of our own.
+    Own(Own),
+    /// One for each caller.
+    Callers(Callers),
+}
+
+/// Whose requests need a token of our own, and who is told when one was refused.
+#[derive(Clone, Debug)]
+pub struct Own {
     upstream: usize,
     sink: IdentitySink,
 }
 
-impl Credential {
+impl Own {
     pub(super) const fn new(upstream: usize, sink: IdentitySink) -> Self {
         Self { upstream, sink }
     }

@@ -9,15 +9,19 @@ use std::time::Duration;
 use rustix::net::SendFlags;
 
 use super::child::Spec;
-use super::credential::Credential;
+use super::credential::{Credential, Own};
+use super::exchanged::Callers;
 use super::nursery::Nurse;
 use super::reach::{self, Reach};
 use super::websocket;
-use crate::base::ShardId;
-use crate::gateway::settings::{self, Host, HttpTarget, Peer, Settings, Target, Trust, Upstream};
+use crate::base::limits::Limits;
+use crate::base::{Moment, ShardId};
+use crate::gateway::settings::{
+    self, Host, HttpTarget, Peer, Settings, Share, Target, Trust, Upstream,
+};
 use crate::shard::rt::{self, Address, Socket};
 use crate::shard::tls::ClientTls;
-use crate::shard::{Dialed, Dialer, Driver, IdentitySink, Post};
+use crate::shard::{Dialed, Dialer, Driver, Exchanged, IdentitySink, Post};
 use crate::wire::block::{self, Codec};
 
 /// Makes a link of a server and a first connection to it, and the way to others, for messages up to a size.
@@ -29,6 +33,7 @@ pub struct Upstreams {
     upstreams: Arc<[Upstream]>,
     connect: Duration,
     bytes_max: usize,
+    exchanged_max: usize,
     nurse: Option<Nurse>,
     /// Upstreams whose requests carry a token, and who is told when one was refused.
     granted: Option<(BTreeSet<usize>, IdentitySink)>,
@@ -56,12 +61,20 @@ impl Upstreams {
             upstreams,
             connect,
             bytes_max,
+            exchanged_max: Limits::DEFAULT.exchanged_max,
             nurse,
             granted,
             secure: BTreeMap::new(),
             is_traced: false,
             children: BTreeSet::new(),
         }
+    }
+
+    /// The limit of this name.
+    #[must_use]
+    pub const fn exchanged_max(mut self, exchanged_max: usize) -> Self {
+        self.exchanged_max = exchanged_max;
+        self
     }
 
     /// Whether requests over HTTP say in headers, too, of which trace they are.
@@ -77,17 +90,13 @@ impl Dialer for Upstreams {
         self.upstreams = settings.upstreams.iter().cloned().collect();
         self.connect = settings.limits.connect;
         self.bytes_max = settings.limits.frame_bytes_max;
+        self.exchanged_max = settings.limits.exchanged_max;
     }
 
     fn dial(&mut self, endpoint: usize, ticket: u64, post: &Post) {
         super::http::mirror_traces(self.is_traced);
         let found = settings::endpoints(&self.upstreams).nth(endpoint);
-        let credential = self
-            .granted
-            .as_ref()
-            .zip(found)
-            .filter(|((granted, _), (index, _))| granted.contains(index))
-            .map(|((_, sink), (index, _))| Credential::new(index, sink.clone()));
+        let credential = found.and_then(|(index, _)| self.credential(index));
         let Some((upstream, target)) =
             found.map(|(index, target)| (&self.upstreams[index], target))
         else {
@@ -141,6 +150,10 @@ impl Dialer for Upstreams {
         super::credential::set(upstream, token);
     }
 
+    fn exchanged(&mut self, now: Moment, exchanged: Exchanged) {
+        super::exchanged::set(now, exchanged);
+    }
+
     fn released(&mut self, ticket: u64) {
         if self.children.remove(&ticket)
             && let Some(nurse) = &self.nurse
@@ -151,6 +164,21 @@ impl Dialer for Upstreams {
 }
 
 impl Upstreams {
+    /// What requests to an upstream carry, besides what the operator says.
+    fn credential(&self, upstream: usize) -> Option<Credential> {
+        let (granted, sink) = self.granted.as_ref()?;
+        let (sink, shard, max) = (sink.clone(), self.shard, self.exchanged_max);
+        if !granted.contains(&upstream) {
+            return None;
+        }
+        let is_for_callers = self.upstreams.get(upstream)?.share == Share::Never;
+        Some(if is_for_callers {
+            Credential::Callers(Callers { shard, upstream, sink, max })
+        } else {
+            Credential::Own(Own::new(upstream, sink))
+        })
+    }
+
     /// A server behind a URL is there if it can be connected to; that connection carries the first request.
     fn reach(
         &self,

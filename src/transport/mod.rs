@@ -4,6 +4,7 @@
 pub mod child;
 pub mod credential;
 pub mod dial;
+pub mod exchanged;
 pub mod http;
 mod listeners;
 pub mod nursery;

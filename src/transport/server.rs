@@ -147,6 +147,7 @@ impl Server {
                 nurse,
                 config.identity.clone().map(|sink| (config.granted.clone(), sink)),
             )
+            .exchanged_max(config.limits.exchanged_max)
             .traced(config.traces.is_some());
             let (domain, started) = (Arc::clone(&domain), started.clone());
             let thread =

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::credential::Credential;
+use super::credential::{Credential, Own};
 use super::http::request;
 use super::reach::Reach;
 use crate::gateway::settings::HttpTarget;
@@ -40,6 +40,11 @@ pub(super) fn driver(
 ) -> Driver {
     Box::new(move |port| {
         Box::pin(async move {
+            // One that is made on behalf of a caller is not configured: it would outlive the caller's token.
+            let credential = credential.and_then(|credential| match credential {
+                Credential::Own(own) => Some(own),
+                Credential::Callers(_) => None,
+            });
             let talk = talk(&target, &port, first, within, bytes_max, credential);
             let why = match talk.await {
                 Ok(why) => why.to_owned(),
@@ -57,7 +62,7 @@ async fn talk(
     first: Socket,
     within: Duration,
     bytes_max: usize,
-    credential: Option<Credential>,
+    credential: Option<Own>,
 ) -> io::Result<&'static str> {
     let (mut reader, mut writer) = rt::adopt(first)?;
     let (rest, packs) = {
@@ -140,7 +145,7 @@ impl Talk {
 /// Sends the request, reads the answer; what came behind it, and whether messages may be compressed.
 async fn greet(
     target: &HttpTarget,
-    credential: Option<(&Credential, Duration)>,
+    credential: Option<(&Own, Duration)>,
     reader: &mut Reader,
     writer: &mut Writer,
 ) -> io::Result<(Vec<u8>, Option<Agreed>)> {

@@ -2,6 +2,7 @@
 what those are told that are not, and that a client's token goes to no server."""
 
 import base64
+import concurrent.futures
 import contextlib
 import http.client
 import json
@@ -77,7 +78,8 @@ class House:
                               stderr=subprocess.DEVNULL)
         self.key, line = made.stdout.splitlines()
         (folder / "keys.toml").write_text(line)
-        self.resource, self.authority = resource, authority
+        self.resource, self.authority, self.known = resource, authority, []
+        more = more.replace("ISSUER", authority.issuer)
         self.audit = folder / "audit.log"
         config = (
             '[policy]\nfile = "rules.json"\n[audit]\nto = "audit.log"\n[auth]\nkeys = "keys.toml"\n'
@@ -363,6 +365,178 @@ def a_server_is_asked_with_a_token_that_is_granted_to_the_gateway(binary: str, s
         assert wrong is None, wrong
 
 
+class Callers(Witness):
+    """A server behind tokens that tells its caller whose it has, and keeps a session for each."""
+
+    asked: list[tuple[str, str, str]] = []
+    sessions: dict[str, str] = {}
+    refuses: set[str] = set()
+
+    def claims(self) -> dict:
+        token = (self.headers["Authorization"] or "").removeprefix("Bearer ")
+        part = token.split(".")[1] if token.count(".") == 2 else ""
+        return json.loads(base64.urlsafe_b64decode(part + "==")) if part else {}
+
+    def do_POST(self) -> None:
+        message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        claims, session = self.claims(), self.headers["Mcp-Session-Id"]
+        Callers.asked.append((message["method"], claims.get("sub", ""), self.headers["Authorization"] or ""))
+        if claims.get("aud") != "https://callers.example/mcp" or claims.get("jti") in Callers.refuses:
+            return self.say(401, b"")
+        if session is not None and Callers.sessions[session] != claims["sub"]:
+            return self.say(403, b"")
+        if "id" not in message:
+            return self.say(202, b"")
+        who = claims["sub"]
+        results = {
+            "initialize": {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
+                           "serverInfo": {"name": "callers", "version": "1"}},
+            "tools/list": {"tools": [{"name": f"of-{who}", "inputSchema": {"type": "object"}}]},
+            "tools/call": {"content": [{"type": "text", "text": f"{who} {claims['jti']}"}]},
+        }
+        result = results.get(message["method"])
+        outcome = {"error": {"code": -32601, "message": "no such method"}} if result is None else {"result": result}
+        body = json.dumps({"jsonrpc": "2.0", "id": message["id"], **outcome}).encode()
+        if message["method"] != "initialize":
+            return self.say(200, body)
+        ident = f"s{len(Callers.sessions)}"
+        Callers.sessions[ident] = who
+        self.send_response(200)
+        for name, value in (("Content-Type", "application/json"), ("Content-Length", str(len(body))),
+                            ("Mcp-Session-Id", ident)):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@contextlib.contextmanager
+def on_behalf(binary: str, stage: Stage, more: str = "") -> Iterator[House]:
+    """A gateway that asks such a server on behalf of its callers."""
+    Callers.asked, Callers.sessions, Callers.refuses = [], {}, set()
+    secret = stage.dir / "identity" / "secret"
+    secret.parent.mkdir(exist_ok=True)
+    secret.write_text("secret-of-gateway\n")
+    with serving(Callers) as url:
+        oauth = (f'[upstreams.callers]\nurl = "{url}"\n[upstreams.callers.oauth]\ngrant = "token-exchange"\n'
+                 'token_url = "ISSUER/token"\nclient_id = "gateway"\nclient_secret_file = "secret"\n'
+                 'audience = "callers"\nresource = "https://callers.example/mcp"\nscopes = "mcp:use"\n')
+        with house(binary, stage, more=f"{more}\n{oauth}") as one:
+            one.soon(one.signed(client_id="boss"), 200)
+            yield one
+            log = one.gateway.log.read_text() + one.audit.read_text()
+            shown = {token.removeprefix("Bearer ") for _, _, token in Callers.asked}
+            assert not any(token and token[-40:] in log for token in shown | set(one.known)), "a token in the log"
+            leaked = [method for method, _, token in Callers.asked if token.removeprefix("Bearer ") in one.known]
+            assert not leaked, f"a client's own token went upstream in {leaked}"
+
+
+def of(one: House, who: str, **claims: object) -> Keyed:
+    """Somebody's door."""
+    token = one.signed(sub=who, client_id="boss", **claims)
+    one.known.append(token)
+    return one.door(token)
+
+
+def told(door: Keyed, ident: int = 1) -> str:
+    return text_of(door.modern("tools/call", {"name": "callers__who", "arguments": {}}, ident=ident).answer(ident))
+
+
+def each_caller_is_asked_for_with_a_token_of_its_own(binary: str, stage: Stage) -> None:
+    with on_behalf(binary, stage) as one:
+        assert not Callers.asked, f"asked before there was anybody: {Callers.asked}"
+        assert not one.authority.control("exchange")["exchanged"]
+        alice, bob = of(one, "alice"), of(one, "bob")
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            doors = [(who, one.door(door.key)) for _ in range(20) for who, door in (("alice", alice), ("bob", bob))]
+            for who, answer in pool.map(lambda it: (it[0], told(it[1])), doors):
+                assert answer.split()[0] == who, (who, answer)
+        asked = one.authority.control("exchange")["exchanged"]
+        assert sorted(it["sub"] for it in asked) == ["alice", "bob"], f"{len(asked)} exchanges"
+        assert all(it["audience"] == "callers" and it["type"].endswith(":access_token") for it in asked), asked
+        # Lists and sessions are each caller's own.
+        for who, door in (("alice", alice), ("bob", bob), ("alice", alice)):
+            names = [tool["name"] for tool in door.modern("tools/list", {}, ident=3).answer(3)["result"]["tools"]]
+            assert f"callers__of-{who}" in names and sum("__of-" in name for name in names) == 1, names
+            session = Session(door)
+            ident, reply = session.begin("tools/call", {"name": "callers__who", "arguments": {}})
+            assert text_of(reply.answer(ident)).split()[0] == who
+        assert len(one.authority.control("exchange")["exchanged"]) == 2, "what was had is kept"
+        assert {who for _, who, _ in Callers.asked} == {"alice", "bob"}, "somebody else asked"
+        # Who has no token to exchange is told so, and is served all else.
+        keyed = one.door(one.key)
+        fault = keyed.modern("tools/call", {"name": "callers__who", "arguments": {}}, ident=4).answer(4)["error"]
+        assert "access token of the issuer of auth.jwt" in fault["message"], fault
+        assert fault["data"]["code"] == "CALLER_REFUSED", fault
+        assert text_of(keyed.modern("tools/call", CALL, ident=5).answer(5)) == "x"
+        names = [tool["name"] for tool in keyed.modern("tools/list", {}, ident=6).answer(6)["result"]["tools"]]
+        assert "one__echo" in names and not any("callers" in name for name in names), names
+
+
+def an_exchanged_token_is_renewed_before_it_ends_and_when_it_is_refused(binary: str, stage: Stage) -> None:
+    with on_behalf(binary, stage) as one:
+        one.authority.control("exchange", lasts=600)
+        alice = of(one, "alice")
+        first = told(alice)
+        assert told(alice) == first, "it is kept"
+        # Refused by its server, it is had anew once, and the caller hears nothing of it; the second time it is too
+        # soon, and said so.
+        deadline = time.monotonic() + SOON_S_MAX
+        Callers.refuses.add(first.split()[1])
+        while True:
+            reply = alice.modern("tools/call", {"name": "callers__who", "arguments": {}}, ident=1).answer(1)
+            if "result" in reply:
+                break
+            assert "refuses the token that was exchanged" in reply["error"]["message"], reply
+            assert time.monotonic() < deadline, reply
+            time.sleep(0.2)
+        second = text_of(reply)
+        assert second.split()[0] == "alice" and second != first, second
+        assert len(one.authority.control("exchange")["exchanged"]) == 2
+        # One that lasts shortly is asked for again when its time is over, and not for each call.
+        one.authority.control("exchange", lasts=2)
+        bob, seen, begun = of(one, "bob"), [], time.monotonic()
+        while time.monotonic() < begun + 5:
+            seen.append(told(bob))
+            time.sleep(0.05)
+        assert 2 <= len(set(seen)) <= 4, f"{len(set(seen))} tokens in 5 s"
+        # It is never good for longer than what it was exchanged for.
+        one.authority.control("exchange", lasts=600)
+        carol = of(one, "carol", exp=int(time.time()) + 2)
+        assert told(carol).split()[0] == "carol"
+        deadline = time.monotonic() + SOON_S_MAX
+        while carol.modern("tools/call", {"name": "callers__who", "arguments": {}}, ident=1).status != 401:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def whom_a_token_is_refused_for_is_told_and_asks_no_storm(binary: str, stage: Stage) -> None:
+    with on_behalf(binary, stage) as one:
+        one.authority.control("exchange", refused={"mallory": "invalid_target", "trudy": "invalid_grant"})
+        call = {"name": "callers__who", "arguments": {}}
+        for who, error_, remedy in (("mallory", "invalid_target", "may not be used"), ("trudy", "invalid_grant", "new")):
+            door = of(one, who)
+            for ident in range(1, 40):
+                fault = door.modern("tools/call", call, ident=ident).answer(ident)["error"]
+                assert error_ in fault["message"] and remedy in fault["message"], fault
+                assert fault["data"]["code"] == "CALLER_REFUSED" and "ey" not in fault["message"], fault
+        asked = [it["sub"] for it in one.authority.control("exchange")["exchanged"]]
+        assert asked.count("mallory") <= 2 and asked.count("trudy") <= 2, f"a storm: {len(asked)}"
+        assert not Callers.asked, "the server has heard of neither"
+        # Others are served, and that an endpoint is away is no refusal.
+        assert told(of(one, "alice")).split()[0] == "alice"
+        dave = of(one, "dave")
+        one.authority.control("down", down=True)
+        fault = dave.modern("tools/call", call, ident=1).answer(1)["error"]
+        assert "just now" in fault["message"], fault
+        one.authority.control("down", down=False)
+        deadline = time.monotonic() + SOON_S_MAX
+        while "result" not in dave.modern("tools/call", call, ident=1).answer(1):
+            assert time.monotonic() < deadline, one.gateway.tail()
+            time.sleep(0.1)
+        log = one.gateway.log.read_text()
+        assert "a caller's token was not exchanged" in log and "invalid_target" in log, log[-2000:]
+
+
 def the_official_client_finds_its_way_by_itself(binary: str, stage: Stage) -> None:
     # What it is told to ask a token for must be what it asks: the gateway's own address.
     with house(binary, stage, resource="http://127.0.0.1:HTTP_PORT/mcp") as one:
@@ -382,5 +556,8 @@ ALL = {f"identity/{check.__name__.replace('_', '-')}": check for check in (
     while_keys_cannot_be_fetched_the_last_ones_are_good,
     a_token_never_goes_to_a_server,
     a_server_is_asked_with_a_token_that_is_granted_to_the_gateway,
+    each_caller_is_asked_for_with_a_token_of_its_own,
+    an_exchanged_token_is_renewed_before_it_ends_and_when_it_is_refused,
+    whom_a_token_is_refused_for_is_told_and_asks_no_storm,
     the_official_client_finds_its_way_by_itself,
 )}

@@ -85,6 +85,10 @@ pub(crate) struct House {
     pub(crate) reports: Vec<Report>,
     /// Who asks from now on.
     pub(crate) principal: Principal,
+    /// And with which token, where that is kept.
+    pub(crate) token: Option<String>,
+    /// Whose tokens each upstream link was told to bear, one after the other.
+    pub(crate) borne: BTreeMap<LinkId, Vec<String>>,
     /// And where from.
     pub(crate) address: Option<IpAddr>,
     addresses: BTreeMap<LinkId, IpAddr>,
@@ -172,6 +176,8 @@ impl House {
             spans: Vec::new(),
             reports: Vec::new(),
             principal: Principal::ANONYMOUS,
+            token: None,
+            borne: BTreeMap::new(),
             address: None,
             addresses: BTreeMap::new(),
             expelled: Vec::new(),
@@ -284,6 +290,10 @@ impl House {
                 self.closed.push(link);
             }
             Effect::Dial { lane, .. } => self.dials.push((shard, lane)),
+            Effect::Bear { link, subject } => {
+                assert!(self.lanes.contains_key(&link), "a token is borne to nobody");
+                self.borne.entry(link).or_default().push(subject.text().to_owned());
+            }
             Effect::Span(span) => self.spans.push(*span),
             Effect::Report(report) => self.reports.push(report),
             Effect::Violation { link } => {
@@ -312,7 +322,10 @@ impl House {
         self.answers.insert(link, Answer::default());
         self.addresses.extend(self.address.map(|address| (link, address)));
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let pairs = Pairs(headers.iter().map(|&(n, v)| (n.to_owned(), v.to_owned())).collect());
+        let shown =
+            self.token.iter().map(|it| ("Authorization".to_owned(), format!("Bearer {it}")));
+        let headers = headers.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        let pairs = Pairs(headers.chain(shown).collect());
         let request = Request {
             verb,
             path,

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod addresses;
+mod behalf;
 mod behind;
 mod catalog;
 mod endpoints;

@@ -95,6 +95,7 @@ impl Web {
                     _ => Aim::End { session: "".into() },
                 };
                 let carried = Box::new(Carried {
+                    shown: None,
                     principal: request.principal,
                     context: None,
                     aim,

@@ -503,8 +503,11 @@ impl World {
                 self.exchange_answered(link, status, headers, &bytes[range]);
             }
             Effect::Stream { link, headers } => self.exchange_streams(link, headers),
-            // Nothing here has an address.
-            Effect::Span(_) | Effect::Violation { .. } | Effect::Expel { .. } => {}
+            // Nothing here has an address, and nobody a token.
+            Effect::Span(_)
+            | Effect::Violation { .. }
+            | Effect::Expel { .. }
+            | Effect::Bear { .. } => {}
             Effect::ReadText { ticket, folder, path } => {
                 let path = format!("{folder}/{path}");
                 let after = self.delay();

@@ -39,6 +39,7 @@ pub(super) fn read(mut reader: Reader<'_>) -> Limits {
     time_or_none(r, "list_ttl", &mut l.list_ttl);
     small(r, "ask_rounds_max", &mut l.ask_rounds_max);
     count(r, "tokens_max", 10_000_000, &mut l.tokens_max);
+    count(r, "exchanged_max", 1_000_000, &mut l.exchanged_max);
     count(r, "tasks_max", SLOTS, &mut l.tasks_max);
     size(r, "task_bytes_max", &mut l.task_bytes_max);
     time(r, "tls_handshake", &mut l.tls_handshake);

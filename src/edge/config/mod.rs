@@ -17,7 +17,7 @@ pub use audit::{Audit, AuditTo};
 pub use auth::ListenerAgents;
 pub use http::Http;
 pub use jwt::{Jwt, KeyPlace, KeySource};
-pub use oauth::{Grant, Secret};
+pub use oauth::{Exchange, Grant, Secret, SubjectTokenType};
 pub use tls::{Certificate, Tls};
 pub(in crate::edge) use tls::{DAYS_ALERTED, DAYS_WARNED, days_left};
 pub use traces::Traces;
@@ -337,7 +337,8 @@ impl Config {
         let traces = traces::read(reader.section("traces"));
         let log = sections::log(reader.section("log"));
         reader.finish();
-        let mut drafts = upstreams::read(&section, variables, findings);
+        let has_tokens = auth.each().any(|(key, _)| key == "jwt");
+        let mut drafts = upstreams::read(&section, variables, has_tokens, findings);
         let grants = drafts
             .iter_mut()
             .filter_map(|draft| Some((draft.name.clone(), draft.grant.take()?)))

@@ -1,4 +1,5 @@
-//! The `oauth` table of an upstream: how a token is asked for that its requests carry (RFC 6749 section 4.4).
+//! The `oauth` table of an upstream: how a token is asked for that its requests carry, one of our own (RFC 6749
+//! section 4.4) or one in exchange for each caller's (RFC 8693).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,6 +21,33 @@ pub struct Grant {
     pub resource: Option<String>,
     /// Whom to believe who the server is, instead of whom the system does.
     pub ca_file: Option<PathBuf>,
+    /// It is one in exchange for each caller's token; `None`: one of our own.
+    pub exchange: Option<Exchange>,
+}
+
+/// What a token is asked for in exchange for a caller's (RFC 8693 section 2.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// For whom it is to be, by the name that the authorization server knows.
+    pub audience: Option<String>,
+    pub subject_token_type: SubjectTokenType,
+}
+
+/// What a caller's token is called (RFC 8693 section 3). It is a JWT either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum SubjectTokenType {
+    #[default]
+    AccessToken,
+    Jwt,
+}
+
+impl SubjectTokenType {
+    pub const fn urn(self) -> &'static str {
+        match self {
+            Self::AccessToken => "urn:ietf:params:oauth:token-type:access_token",
+            Self::Jwt => "urn:ietf:params:oauth:token-type:jwt",
+        }
+    }
 }
 
 /// A text that stays out of every log.
@@ -43,6 +71,7 @@ pub(super) fn read(field: &Field<'_>, variables: &BTreeMap<String, String>) -> O
     let is_posted =
         reader.field("auth").and_then(|field| field.choice(&[("basic", false), ("post", true)]));
     let ca_file = reader.field("ca_file").and_then(|field| field.path());
+    let exchange = exchange(&mut reader);
     reader.finish();
     let (Some(token_url), Some(client_id)) = (token_url, client_id) else {
         field.fault("needs token_url and client_id", "they are those of the authorization server");
@@ -62,7 +91,27 @@ pub(super) fn read(field: &Field<'_>, variables: &BTreeMap<String, String>) -> O
         scopes,
         resource: resource.map(str::to_owned),
         ca_file,
+        exchange,
     })
+}
+
+/// What goes with `grant = "token-exchange"`, and with nothing else.
+fn exchange(reader: &mut Reader<'_>) -> Option<Exchange> {
+    let kinds = [("client-credentials", false), ("token-exchange", true)];
+    let is_exchange = reader.field("grant").and_then(|field| field.choice(&kinds)).unwrap_or(false);
+    let audience = reader.field("audience");
+    let kind = reader.field("subject_token_type");
+    if !is_exchange {
+        for field in audience.iter().chain(&kind) {
+            field.fault("has no meaning here", "it goes with grant = \"token-exchange\"");
+        }
+        return None;
+    }
+    let kinds = [("access_token", SubjectTokenType::AccessToken), ("jwt", SubjectTokenType::Jwt)];
+    let audience =
+        audience.and_then(|field| Some(field.text("a name such as \"crm\"")?.to_owned()));
+    let kind = kind.and_then(|field| field.choice(&kinds));
+    Some(Exchange { audience, subject_token_type: kind.unwrap_or_default() })
 }
 
 /// From the environment, or from a file of its own: whoever reads the configuration does not have it.

@@ -35,18 +35,22 @@ pub(super) struct Draft<'a> {
 }
 
 /// Reads all sections, in the order of the files.
+/// `has_tokens`: callers may prove who they are with tokens that can be exchanged.
 pub(super) fn read<'a>(
     reader: &Reader<'a>,
     variables: &BTreeMap<String, String>,
+    has_tokens: bool,
     findings: &Findings,
 ) -> Vec<Draft<'a>> {
-    reader.each().filter_map(|(name, field)| one(name, &field, variables, findings)).collect()
+    let one = |(name, field)| one(name, &field, variables, has_tokens, findings);
+    reader.each().filter_map(one).collect()
 }
 
 fn one<'a>(
     name: &str,
     section: &Field<'a>,
     variables: &BTreeMap<String, String>,
+    has_tokens: bool,
     findings: &Findings,
 ) -> Option<Draft<'a>> {
     if name.is_empty() {
@@ -64,8 +68,9 @@ fn one<'a>(
             ("modern", EraPin::Modern),
         ])
     });
-    let share = reader
-        .field("share")
+    let shared = reader.field("share");
+    let share = shared
+        .as_ref()
         .and_then(|field| field.choice(&[("auto", Share::Auto), ("always", Share::Always)]));
     let oauth = reader.field("oauth");
     let warm = reader.field("warm").and_then(|field| field.boolean()).unwrap_or(false);
@@ -94,7 +99,15 @@ fn one<'a>(
     };
     let (target, spread) = spread.settle(first, variables, findings)?;
     let targets = std::iter::once(&target).chain(spread.others.iter().map(|other| &other.target));
-    let grant = oauth.and_then(|field| granted(&field, targets, variables));
+    let grant = oauth.as_ref().and_then(|field| granted(field, targets, variables));
+    let is_for_callers = grant.as_ref().is_some_and(|grant| grant.exchange.is_some());
+    if let Some(field) = oauth.filter(|_| is_for_callers) {
+        exchanged(&field, &target, &spread, has_tokens);
+        if let Some(shared) = &shared {
+            let what = "has no meaning beside grant = \"token-exchange\"";
+            shared.fault(what, "each caller has connections of its own; remove it");
+        }
+    }
     Some(Draft {
         name: name.to_owned(),
         place: section.place.clone(),
@@ -102,7 +115,7 @@ fn one<'a>(
         target,
         grant,
         era: era.unwrap_or_default(),
-        share: share.unwrap_or_default(),
+        share: if is_for_callers { Share::Never } else { share.unwrap_or_default() },
         warm,
         spread,
     })
@@ -297,6 +310,28 @@ fn granted<'t>(
         }
     }
     oauth::read(field, variables)
+}
+
+/// Where an upstream may be, that is asked with tokens exchanged for those of its callers.
+fn exchanged(field: &Field<'_>, target: &Target, spread: &Spread, has_tokens: bool) {
+    if !has_tokens {
+        field.fault(
+            "exchanges the tokens of callers, and no caller has one",
+            "write [auth.jwt]: whose tokens open the HTTP listener",
+        );
+    }
+    if !matches!(target, Target::Http(_)) {
+        field.fault(
+            "has no meaning here: a WebSocket would outlive the token that it was opened with",
+            "give the server's http:// or https:// URL",
+        );
+    }
+    if !spread.others.is_empty() || spread.pool.max > 1 {
+        field.fault(
+            "has no meaning beside several endpoints or a pool: each caller has connections of its own",
+            "give one url, and remove endpoints and pool",
+        );
+    }
 }
 
 fn child(

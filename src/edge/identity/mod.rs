@@ -2,6 +2,9 @@
 //! are fetched by threads of their own, never by a shard, and handed to all shards. Judging tokens is not here:
 //! `gateway::token`.
 
+mod book;
+mod endpoint;
+mod exchange;
 mod fetch;
 mod grant;
 mod issuer;
@@ -14,6 +17,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use super::audit::Desk;
 use super::config::Config;
 use crate::shard::{IdentitySink, Notice, Post};
+use exchange::{Exchanger, Word};
 pub(super) use fetch::Fetcher;
 use grant::Granted;
 use issuer::Issuer;
@@ -22,6 +26,7 @@ use issuer::Issuer;
 pub(super) struct Identity {
     issuer: Option<(Issuer, Receiver<()>)>,
     grants: Vec<(Granted, Receiver<Arc<str>>)>,
+    exchangers: Vec<Exchanger>,
 }
 
 impl Identity {
@@ -43,12 +48,21 @@ impl Identity {
             }
             None => None,
         };
-        let mut grants = Vec::new();
-        let mut refusals = BTreeMap::new();
+        let (mut grants, mut exchangers) = (Vec::new(), Vec::new());
+        let (mut refusals, mut desks) = (BTreeMap::new(), BTreeMap::new());
         for (at, upstream) in config.upstreams.iter().enumerate() {
             let Some(grant) = config.grants.get(&upstream.name) else { continue };
-            let granted = Granted::new(at, upstream.name.clone(), grant.clone())
-                .map_err(|error| format!("upstreams.{}.oauth: {error}", upstream.name))?;
+            let (name, wrong) = (upstream.name.clone(), |error: io::Error| {
+                format!("upstreams.{}.oauth: {error}", upstream.name)
+            });
+            if grant.exchange.is_some() {
+                let max = config.limits.exchanged_max;
+                let exchanger = Exchanger::new(at, name, grant.clone(), max).map_err(wrong)?;
+                desks.insert(at, exchanger.desk());
+                exchangers.push(exchanger);
+                continue;
+            }
+            let granted = Granted::new(at, name, grant.clone()).map_err(wrong)?;
             let (refuse, refused) = sync_channel(1);
             refusals.insert(at, refuse);
             grants.push((granted, refused));
@@ -65,13 +79,19 @@ impl Identity {
                     drop(refuse.try_send(token));
                 }
             }
+            Notice::Exchange { shard, upstream, subject, refused } => {
+                if let Some(desk) = desks.get(&upstream) {
+                    drop(desk.send(Word::Wanted { shard, subject, refused }));
+                }
+            }
         });
-        Ok(Some((sink, Self { issuer, grants })))
+        Ok(Some((sink, Self { issuer, grants, exchangers })))
     }
 
     /// The upstreams that are asked with a token, by their places.
     pub(super) fn granted(&self) -> BTreeSet<usize> {
-        self.grants.iter().map(|(granted, _)| granted.upstream).collect()
+        let granted = self.grants.iter().map(|(granted, _)| granted.upstream);
+        granted.chain(self.exchangers.iter().map(|exchanger| exchanger.upstream)).collect()
     }
 
     /// Fetches from now on, until nobody can wish for anything any more. Nothing waits for the threads: what they
@@ -87,6 +107,11 @@ impl Identity {
         for (mut granted, refused) in self.grants {
             let posts = posts.to_vec();
             spawn("grant", Box::new(move || granted.run(&refused, &posts)))?;
+        }
+        for mut exchanger in self.exchangers {
+            exchanger.hire()?;
+            let posts = posts.to_vec();
+            spawn("exchange", Box::new(move || exchanger.run(&posts)))?;
         }
         Ok(())
     }

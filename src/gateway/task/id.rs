@@ -119,6 +119,12 @@ impl Gateway {
         let endpoint = self.endpoints.get(seat.endpoint)?;
         let here = self.shard;
         let place = match found.role {
+            // To a modern server the token says whose task it is, on whatever lane.
+            Role::Own(_) | Role::Parked
+                if found.era() == Era::Modern && self.is_for_callers(upstream) =>
+            {
+                Place::Anywhere
+            }
             Role::Own(_) | Role::Parked => Place::Own { shard: here, lane },
             _ if found.era() == Era::Modern && !endpoint.is_stdio => Place::Anywhere,
             _ => Place::Seat { shard: endpoint.home, number: u16::try_from(seat.number).ok()? },

@@ -5,12 +5,14 @@
 mod claims;
 mod jws;
 mod key_set;
+mod subject;
 mod verifier;
 
 use std::collections::BTreeMap;
 
 pub use jws::Algorithm;
 pub use key_set::KeySet;
+pub use subject::{SubjectToken, bearer};
 pub use verifier::{Seen, Verifier};
 
 use super::principal::{Principal, Subject};

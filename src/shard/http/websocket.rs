@@ -10,6 +10,8 @@ use super::super::revoke::REVOKED;
 use super::bearer::Identified;
 use super::intake::Reading;
 use crate::base::{LinkId, Moment};
+use crate::gateway::principal::Subject;
+use crate::gateway::token::bearer;
 use crate::gateway::{Event, Transport};
 use crate::wire::http1::{Head, write as http};
 use crate::wire::ws::deflate::{Agreed, MESSAGE_BYTES_MAX};
@@ -136,6 +138,12 @@ impl<D: Domain> Core<D> {
             },
             &mut self.out,
         );
+        if who.principal.subject() != Subject::NONE
+            && let Some(token) = head.get("authorization").and_then(bearer)
+        {
+            let event = Event::Shown { link: id, token };
+            self.domain.handle(self.now, event, &mut self.out);
+        }
     }
 
     /// Hands on every message that a WebSocket has read.

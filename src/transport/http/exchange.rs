@@ -20,6 +20,7 @@ pub(super) async fn post(peer: &Rc<Peer>, about: &About, frame: &[u8]) {
     {
         match what {
             Failure::Refused(error) => fail(peer, id, &error),
+            Failure::Lost(lost) if lost.is_refused => peer.port.refuse(id, &lost.error.to_string()),
             Failure::Lost(lost) => {
                 let why = format!("the server cannot be reached: {}", lost.error);
                 peer.port.lose(id, lost.is_unsent, &why);
@@ -62,6 +63,11 @@ async fn try_post(peer: &Rc<Peer>, about: &About, frame: &[u8]) -> Result<(), Fa
         stream::open_sse(peer);
         peer.frame(frame.to_vec());
         return Ok(());
+    }
+    let is_first = is_greeting || about.method == Method::Discover.as_str();
+    if answer.status == 403 && is_first && peer.is_for_caller() {
+        // Of the server's era it says nothing.
+        return Err(Lost::refused("the server does not let its caller in (HTTP 403)").into());
     }
     if !(200..300).contains(&answer.status) {
         let body = reply.rest(peer.bytes_max).await.unwrap_or_default();

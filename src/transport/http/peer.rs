@@ -20,7 +20,8 @@ use crate::gateway::mirror::Mirrors;
 use crate::gateway::settings::{HttpTarget, Speaks};
 use crate::shard::rt::{self, Socket};
 use crate::shard::{Driver, Port};
-use crate::transport::credential::Credential;
+use crate::transport::credential::{Credential, Own};
+use crate::transport::exchanged::Callers;
 use crate::transport::reach::Reach;
 use crate::wire::coding;
 
@@ -100,18 +101,25 @@ impl Wanted {
 pub(super) struct Lost {
     /// There was no connection to send it on.
     pub(super) is_unsent: bool,
+    /// It is for whom it was that there is none.
+    pub(super) is_refused: bool,
     pub(super) error: std::io::Error,
 }
 
 impl Lost {
     const fn unsent(error: std::io::Error) -> Self {
-        Self { is_unsent: true, error }
+        Self { is_unsent: true, is_refused: false, error }
+    }
+
+    pub(super) fn refused(why: &str) -> Self {
+        let error = std::io::Error::other(why.to_owned());
+        Self { is_unsent: true, is_refused: true, error }
     }
 }
 
 impl From<std::io::Error> for Lost {
     fn from(error: std::io::Error) -> Self {
-        Self { is_unsent: false, error }
+        Self { is_unsent: false, is_refused: false, error }
     }
 }
 
@@ -297,8 +305,11 @@ impl Peer {
         match &self.credential {
             None => self.send(verb, path, more, body).await,
             // Boxed: most upstreams have none.
-            Some(credential) => {
+            Some(Credential::Own(credential)) => {
                 Box::pin(self.ask_granted(credential, verb, path, more, body)).await
+            }
+            Some(Credential::Callers(callers)) => {
+                Box::pin(self.ask_for_caller(callers, verb, path, more, body)).await
             }
         }
     }
@@ -307,7 +318,7 @@ impl Peer {
     /// a new one.
     async fn ask_granted(
         &self,
-        credential: &Credential,
+        credential: &Own,
         verb: &str,
         path: &str,
         more: &[(&str, &str)],
@@ -321,6 +332,41 @@ impl Peer {
         let Some(token) = credential.renewed(&token).await else { return Ok((reply, answer)) };
         drop(reply);
         self.send(verb, path, &with(more, &token), body).await
+    }
+
+    /// Whether it is asked on behalf of callers.
+    pub(super) const fn is_for_caller(&self) -> bool {
+        matches!(self.credential, Some(Credential::Callers(_)))
+    }
+
+    /// The same with a token that was exchanged for that of the link's caller.
+    async fn ask_for_caller(
+        &self,
+        callers: &Callers,
+        verb: &str,
+        path: &str,
+        more: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Result<(Reply, Answer), Lost> {
+        let Some(subject) = self.port.bearer() else {
+            return Err(Lost::refused("there is no caller any more that it could be asked for"));
+        };
+        let now = || self.port.now();
+        let token = callers.token(now, &subject, None).await.map_err(|why| Lost::refused(&why))?;
+        let (reply, answer) = self.send(verb, path, &with(more, &token.0), body).await?;
+        if answer.status != 401 {
+            return Ok((reply, answer));
+        }
+        drop(reply);
+        let token = callers.token(now, &subject, Some(&token)).await;
+        let token = token.map_err(|why| Lost::refused(&why))?;
+        let (reply, answer) = self.send(verb, path, &with(more, &token.0), body).await?;
+        if answer.status == 401 {
+            return Err(Lost::refused(
+                "the server refuses its caller's exchanged token (HTTP 401)",
+            ));
+        }
+        Ok((reply, answer))
     }
 
     async fn send(

@@ -15,6 +15,8 @@ const { default: Provider } = await import(
 );
 
 const CLIENTS = ['cli', 'other', 'gateway'];
+const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
 const KINDS = {
   RS256: () => crypto.generateKeyPairSync('rsa', { modulusLength: 2048 }),
   PS256: () => crypto.generateKeyPairSync('rsa', { modulusLength: 2048 }),
@@ -27,6 +29,10 @@ let keys = [];
 let provider;
 let asked = 0;
 let isDown = false;
+// Of exchanges: for whom each was asked, for how long they are good, and whom it is refused and why.
+let exchanged = [];
+let lasts = 600;
+let refused = {};
 
 const newKey = kind => {
   const { privateKey } = KINDS[kind]();
@@ -39,7 +45,7 @@ const begin = issuer => {
     clients: CLIENTS.map(id => ({
       client_id: id,
       client_secret: `secret-of-${id}`,
-      grant_types: ['client_credentials'],
+      grant_types: id === 'gateway' ? ['client_credentials', EXCHANGE] : ['client_credentials'],
       redirect_uris: [],
       response_types: [],
       id_token_signed_response_alg: keys[0].alg,
@@ -61,6 +67,39 @@ const begin = issuer => {
       },
     },
   });
+  const fields = ['subject_token', 'subject_token_type', 'requested_token_type', 'audience', 'resource', 'scope'];
+  provider.registerGrantType(EXCHANGE, exchange, fields);
+};
+
+const wrong = (ctx, error) => {
+  ctx.status = 400;
+  // Some servers say more than they should.
+  ctx.body = { error, error_description: `for ${ctx.oidc.params.subject_token}` };
+};
+
+// RFC 8693, as far as a gateway needs it: a token of our own for one that is meant for the resource.
+const exchange = async ctx => {
+  const { params, client } = ctx.oidc;
+  const [head, payload, signature] = params.subject_token.split('.');
+  const of = part => JSON.parse(Buffer.from(part, 'base64url').toString());
+  const subject = of(payload);
+  exchanged.push({ sub: subject.sub, audience: params.audience, type: params.subject_token_type });
+  const jwk = keys.find(key => key.kid === of(head).kid);
+  const isOurs = jwk && crypto.verify(
+    'sha256', Buffer.from(`${head}.${payload}`), crypto.createPublicKey({ key: jwk, format: 'jwk' }),
+    Buffer.from(signature, 'base64url'));
+  if (!isOurs || subject.iss !== issuer || subject.exp * 1000 <= Date.now()) return wrong(ctx, 'invalid_grant');
+  if (refused[subject.sub]) return wrong(ctx, refused[subject.sub]);
+  const token = new provider.AccessToken({
+    accountId: subject.sub, client, scope: params.scope, gty: 'token-exchange', expiresIn: lasts,
+    resourceServer: {
+      audience: params.resource, accessTokenFormat: 'jwt', jwt: { sign: { alg } }, scope: params.scope,
+    },
+  });
+  ctx.body = {
+    access_token: await token.save(), issued_token_type: ACCESS_TOKEN, token_type: 'Bearer', expires_in: lasts,
+    scope: params.scope,
+  };
 };
 
 const sign = ({ header, claims, secret }) => {
@@ -102,6 +141,11 @@ const CONTROLS = {
   },
   '/test/sign': told => ({ token: sign(told) }),
   '/test/asked': () => ({ asked }),
+  '/test/exchange': told => {
+    lasts = told.lasts ?? lasts;
+    refused = told.refused ?? refused;
+    return { exchanged };
+  },
   '/test/down': told => {
     isDown = told.down;
     return {};

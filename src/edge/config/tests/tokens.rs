@@ -94,6 +94,53 @@ fn what_is_wrong_with_a_grant_is_told() {
     assert!(wrong(&headers).contains("keep one of the two"));
 }
 
+const EXCHANGE: &str = "grant = \"token-exchange\"\nclient_secret_env = \"GATEWAY_SECRET\"\n";
+
+#[test]
+fn an_upstream_may_be_asked_with_tokens_in_exchange_for_those_of_its_callers() {
+    let text = format!("{OAUTH}{EXCHANGE}audience = \"crm\"\nsubject_token_type = \"jwt\"\n{JWT}");
+    let (config, _) = load(&[("c.toml", &text)], &[SECRET]).unwrap();
+    let exchange = config.grants["x"].exchange.as_ref().expect("it is one");
+    assert_eq!(exchange.audience.as_deref(), Some("crm"));
+    assert!(exchange.subject_token_type.urn().ends_with(":jwt"));
+    assert_eq!(config.upstreams[0].share, Share::Never, "each caller has connections of its own");
+    let (config, _) = load(&[("c.toml", &format!("{OAUTH}{EXCHANGE}{JWT}"))], &[SECRET]).unwrap();
+    let exchange = config.grants["x"].exchange.as_ref().expect("it is one");
+    assert!(exchange.subject_token_type.urn().ends_with(":access_token"));
+}
+
+#[test]
+fn what_is_wrong_with_an_exchange_is_told() {
+    let wrong = |text: &str| load(&[("c.toml", text)], &[SECRET]).expect_err("is refused");
+    let good = format!("{OAUTH}{EXCHANGE}{JWT}");
+    let error = wrong(&format!("{OAUTH}{EXCHANGE}"));
+    assert!(
+        error.contains(
+            "c.toml:3: upstreams.x.oauth: exchanges the tokens of callers, and no caller has one; write [auth.jwt]"
+        ),
+        "{error}"
+    );
+    for (url, what) in [
+        (
+            "ws://127.0.0.1:9/mcp",
+            "would outlive the token that it was opened with; give the server's http://",
+        ),
+        ("tcp://127.0.0.1:9", "tokens go with an http:// or ws:// URL"),
+    ] {
+        let error = wrong(&good.replace("http://127.0.0.1:9/mcp", url));
+        assert!(error.contains("c.toml:3: upstreams.x.oauth: ") && error.contains(what), "{error}");
+    }
+    let with = |more: &str| wrong(&good.replace("/mcp\"\n[", &format!("/mcp\"\n{more}\n[")));
+    let error = with("headers = { Authorization = \"x\" }");
+    assert!(error.contains("keep one of the two"), "{error}");
+    let error = with("share = \"always\"");
+    assert!(error.contains("c.toml:3: upstreams.x.share: has no meaning beside"), "{error}");
+    let error = with("pool = { max = 2 }");
+    assert!(error.contains("remove endpoints and pool"), "{error}");
+    let error = wrong(&good.replace("grant = \"token-exchange\"", "audience = \"crm\""));
+    assert!(error.contains("c.toml:6: upstreams.x.oauth.audience: has no meaning here"), "{error}");
+}
+
 #[test]
 fn what_is_wrong_with_tokens_is_told_with_its_remedy() {
     refused(
