@@ -192,11 +192,22 @@ pub struct Spell {
     taken: u64,
     /// Of those, how many until its time was given anew.
     counted: u64,
+    /// Its time runs: its source has stopped.
+    is_timed: bool,
 }
 
 impl Spell {
     pub const fn new(since: Moment) -> Self {
-        Self { since, taken: 0, counted: 0 }
+        Self { since, taken: 0, counted: 0, is_timed: false }
+    }
+
+    /// Its source stops. False if its time runs already.
+    pub const fn begins_time(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_timed, true)
+    }
+
+    pub const fn is_timed(&self) -> bool {
+        self.is_timed
     }
 
     pub fn take(&mut self, bytes: usize) {

@@ -412,6 +412,9 @@ impl<D: Domain> Core<D> {
             _ => self.deliver_all(id, inbox),
         };
         self.running = None;
+        if verdict == Verdict::Wait {
+            self.stalled(id);
+        }
         verdict
     }
 

@@ -277,13 +277,12 @@ impl<D: Domain> Core<D> {
         if std::mem::take(&mut face.is_held) && !is_running {
             link.wake();
         }
-        let is_blocked = link.pressure.is_blocked();
         if let Some(exchange) = exchange {
             self.links.close_exchange(exchange);
         }
         if !goes_on {
             self.close(id, Cow::Borrowed("its last request was answered"));
-        } else if !is_blocked {
+        } else if !self.is_patient(id) {
             self.begin_idle(id);
         }
     }

@@ -88,11 +88,30 @@ impl<D: Domain> Core<D> {
             self.spells.entry(id).or_insert_with(|| Spell::new(now));
         }
         if change == Change::Blocked {
-            if is_client {
-                self.set_timer(id, self.limits.blocked, Due::Blocked(id));
-            }
+            self.begin_patience(id);
             self.follow.push_back(Follow::Blocked(id));
         }
+    }
+
+    /// A link is not read from for now. Where its peer is behind, the peer's time runs from now on: with the credit of
+    /// its step used up it may never come to be blocked.
+    pub(super) fn stalled(&mut self, id: LinkId) {
+        let link = self.links.get(id);
+        if link.is_some_and(|link| link.life == Life::Open && !link.pressure.takes()) {
+            self.begin_patience(id);
+        }
+    }
+
+    /// The time begins within which a client that is behind must take something, unless it runs already.
+    fn begin_patience(&mut self, id: LinkId) {
+        if self.spells.get_mut(&id).is_some_and(Spell::begins_time) {
+            self.set_timer(id, self.limits.blocked, Due::Blocked(id));
+        }
+    }
+
+    /// Whether a client's time to take something runs.
+    pub(super) fn is_patient(&self, id: LinkId) -> bool {
+        !self.spells.is_empty() && self.spells.get(&id).is_some_and(Spell::is_timed)
     }
 
     /// Some of what was taken from an outbox is on its way; `rest` still waits.
@@ -118,14 +137,15 @@ impl<D: Domain> Core<D> {
         let spell = self.spells.get_mut(&id);
         let earns_time = spell.is_some_and(|spell| {
             spell.take(taken);
-            spell.earns_time(bound)
+            spell.earns_time(bound) && spell.is_timed()
         });
         let change = link.pressure.drained(link.waiting(), bound);
         if change == Change::None {
             if !link.pressure.is_blocked() {
                 // A step's credit is there again.
                 link.wake();
-            } else if earns_time && link.life == Life::Open {
+            }
+            if earns_time && link.life == Life::Open {
                 self.set_timer(id, self.limits.blocked, Due::Blocked(id));
             }
             return;
@@ -133,24 +153,25 @@ impl<D: Domain> Core<D> {
         link.wake();
         // One whose peer sends no more has its timer for something else.
         let is_open = link.life == Life::Open;
-        let timer = if change == Change::Freed && is_open { link.timer.take() } else { None };
         self.open_turn();
+        let mut was_timed = false;
         if let Some(spell) = self.spells.remove(&id)
             && let Some(link) = self.links.get_mut(id)
         {
             link.pressure.adapt(&spell, self.now.at, bound);
+            was_timed = spell.is_timed();
         }
-        if change != Change::Freed {
-            return;
-        }
-        if let Some(timer) = timer {
-            self.wheel.cancel(timer);
-        }
-        if is_open {
+        if was_timed && is_open {
+            if let Some(timer) = self.links.get_mut(id).and_then(|link| link.timer.take()) {
+                self.wheel.cancel(timer);
+            }
             if self.is_between_requests(id) {
                 self.begin_idle(id);
             }
             self.begin_pings_of(id);
+        }
+        if change != Change::Freed {
+            return;
         }
         self.follow.push_back(Follow::Unblocked(id));
         self.settle();
