@@ -47,7 +47,7 @@ pub use census::{Census, KINDS};
 pub use clock::Origin;
 pub use domain::{AuditSink, Dialer, Domain, IdentitySink, NoDialer, Notice, TraceSink};
 pub use meter::{Count, Meter, is_gauge};
-pub use port::{Driver, Port};
+pub use port::{Breath, Driver, Port};
 pub use post::{Dialed, Post, Renewal};
 pub use press::{GivenUp, Slow};
 

@@ -15,7 +15,7 @@ use super::http::request;
 use super::reach::Reach;
 use crate::gateway::settings::HttpTarget;
 use crate::shard::rt::{self, Reader, Socket, Writer};
-use crate::shard::{Driver, Port};
+use crate::shard::{Breath, Driver, Port};
 use crate::wire::http1::{head, response};
 use crate::wire::ws::{self, Decoder, Event, Role, handshake, write};
 
@@ -197,7 +197,7 @@ async fn read(
     mut buffer: Vec<u8>,
     bytes_max: usize,
 ) -> io::Result<&'static str> {
-    let mut decoder = Decoder::new(Role::Client, bytes_max);
+    let (mut decoder, mut breath) = (Decoder::new(Role::Client, bytes_max), Breath::default());
     loop {
         let mut taken = 0;
         loop {
@@ -230,7 +230,7 @@ async fn read(
             }
         }
         buffer.drain(..taken);
-        port.flows().await;
+        port.flows(&mut breath, taken).await;
         buffer.reserve(READ_BYTES);
         let (read, back) = reader.read(buffer).await;
         buffer = back;
