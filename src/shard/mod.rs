@@ -53,7 +53,7 @@ pub use domain::{
     AccessToken, AuditSink, Dialer, Domain, Exchanged, IdentitySink, NoDialer, Notice, TraceSink,
 };
 pub use meter::{Count, Meter, is_gauge};
-pub use port::{Driver, Port};
+pub use port::{Breath, Driver, Port};
 pub use post::{Dialed, Post, Renewal};
 pub use press::{GivenUp, Slow};
 pub use ways::{Moves, Way, WayId};

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::Shard;
+use super::carrier::{BREATH, Burst};
 use super::coders::Coders;
 use super::core::Outgoing;
 use super::domain::Domain;
 use super::links::Life;
+use super::rt;
 use crate::base::{LinkId, Moment};
 use crate::gateway::Event;
 use crate::gateway::token::SubjectToken;
@@ -26,6 +28,10 @@ pub struct Port {
     link: LinkId,
 }
 
+/// What a driver has read within one turn of the shard.
+#[derive(Default)]
+pub struct Breath(Burst);
+
 /// The shard, without its domain's type.
 trait Host {
     fn take(&self, link: LinkId, cx: &Context<'_>) -> Poll<Option<Vec<u8>>>;
@@ -36,6 +42,7 @@ trait Host {
     fn end(&self, link: LinkId, why: String);
     fn leave(&self, link: LinkId);
     fn flows(&self, link: LinkId, cx: &Context<'_>) -> Poll<()>;
+    fn turn(&self) -> u64;
     fn now(&self) -> Moment;
     fn coders(&self, work: &mut dyn FnMut(&mut Coders));
 }
@@ -62,8 +69,12 @@ impl Port {
     }
 
     /// Waits while the domain wants nothing more from this link: the one whom it serves does not read. A driver asks
-    /// before each read of what may come without end, so that the peer is held up and not our memory filled.
-    pub async fn flows(&self) {
+    /// before each read of what may come without end, so that the peer is held up and not our memory filled; and says
+    /// how much it `read` before, so that others get their turn (with epoll such reads succeed at once).
+    pub async fn flows(&self, breath: &mut Breath, read: usize) {
+        if breath.0.is_over(read, self.host.turn()) {
+            Box::pin(rt::sleep(BREATH)).await;
+        }
         poll_fn(|cx| self.host.flows(self.link, cx)).await;
     }
 
@@ -174,6 +185,10 @@ impl<D: Domain> Host for Shard<D> {
             }
             _ => Poll::Ready(()),
         }
+    }
+
+    fn turn(&self) -> u64 {
+        self.core.borrow().meter.turns.get()
     }
 
     fn leave(&self, link: LinkId) {

@@ -15,7 +15,7 @@ use super::http::request;
 use super::reach::Reach;
 use crate::gateway::settings::HttpTarget;
 use crate::shard::rt::{self, Reader, Socket, Writer};
-use crate::shard::{Driver, Pack, Port};
+use crate::shard::{Breath, Driver, Pack, Port};
 use crate::wire::http1::{head, response};
 use crate::wire::ws::deflate::{self, Agreed};
 use crate::wire::ws::{self, Decoder, Event, Role, handshake, write};
@@ -207,6 +207,7 @@ async fn read(
     (mut decoder, mut buffer): (Decoder, Vec<u8>),
     bytes_max: usize,
 ) -> io::Result<&'static str> {
+    let mut breath = Breath::default();
     loop {
         let mut taken = 0;
         loop {
@@ -245,7 +246,7 @@ async fn read(
             }
         }
         buffer.drain(..taken);
-        port.flows().await;
+        port.flows(&mut breath, taken).await;
         buffer.reserve(READ_BYTES);
         let (read, back) = reader.read(buffer).await;
         buffer = back;

@@ -9,7 +9,7 @@ use super::about::About;
 use super::exchange::{Failure, deliver, internal};
 use super::peer::Peer;
 use super::reply::{Answer, Reply};
-use crate::shard::rt;
+use crate::shard::{Breath, rt};
 use crate::wire::sse::Decoder;
 
 /// How long to wait before a stream is opened anew, unless the server said otherwise.
@@ -83,10 +83,10 @@ struct End {
 async fn pour(peer: &Rc<Peer>, mut reply: Reply, events: &mut Events<'_>) -> End {
     let mut decoder = Decoder::new(peer.bytes_max);
     let mut is_answered = false;
-    let mut bytes = Vec::new();
+    let (mut bytes, mut breath) = (Vec::new(), Breath::default());
     let error = loop {
+        peer.port.flows(&mut breath, bytes.len()).await;
         bytes.clear();
-        peer.port.flows().await;
         match reply.piece(&mut bytes).await {
             Ok(true) => {}
             Ok(false) => break None,
