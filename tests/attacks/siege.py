@@ -20,7 +20,7 @@ GONE_S_MAX = 60.0
 PACE_S = 0.02
 # What an attack may leave of the memory that it took at its height, and what an allocator keeps in any case.
 KEPT_PART, KEPT_BYTES = 0.25, 8 << 20
-# An attack that takes much comes in two waves: the second is to find all that the first gave back, but for this.
+# An attack that takes much comes in waves: the last is to find all that the one before gave back, but for this.
 MORE_PART, MORE_BYTES = 0.05, 1 << 20
 
 
@@ -136,7 +136,7 @@ def stands(binary: str, stage: Stage, name: str, config: str = "", upstreams: di
 @contextlib.contextmanager
 def others_are_served(siege: Siege, *good: Good) -> Iterator[None]:
     """Good clients call all through; then descriptors are as they were, and memory is back: most of it is the
-    system's again, or a second wave has taken no more than the first."""
+    system's again, or the last wave has taken no more than the one before."""
     for one in good:
         one.start()
     until("the good clients do not begin", lambda: all(one.done >= 20 or one.wrong for one in good))
@@ -152,8 +152,8 @@ def others_are_served(siege: Siege, *good: Good) -> Iterator[None]:
     # A good client of HTTP has one connection open or none.
     until("descriptors are not back", lambda: descriptors(siege.pid) <= fds + 1)
     if len(siege.heights) > 1:
-        first, *others = siege.heights
-        assert max(others) <= first * (1 + MORE_PART) + MORE_BYTES, f"each wave takes more: {siege.heights}"
+        *_, before, last = siege.heights
+        assert last <= before * (1 + MORE_PART) + MORE_BYTES, f"each wave takes more: {siege.heights}"
         return
     kept = max(KEPT_BYTES, int(KEPT_PART * (siege.most - before)))
     until(f"memory is not back: {before >> 10} KiB before, {siege.most >> 10} KiB at most, {resident(siege.pid) >> 10} KiB now",
