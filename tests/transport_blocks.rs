@@ -181,7 +181,7 @@ fn what_is_no_block_ends_its_connection_with_the_reason_and_no_other() {
         let mut faults = 0;
         for (codec, id, other, bomb) in [(Codec::Lz4, 1, 2, &lz4), (Codec::Zstd, 2, 1, &zstd)] {
             let bomb = &bomb[..bomb.len().min(60_000)];
-            let mut corrupt = Client::blocks(codec, 0, &message(1, 2_000));
+            let mut corrupt = Client::blocks(codec, 0, &message(1, 20_000));
             let last = corrupt.len() - 1;
             corrupt[last - 40..].fill(0xFF);
             let cases = [

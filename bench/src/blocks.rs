@@ -1,5 +1,5 @@
 //! What blocks cost and save: ordinary tool traffic on a gateway's byte stream, plain or compressed. The messages are
-//! windows of this project's own documents, one after the other, so that no block holds the same text twice; one
+//! windows of this project's own files (documents, sources, a record in JSON), one after the other, so that no block holds the same text twice; one
 //! request in twenty asks for the list of tools. Every answer is checked. A thread a connection, all on one core.
 
 #![allow(
@@ -23,12 +23,13 @@ use crate::failure::Failure;
 use crate::{process, ring};
 
 /// What the messages say.
-const DOCUMENTS: [&str; 5] = [
+const DOCUMENTS: [&str; 6] = [
     include_str!("../../README.md"),
+    include_str!("../../src/gateway/forward.rs"),
+    include_str!("../record/2026-11-21-790bedb512.json"),
+    include_str!("../../tests/e2e/trouble.py"),
     include_str!("../../src/README.md"),
-    include_str!("../README.md"),
-    include_str!("../../tests/README.md"),
-    include_str!("../../tests/e2e/README.md"),
+    include_str!("../../tuning/README.md"),
 ];
 /// One request in so many asks for the list of tools.
 const LIST_EVERY: u64 = 20;

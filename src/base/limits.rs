@@ -9,6 +9,10 @@ pub const BLOCK_BYTES_MAX: usize = 64_000;
 /// Messages that a block has at most: who takes it handles them in one go.
 pub const BLOCK_MESSAGES_MAX: usize = 100;
 
+/// Bytes that a message must have to be compressed where nothing else waits with it: the first window of a TCP connection
+/// (RFC 6928) takes fewer than ten segments at once, so what it shrinks to arrives no sooner, and packing takes time.
+pub const BLOCK_LONE_BYTES_MIN: usize = 14_000;
+
 /// One gateway's limits. Units are in the names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {

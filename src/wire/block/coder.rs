@@ -9,7 +9,7 @@ use lz4_flex::block::{
 use zstd::bulk::{Compressor, Decompressor};
 
 use super::{Codec, HEADER_BYTES, ZSTD_LEVEL};
-use crate::base::limits::{BLOCK_BYTES_MAX, BLOCK_MESSAGES_MAX};
+use crate::base::limits::{BLOCK_BYTES_MAX, BLOCK_LONE_BYTES_MIN, BLOCK_MESSAGES_MAX};
 
 /// Why a block is none. After it nothing on the stream means anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,8 @@ impl fmt::Debug for Coder {
 
 impl Coder {
     /// Appends to `out` one block of what `lines` begins with: as many whole lines as fit, or a piece of one that
-    /// fits in no block. Fewer than `bytes_min` bytes are not compressed.
+    /// fits in no block. Fewer than `bytes_min` bytes are not compressed, nor is a message that waits alone and has
+    /// fewer than [`BLOCK_LONE_BYTES_MIN`]: nobody is to wait for its sake.
     pub fn pack(
         &mut self,
         codec: Codec,
@@ -91,6 +92,8 @@ impl Coder {
         out: &mut Vec<u8>,
     ) -> Packed {
         let (end, messages) = cut(lines);
+        let is_lone = messages == 1 && end == lines.len();
+        let bytes_min = if is_lone { bytes_min.max(BLOCK_LONE_BYTES_MIN) } else { bytes_min };
         let lines = lines.get(..end).unwrap_or_default();
         if lines.is_empty() {
             return Packed::default();

@@ -2,7 +2,7 @@
 #![allow(clippy::arithmetic_side_effects, reason = "a test's own sums")]
 
 use super::*;
-use crate::base::limits::{BLOCK_BYTES_MAX, BLOCK_MESSAGES_MAX};
+use crate::base::limits::{BLOCK_BYTES_MAX, BLOCK_LONE_BYTES_MIN, BLOCK_MESSAGES_MAX};
 
 const MIN: usize = 1 << 10;
 
@@ -91,12 +91,25 @@ fn a_block_holds_whole_messages_and_not_too_many() {
 #[test]
 fn small_blocks_and_those_that_do_not_shrink_are_plain() {
     for codec in Codec::ALL {
-        let mut lines = vec![b'a'; MIN - 2];
-        lines.push(b'\n');
+        let mut lines = vec![b'a'; MIN - 4];
+        lines.extend_from_slice(b"\na\n");
         assert_eq!(pack(codec, &lines).0[0], 0, "{codec:?}: below the bound");
         lines.insert(0, b'a');
         assert_eq!(pack(codec, &lines).0[0], codec.id(), "{codec:?}: at the bound");
         assert_eq!(pack(codec, &noise(5_000)).0[0], 0, "{codec:?}: noise");
+    }
+}
+
+#[test]
+fn a_message_that_waits_alone_is_not_held_up_for_compression() {
+    for codec in Codec::ALL {
+        let mut lone = vec![b'a'; BLOCK_LONE_BYTES_MIN - 2];
+        lone.push(b'\n');
+        assert_eq!(pack(codec, &lone).0[0], 0, "{codec:?}: below the bound");
+        lone.insert(0, b'a');
+        assert_eq!(pack(codec, &lone).0[0], codec.id(), "{codec:?}: what is large pays for it");
+        let two = [vec![b'a'; 2 * MIN], b"\n{}\n".to_vec()].concat();
+        assert_eq!(pack(codec, &two).0[0], codec.id(), "{codec:?}: it is not alone");
     }
 }
 
