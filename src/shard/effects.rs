@@ -365,8 +365,11 @@ impl<D: Domain> Core<D> {
         }
     }
 
-    /// A link has one timer: what it waits for most.
+    /// A link has one timer: what it waits for most. That is its peer's taking something, once the time for that runs.
     pub(super) fn set_timer(&mut self, id: LinkId, after: Duration, due: Due) {
+        if matches!(due, Due::Late(_) | Due::Ping(_)) && self.is_patient(id) {
+            return;
+        }
         let Some(link) = self.links.get_mut(id) else { return };
         if let Some(old) = link.timer.take() {
             self.wheel.cancel(old);

@@ -267,11 +267,13 @@ impl<D: Domain> Core<D> {
         };
         let is_leaving = self.phase_of(id) > Phase::Serving;
         let wants = self.wants(head.accepts);
+        let is_patient = self.is_patient(id);
         let Some(link) = self.links.get_mut(id) else { return };
         let is_secure = link.door == Door::Tls;
         let Face::Http(face) = &mut link.face else { return };
         // The time for what has come in is over; that for being idle stays, and is looked at when it is due.
-        let timer = if face.is_timed { link.timer.take() } else { None };
+        let is_over = face.is_timed && !is_patient;
+        let timer = if is_over { link.timer.take() } else { None };
         **face = HttpFace {
             keeps_alive: head.keeps_alive && !is_leaving,
             minor: head.minor,
