@@ -25,6 +25,8 @@ const TURN_MICROS_MAX: u64 = 25_000;
 const TROUBLES_TOLD_EVERY: Duration = Duration::from_secs(1);
 /// How long a stopping shard waits for its tasks.
 const STOP_MAX: Duration = Duration::from_secs(4);
+/// How long those that it kills then have.
+const KILL_MAX: Duration = Duration::from_millis(250);
 /// How long a read may wait for a write where no turn comes by itself.
 const READ_HOLD_MAX: Duration = Duration::from_millis(1);
 /// How often it looks.
@@ -35,6 +37,7 @@ pub(super) async fn beat<D: Domain>(shard: Rc<Shard<D>>, commands: Receiver<Comm
     let mut alarm = Alarm::new();
     let mut met = false;
     let mut stopping_since = None;
+    let mut is_killed = false;
     poll_fn(|cx| {
         let core = &mut *shard.core.borrow_mut();
         if !met {
@@ -55,9 +58,17 @@ pub(super) async fn beat<D: Domain>(shard: Rc<Shard<D>>, commands: Receiver<Comm
         }
         if core.phase == Phase::Stopping {
             let since = *stopping_since.get_or_insert(core.now.at);
+            let waited = core.now.at.since(since);
             // This task itself is the last.
-            if core.links.len() == 0 && rt::tasks() <= 1 || core.now.at.since(since) > STOP_MAX {
+            if core.links.len() == 0 && rt::tasks() <= 1 || waited > STOP_MAX + KILL_MAX {
                 return Poll::Ready(());
+            }
+            if waited > STOP_MAX && !is_killed {
+                // So that the domain hears of them, and what was decided for them is written down.
+                is_killed = true;
+                for id in core.links.ids() {
+                    core.kill(id, "the gateway stops".into());
+                }
             }
             alarm.set_no_later(STOP_LOOK);
         }

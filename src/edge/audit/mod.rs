@@ -28,6 +28,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The writer's thread.
 pub(super) struct Writer {
     thread: JoinHandle<()>,
+    entries: Sender<Entry>,
     is_ending: Arc<AtomicBool>,
     settings: Sender<Arc<Settings>>,
 }
@@ -40,6 +41,7 @@ impl Writer {
         issuer: Option<String>,
     ) -> io::Result<(Desk, Self)> {
         let (sender, entries) = channel();
+        let last = sender.clone();
         let waiting = Arc::new(AtomicUsize::new(0));
         let is_ending = Arc::new(AtomicBool::new(false));
         let mut log = Log {
@@ -52,7 +54,7 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || log.write_all(&entries, scribe))?;
-        Ok((Desk { sender, waiting }, Self { thread, is_ending, settings: told }))
+        Ok((Desk { sender, waiting }, Self { thread, entries: last, is_ending, settings: told }))
     }
 
     /// Records of these settings will come.
@@ -61,9 +63,10 @@ impl Writer {
         drop(self.settings.send(settings));
     }
 
-    /// Waits until all is written; all desks and sinks must be gone. What cannot be written is given up.
+    /// Waits until all is written that was left before. What cannot be written is given up.
     pub(super) fn end(self) {
         self.is_ending.store(true, Ordering::Relaxed);
+        drop(self.entries.send(Entry::End));
         self.thread.thread().unpark();
         if self.thread.join().is_err() {
             tracing::error!("the audit log's writer panicked");
@@ -80,6 +83,8 @@ enum Entry {
     Records(Vec<Record>),
     /// What the subject of a token is called: said before the first record of its.
     Subject { principal: Principal, name: Box<str> },
+    /// Nothing that comes behind it is written: a shard that had to stop may hold its desk for ever.
+    End,
 }
 
 impl Entry {
@@ -88,6 +93,7 @@ impl Entry {
         match self {
             Self::Records(records) => records.len(),
             Self::Subject { .. } => 1,
+            Self::End => 0,
         }
     }
 }
@@ -134,7 +140,8 @@ struct Log {
 impl Log {
     fn write_all(&mut self, entries: &Receiver<Entry>, mut scribe: Scribe) {
         let mut text = Vec::new();
-        while let Ok(first) = entries.recv() {
+        let mut is_last = false;
+        while !is_last && let Ok(first) = entries.recv() {
             let mut next = Some(first);
             // What waits goes out together.
             while let Some(entry) = next {
@@ -146,9 +153,14 @@ impl Log {
                         }
                     }
                     Entry::Subject { principal, name } => scribe.learn(principal, name),
+                    Entry::End => is_last = true,
                 }
                 self.waiting.fetch_sub(size, Ordering::Relaxed);
-                next = if text.len() < CHUNK_BYTES { entries.try_recv().ok() } else { None };
+                next = if text.len() < CHUNK_BYTES && !is_last {
+                    entries.try_recv().ok()
+                } else {
+                    None
+                };
             }
             self.put(&mut text);
         }
