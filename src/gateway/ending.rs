@@ -173,7 +173,9 @@ impl Gateway {
                 );
                 // What one caller will not wait for says nothing of the upstream to others.
                 let lane = flight.lane.filter(|_| flight.is_sent() && own.is_none());
-                if let Some(lane) = lane.and_then(|lane| self.lanes.get(lane)) {
+                // Nor does that which is not read because its caller does not read.
+                let lane = lane.and_then(|lane| self.lanes.get(lane)).filter(|lane| !lane.held_up);
+                if let Some(lane) = lane {
                     self.call_failed(now, lane.seat.endpoint, out);
                 }
                 self.cancel_upstream(key, "timed out", out);

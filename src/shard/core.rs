@@ -668,6 +668,8 @@ impl<D: Domain> Core<D> {
             // Its last words may still be in the socket; the end of the stream follows them, unless
             // a grandchild holds the other end.
             link.why = Some(Cow::Owned(why));
+            link.paused = false;
+            link.wake();
             self.set_timer(id, EPITAPH_MAX, Due::Epitaph(id));
         } else {
             self.kill(id, Cow::Owned(why));

@@ -113,6 +113,8 @@ struct Talk {
     is_quiet: bool,
     /// Nothing more is said after what waits.
     ended: Option<io::Result<&'static str>>,
+    /// The one whom it serves does not read, so nothing is read from it.
+    is_held: bool,
 }
 
 impl Talk {
@@ -133,6 +135,10 @@ impl Talk {
 
     /// Time to ask the server whether it is there, or to give it up.
     fn ask(&mut self) {
+        // It is not heard while nothing is read from it.
+        if self.is_held {
+            return;
+        }
         if std::mem::replace(&mut self.is_quiet, true) {
             self.end(Err(io::Error::other("the server did not answer a ping")));
         } else {
@@ -246,7 +252,12 @@ async fn read(
             }
         }
         buffer.drain(..taken);
+        talk.borrow_mut().is_held = true;
         port.flows(&mut breath, taken).await;
+        {
+            let talk = &mut *talk.borrow_mut();
+            (talk.is_held, talk.is_quiet) = (false, false);
+        }
         buffer.reserve(READ_BYTES);
         let (read, back) = reader.read(buffer).await;
         buffer = back;
