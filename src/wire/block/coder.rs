@@ -20,6 +20,8 @@ pub enum Fault {
     Empty,
     /// It says that it holds more than [`BLOCK_BYTES_MAX`].
     TooLong,
+    /// It holds more than [`BLOCK_MESSAGES_MAX`] messages.
+    TooMany,
     /// It says that it is longer than what it holds; or, of a plain one, shorter.
     Lengths,
     /// It does not hold what it says: too much, too little, or nothing that makes sense.
@@ -32,6 +34,7 @@ impl Fault {
             Self::Codec => "a block of a codec that was not agreed on",
             Self::Empty => "an empty block",
             Self::TooLong => "a block that holds more than block_bytes_max (64000 bytes)",
+            Self::TooMany => "a block of more than block_messages_max (100) messages",
             Self::Lengths => "a block whose lengths contradict each other",
             Self::Corrupt => "a corrupt block: it does not hold what it says",
         }
@@ -157,8 +160,8 @@ impl Coder {
             return Err(Fault::Lengths);
         }
         let Some(block) = rest.get(..short) else { return Ok(None) };
+        let from = lines.len();
         if is_packed {
-            let from = lines.len();
             lines.resize(from.saturating_add(long), 0);
             let room = lines.get_mut(from..).unwrap_or_default();
             let held = match codec {
@@ -171,6 +174,12 @@ impl Coder {
             }
         } else {
             lines.extend_from_slice(block);
+        }
+        // What is small on the way must not be work without end where it arrives.
+        let held = lines.get(from..).unwrap_or_default();
+        if memchr::memchr_iter(b'\n', held).count() > BLOCK_MESSAGES_MAX {
+            lines.truncate(from);
+            return Err(Fault::TooMany);
         }
         Ok(Some(Unpacked { bytes: short.saturating_add(HEADER_BYTES), lines: long }))
     }

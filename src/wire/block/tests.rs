@@ -114,6 +114,19 @@ fn a_message_that_waits_alone_is_not_held_up_for_compression() {
 }
 
 #[test]
+fn a_block_that_unpacks_to_more_messages_than_it_may_hold_is_none() {
+    let many = b"\n".repeat(BLOCK_MESSAGES_MAX + 1);
+    for (codec, packed) in [
+        (Codec::Lz4, lz4_flex::block::compress(&many)),
+        (Codec::Zstd, zstd::bulk::compress(&many, 3).unwrap()),
+    ] {
+        let length = |n: usize| u32::try_from(n).unwrap().to_be_bytes()[1..].to_vec();
+        let block = [vec![codec.id()], length(many.len()), length(packed.len()), packed].concat();
+        assert_eq!(unpack(codec, &block), Err(Fault::TooMany), "{codec:?}");
+    }
+}
+
+#[test]
 fn ordinary_traffic_shrinks_to_less_than_half() {
     let lines = messages(20_000);
     for codec in Codec::ALL {
