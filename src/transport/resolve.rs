@@ -55,8 +55,8 @@ pub(super) async fn resolve(host: &Host) -> io::Result<Rc<[SocketAddr]>> {
     builder.spawn(move || look_up(&name, port, asked))?;
     let text = read_all(answer).await?;
     let found = parse(&text).map_err(|why| {
-        let (name, port) = (&key.0, key.1);
-        io::Error::new(io::ErrorKind::NotFound, format!("{name}:{port} cannot be resolved: {why}"))
+        // Without the name: callers hear of it, and it is the operator's to know, to whom the upstream's own says it.
+        io::Error::new(io::ErrorKind::NotFound, format!("its name cannot be resolved: {why}"))
     })?;
     FOUND.with_borrow_mut(|all| all.insert(key, (now(), Rc::clone(&found))));
     Ok(found)

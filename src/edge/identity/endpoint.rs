@@ -40,14 +40,16 @@ pub(super) type Token = (AccessToken, Duration);
 pub(super) enum Refusal {
     /// The server said no, with this error (RFC 6749 section 5.2).
     Error(String),
-    /// It could not be asked, or did not answer as one does.
+    /// It could not be asked, or is too busy to answer.
     Trouble(String),
+    /// It did not answer as one does: perhaps this request only.
+    Odd(String),
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Error(error) | Self::Trouble(error) => f.write_str(error),
+            Self::Error(error) | Self::Trouble(error) | Self::Odd(error) => f.write_str(error),
         }
     }
 }
@@ -106,25 +108,27 @@ fn read(status: u16, body: &[u8]) -> Result<Token, Refusal> {
         // Of one that is busy or broken the error says nothing of what was asked.
         return Err(if matches!(status, 400..=403) && !error.is_empty() {
             Refusal::Error(error)
-        } else {
+        } else if matches!(status, 429 | 502..=504) {
             Refusal::Trouble(format!("HTTP {status} {error}"))
+        } else {
+            Refusal::Odd(format!("HTTP {status} {error}"))
         });
     }
-    let trouble = |what: &str| Refusal::Trouble(what.to_owned());
+    let odd = |what: &str| Refusal::Odd(what.to_owned());
     // What is wrong with it may be told with what it says.
     let answer: Answer = serde_json::from_slice(body)
-        .map_err(|_| trouble("the answer is none of a token endpoint's"))?;
+        .map_err(|_| odd("the answer is none of a token endpoint's"))?;
     let is_access = |kind: &String| ACCESS_TOKENS.contains(&kind.as_str());
     if !answer.token_type.eq_ignore_ascii_case("bearer")
         || !answer.issued_token_type.as_ref().is_none_or(is_access)
     {
-        return Err(trouble("the token is of a type that is not known here"));
+        return Err(odd("the token is of a type that is not known here"));
     }
     // It goes into a header (RFC 6750 section 2.1).
     if answer.access_token.is_empty()
         || !answer.access_token.bytes().all(|byte| byte.is_ascii_graphic())
     {
-        return Err(trouble("the token has characters that no token can have"));
+        return Err(odd("the token has characters that no token can have"));
     }
     let lasts = answer.expires_in.map_or(LASTS, Duration::from_secs);
     let bearer: Arc<str> = format!("Bearer {}", answer.access_token).into();
@@ -155,13 +159,14 @@ mod tests {
             r#"{"access_token":"","token_type":"bearer"}"#,
             r#"{"access_token":"x","token_type":"bearer","issued_token_type":"urn:ietf:params:oauth:token-type:saml2"}"#,
         ] {
-            assert!(matches!(read(200, bad.as_bytes()), Err(Refusal::Trouble(_))), "{bad}");
+            assert!(matches!(read(200, bad.as_bytes()), Err(Refusal::Odd(_))), "{bad}");
         }
         let refused = |status, body: &str| read(status, body.as_bytes()).unwrap_err();
         let said = r#"{"error":"invalid_target","error_description":"secret"}"#;
         assert_eq!(refused(400, said), Refusal::Error("invalid_target".to_owned()));
         assert_eq!(refused(503, said), Refusal::Trouble("HTTP 503 invalid_target".to_owned()));
-        assert_eq!(refused(400, "no"), Refusal::Trouble("HTTP 400 ".to_owned()));
+        assert_eq!(refused(400, "no"), Refusal::Odd("HTTP 400 ".to_owned()));
+        assert_eq!(refused(500, ""), Refusal::Odd("HTTP 500 ".to_owned()));
     }
 
     #[test]

@@ -21,6 +21,7 @@ const AT_ONCE: usize = 4;
 /// Between two lines of the log about one endpoint.
 const TELL_MIN: Duration = Duration::from_secs(1);
 
+const NONE_NOW: &str = "the authorization server exchanges no tokens just now; try again later";
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
@@ -132,7 +133,11 @@ impl Exchanger {
     ) -> (Outcome, Duration) {
         let refusal = match answer {
             // Never past the end of what it was had for.
-            Ok((token, lasts)) => return (Ok(token), used_for(lasts.min(left(subject)))),
+            Ok((token, lasts)) => match used_for(lasts.min(left(subject))) {
+                // Whoever waits for it would ask for another at once.
+                Duration::ZERO => Refusal::Odd("the token is good for no time".to_owned()),
+                lasts => return (Ok(token), lasts),
+            },
             Err(refusal) => refusal,
         };
         self.refusals += 1;
@@ -143,9 +148,9 @@ impl Exchanger {
         }
         match refusal {
             Refusal::Error(error) => (Err(refused(&error).into()), AGAIN_MIN),
+            Refusal::Odd(_) => (Err(NONE_NOW.into()), AGAIN_MIN),
             Refusal::Trouble(_) => {
-                let why: Arc<str> =
-                    "the authorization server exchanges no tokens just now; try again later".into();
+                let why: Arc<str> = NONE_NOW.into();
                 self.book.note_trouble(now, &why);
                 (Err(why), TROUBLE_LASTS)
             }
