@@ -173,7 +173,11 @@ impl Gateway {
     /// be another gateway of this kind behind us. What does not open here is then for that.
     pub(super) fn is_state_of_ours(&self, client: ClientKey, upstream: usize, state: &str) -> bool {
         let endpoint = self.endpoint_for(client, upstream);
-        let is_modern = self.endpoints[endpoint].era() == Some(Era::Modern);
+        let is_modern = match self.endpoints[endpoint].era() {
+            Some(era) => era == Era::Modern,
+            // Where each caller has connections of its own, other shards may know it already.
+            None => self.is_for_callers(upstream),
+        };
         let Some(context) = self.clients.get(client).map(context) else { return false };
         Sealer::is_token(state) && (!is_modern || self.sealer.open(state, &context).is_some())
     }

@@ -39,8 +39,13 @@ impl Gateway {
             if self.upstreams[index].parked.is_empty() && self.dials(index) >= DIALS_AT_ONCE_MAX {
                 return;
             }
-            if let Some(flight) = self.upstreams[index].line.pop_front() {
-                self.relaunch(now, flight, out);
+            let Some(flight) = self.upstreams[index].line.pop_front() else { return };
+            self.relaunch(now, flight, out);
+            let line = &mut self.upstreams[index].line;
+            if line.back() == Some(&flight) {
+                // There is no room for it yet, and so for none behind it.
+                line.rotate_right(1);
+                return;
             }
         }
     }
