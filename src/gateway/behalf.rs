@@ -81,6 +81,9 @@ impl Gateway {
         let lanes: Vec<LaneKey> = client.lanes.iter().map(|own| own.lane).collect();
         for lane in lanes {
             self.bear(lane, key, out);
+            if self.lanes.get(lane).is_some_and(|lane| self.is_for_callers(lane.upstream)) {
+                self.watch(lane, out);
+            }
         }
     }
 
@@ -269,8 +272,19 @@ impl Gateway {
         match flight.asker {
             Asker::Own(errand) => {
                 self.close(key, out);
-                if matches!(errand, Errand::Probe | Errand::Initialize) {
-                    self.refuse_lane(now, lane, &message, out);
+                match errand {
+                    Errand::Probe | Errand::Initialize => {
+                        self.refuse_lane(now, lane, &message, out);
+                    }
+                    // Its caller's next token has it listened to again.
+                    Errand::Listen => {
+                        if let Some(lane) = self.lanes.get_mut(lane) {
+                            lane.listen = None;
+                        }
+                    }
+                    // It says nothing of the server.
+                    Errand::Health => {}
+                    _ => self.errand_lost(now, lane, errand, &message, out),
                 }
             }
             _ => self.fail(key, Code::CallerRefused, &message, out),

@@ -279,15 +279,7 @@ impl Gateway {
                 let why = format!("it refused initialize: {message}");
                 self.give_up(now, key, &why, out);
             }
-            (Errand::Listen, Ok(_)) => {
-                // It may end a stream at any time; not so often that we would be kept busy by it.
-                if let Some(lane) = self.lanes.get_mut(key)
-                    && lane.listen.is_some_and(|listen| !self.flights.contains(listen))
-                {
-                    lane.listen = None;
-                    self.wheel.set(now.at, STEADY, Alarm::Listen(key));
-                }
-            }
+            (Errand::Listen, Ok(_)) => self.listen_ended(now, key),
             (Errand::Tools, Ok(result)) => self.tools_learnt(key, result, out),
             (Errand::Health, _) => {
                 if let Some(endpoint) = self.lanes.get(key).map(|lane| lane.seat.endpoint) {
@@ -571,6 +563,16 @@ impl Gateway {
         }
         self.settle_greets(out);
         true
+    }
+
+    /// A stream of news is over. It may be at any time; not so often that we would be kept busy by it.
+    pub(super) fn listen_ended(&mut self, now: Now, key: LaneKey) {
+        if let Some(lane) = self.lanes.get_mut(key)
+            && lane.listen.is_some_and(|listen| !self.flights.contains(listen))
+        {
+            lane.listen = None;
+            self.wheel.set(now.at, STEADY, Alarm::Listen(key));
+        }
     }
 
     /// Time to try again.

@@ -144,7 +144,12 @@ impl Gateway {
             }
             Choice::Line => {
                 self.keep_params(key, params);
-                self.upstreams[upstream].line.push_back(key);
+                let line = &mut self.upstreams[upstream].line;
+                // Those that have gone meanwhile.
+                while line.front().is_some_and(|first| !self.flights.contains(*first)) {
+                    line.pop_front();
+                }
+                line.push_back(key);
             }
             Choice::Unavailable(why) => self.fail(key, Code::ServerUnavailable, &why, out),
             Choice::Refused(why) => self.fail(key, Code::CallerRefused, &why, out),

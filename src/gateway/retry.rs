@@ -212,7 +212,7 @@ impl Gateway {
     }
 
     /// To what asks for the gateway itself, no answer is an answer with an error.
-    fn errand_lost(
+    pub(super) fn errand_lost(
         &mut self,
         now: Now,
         lane: LaneKey,
@@ -223,6 +223,9 @@ impl Gateway {
         if errand == Errand::Health {
             let endpoint = self.lanes.get(lane).map(|lane| lane.seat.endpoint);
             return endpoint.map_or((), |endpoint| self.health_lost(now, endpoint, lane, why, out));
+        }
+        if errand == Errand::Listen {
+            return self.listen_ended(now, lane);
         }
         let mut answer = Vec::new();
         error::write(&mut answer, "0", Code::ServerUnavailable.number(), why, None);

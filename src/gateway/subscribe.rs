@@ -366,9 +366,12 @@ impl Gateway {
         else {
             return;
         };
-        if !self.upstreams[lane.upstream].features().logging {
+        // Of a server that is asked on behalf of its callers nothing is kept: it says no if it cannot.
+        let index = lane.upstream;
+        if !self.upstreams[index].features().logging && !self.is_for_callers(index) {
             return;
         }
+        let Some(lane) = self.lanes.get_mut(key) else { return };
         lane.level = Some(level);
         self.errand(
             key,
