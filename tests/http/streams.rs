@@ -434,3 +434,16 @@ fn the_answers_of_a_batch_are_bounded_together() {
     assert!(all[0]["result"].is_object());
     assert!(all[19]["error"]["message"].as_str().unwrap().contains("batch_bytes_max"));
 }
+
+#[test]
+fn a_stream_of_news_that_breaks_is_asked_for_again() {
+    let mut house = House::stdio(1, EraPin::Modern);
+    let lane = house.greet_modern_with(r#""tools":{"listChanged":true}"#);
+    let asked = |house: &House| house.heard(lane, "subscriptions/listen").expect("it listens").0;
+    let first = asked(&house);
+    house.event(0, Event::Undelivered { link: lane, id: &first, is_unsent: false, why: "broken" });
+    house.wait(Duration::from_millis(500));
+    assert_eq!(asked(&house), first, "not so soon");
+    house.wait(Duration::from_secs(1));
+    assert_ne!(asked(&house), first);
+}
