@@ -89,7 +89,12 @@ impl Keys {
         if key.len() != KEY_CHARS {
             return None;
         }
-        let digest = Digest::of(key);
+        self.owner(&Digest::of(key))
+    }
+
+    /// Whose key has this digest.
+    pub fn owner(&self, digest: &Digest) -> Option<Principal> {
+        let digest = *digest;
         let at = self.entries.partition_point(|(known, _)| *known < digest);
         let (known, principal) = self.entries.get(at)?;
         known.is(&digest).then_some(*principal)

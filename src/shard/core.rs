@@ -37,6 +37,7 @@ use crate::base::limits::Limits;
 use crate::base::pressure::Spell;
 use crate::base::wheel::Wheel;
 use crate::base::{LinkId, Moment, Now, ShardId};
+use crate::gateway::keys::Digest;
 use crate::gateway::lane::LaneKey;
 use crate::gateway::principal::Principal;
 use crate::gateway::token::SubjectToken;
@@ -113,6 +114,8 @@ pub(super) struct Core<D: Domain> {
     pub(super) addresses: BTreeMap<LinkId, IpAddr>,
     /// Who clients are by their certificates.
     pub(super) certified: BTreeMap<LinkId, Certified>,
+    /// Each WebSocket that was opened with a key: with which, and as whose.
+    pub(super) keyed: BTreeMap<LinkId, (Digest, Principal)>,
     /// On whose behalf links to upstreams are used, where that is somebody's.
     pub(super) bearers: BTreeMap<LinkId, Arc<SubjectToken>>,
     /// What listeners with TLS speak.
@@ -225,6 +228,7 @@ impl<D: Domain> Core<D> {
             ways: Ways::default(),
             addresses: BTreeMap::new(),
             certified: BTreeMap::new(),
+            keyed: BTreeMap::new(),
             bearers: BTreeMap::new(),
             tls,
             shaking: 0,
@@ -564,6 +568,9 @@ impl<D: Domain> Core<D> {
         if !self.certified.is_empty() {
             self.certified.remove(&id);
         }
+        if !self.keyed.is_empty() {
+            self.keyed.remove(&id);
+        }
         self.let_go(id);
         if !self.bearers.is_empty() {
             self.bearers.remove(&id);
@@ -688,6 +695,7 @@ impl<D: Domain> Core<D> {
         // After it: a key or token may be a principal's that it did not know before.
         self.gate.renew(front.tokens.as_ref(), self.limits.tokens_max);
         self.front = front;
+        self.close_unkeyed();
     }
 
     /// Everything whose time has come.

@@ -9,6 +9,7 @@ import time
 
 from access import RULES, house, tools
 from exchange import Door
+from http_older import Socket
 from lines import Lines, Steady, is_failure, text_of
 from stage import HERE, Gateway, Stage, merged
 
@@ -166,7 +167,10 @@ def rules_and_keys_change_while_sessions_go_on(binary: str, stage: Stage) -> Non
     with house(binary, stage) as one:
         folder: pathlib.Path = one.gateway.config.parent
         reader, other = one.door("reader"), one.door("reader", 1)
-        with Lines(one.gateway.port) as lines:
+        stays, goes = (Socket(door, Authorization=f"Bearer {key}")
+                       for door, key in zip((reader, other), one.keys["reader"], strict=False))
+        assert (stays.status, goes.status) == (101, 101), (stays.headers, goes.headers)
+        with Lines(one.gateway.port) as lines, stays, goes:
             lines.initialize()
             assert tools(reader) == names(lines) == ["one__echo"]
             rules = json.loads(json.dumps(RULES))
@@ -181,6 +185,9 @@ def rules_and_keys_change_while_sessions_go_on(binary: str, stage: Stage) -> Non
             assert lines.call("one__echo", {"text": "x"})["error"]["code"] == -32000
             assert text_of(lines.call("two__echo", {"text": "x"})) == "x"
             assert any(m.get("method") == "notifications/tools/list_changed" for m in lines.seen)
+            closed = goes.closed_with()
+            assert closed == 1008, f"{closed}: what was opened with a key that is gone goes on"
+            stays.hello()
         assert other.request("GET", {}, path="/tools").status == 401, "a key that was taken away opens"
     written = [json.loads(line) for line in (folder / "audit.log").read_text().splitlines()]
     assert [(line["upstream"], line["verdict"]) for line in written][-2:] == [("one", "deny"), ("two", "allow")], written

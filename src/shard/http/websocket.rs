@@ -6,7 +6,7 @@ use super::super::core::{Core, Phase, Verdict};
 use super::super::domain::Domain;
 use super::super::inbox::Inbox;
 use super::super::links::{Due, Face, Life, Side};
-use super::super::revoke::REVOKED;
+use super::super::revoke::{KEY_REVOKED, REVOKED};
 use super::bearer::Identified;
 use super::intake::Reading;
 use crate::base::{LinkId, Moment};
@@ -115,6 +115,7 @@ impl<D: Domain> Core<D> {
             http::end(out);
         });
         self.note_answer(id, 101, None);
+        self.note_key(id, head.get("authorization"));
         let (heard, is_echo) = (self.now.at, self.front.takes_binary);
         let Some(link) = self.links.get_mut(id) else { return };
         link.face = Face::Ws(Box::new(WsFace {
@@ -321,7 +322,7 @@ impl<D: Domain> Core<D> {
     pub(in crate::shard) fn say_goodbye(&mut self, id: LinkId, why: &str) {
         let code = if self.phase_of(id) >= Phase::Draining {
             ws::GOING_AWAY
-        } else if why == REVOKED {
+        } else if why == REVOKED || why == KEY_REVOKED {
             ws::POLICY
         } else if why.contains("clients_max") {
             ws::TRY_LATER
