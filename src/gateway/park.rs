@@ -4,7 +4,7 @@
 
 use super::Gateway;
 use super::client::{ClientKey, Front, OwnLane};
-use super::door::Effects;
+use super::door::{Effect, Effects};
 use super::endpoint::Seat;
 use super::flight::{Asker, Errand};
 use super::lane::{Hello, Lane, LaneKey, Role};
@@ -84,6 +84,12 @@ impl Gateway {
         let idle = self.settings.limits.lane_idle;
         let alarm = self.wheel.set(now.at, idle, Alarm::Parked(own.lane));
         if let Some(lane) = self.lanes.get_mut(own.lane) {
+            // Who did not read is gone; the next may.
+            if std::mem::take(&mut lane.held_up)
+                && let Some(link) = lane.link
+            {
+                out.push(Effect::Resume { link });
+            }
             lane.role = Role::Parked;
             lane.alarm = Some(alarm);
         }
