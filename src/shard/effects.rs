@@ -12,6 +12,7 @@ use super::http::{Front, HttpFace};
 use super::links::{Due, Face, Life, Side};
 use crate::base::{LinkId, ShardId};
 use crate::gateway::address::counted;
+use crate::gateway::audit::Record;
 use crate::gateway::http::HeaderPairs;
 use crate::gateway::trace::Span;
 use crate::gateway::{Effect, Event, Mail};
@@ -160,7 +161,8 @@ impl<D: Domain> Core<D> {
         if self.out.records.is_empty() {
             return;
         }
-        let records = std::mem::take(&mut self.out.records);
+        // As large as it must be: tens of thousands of them may wait.
+        let records: Vec<Record> = self.out.records.drain(..).collect();
         let count = records.len() as u64;
         let is_taken = self.audit.as_ref().is_some_and(|audit| audit.take(records));
         let counter = if is_taken { &self.meter.audited } else { &self.meter.audit_lost };
