@@ -53,7 +53,8 @@ pub fn serve(
         }
         Some(audit) => {
             let issuer = config.jwt.as_ref().map(|jwt| jwt.issuer.clone());
-            let (desk, writer) = Writer::start(audit, Arc::clone(&settings), issuer)
+            let shards = plan.shard_count().into();
+            let (desk, writer) = Writer::start(audit, shards, Arc::clone(&settings), issuer)
                 .map_err(|error| format!("audit log: {error}"))?;
             plan.audit = Some(desk.sink());
             Some((desk, writer))
@@ -144,8 +145,7 @@ fn obey(
     audit
 }
 
-/// What finds out who asks, where anything has to be. The desk goes with it, or at once: the audit log ends when
-/// nobody has one any more.
+/// What finds out who asks, where anything has to be. It tells the audit log what subjects are called.
 fn identity(
     config: &Config,
     desk: Option<Desk>,

@@ -76,16 +76,18 @@ impl Domain for Gateway {
 /// Takes records of the audit log without ever waiting: what it cannot take is lost. The floor above writes
 /// them down.
 #[derive(Clone)]
-pub struct AuditSink(Arc<dyn Fn(Vec<Record>) -> bool + Send + Sync>);
+pub struct AuditSink(Arc<TakeRecords>);
+
+type TakeRecords = dyn Fn(ShardId, &mut Vec<Record>) -> bool + Send + Sync;
 
 impl AuditSink {
-    /// `take` says whether the records of a turn were taken: all of them, or none.
-    pub fn new(take: impl Fn(Vec<Record>) -> bool + Send + Sync + 'static) -> Self {
+    /// `take` empties the records of a turn of a shard, and says whether they were taken: all of them, or none.
+    pub fn new(take: impl Fn(ShardId, &mut Vec<Record>) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(take))
     }
 
-    pub(super) fn take(&self, records: Vec<Record>) -> bool {
-        (self.0)(records)
+    pub(super) fn take(&self, shard: ShardId, records: &mut Vec<Record>) -> bool {
+        (self.0)(shard, records)
     }
 }
 

@@ -12,7 +12,6 @@ use super::http::{Front, HttpFace};
 use super::links::{Due, Face, Life, Side};
 use crate::base::{LinkId, ShardId};
 use crate::gateway::address::counted;
-use crate::gateway::audit::Record;
 use crate::gateway::http::HeaderPairs;
 use crate::gateway::trace::Span;
 use crate::gateway::{Effect, Event, Mail};
@@ -161,10 +160,10 @@ impl<D: Domain> Core<D> {
         if self.out.records.is_empty() {
             return;
         }
-        // As large as it must be: tens of thousands of them may wait.
-        let records: Vec<Record> = self.out.records.drain(..).collect();
+        let records = &mut self.out.records;
         let count = records.len() as u64;
-        let is_taken = self.audit.as_ref().is_some_and(|audit| audit.take(records));
+        let is_taken = self.audit.as_ref().is_some_and(|audit| audit.take(self.id, records));
+        records.clear();
         let counter = if is_taken { &self.meter.audited } else { &self.meter.audit_lost };
         counter.add(count);
     }

@@ -13,7 +13,7 @@ from stage import Stage
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18
 DISK_BYTES, ROOM_BYTES = 128 << 20, 256 << 10
 # The writer's queue holds 65,536 records; what is beyond them is lost.
-CALLS, BATCH, WAVES = 70_000, 500, 3
+CALLS, BATCH, WAVES = 70_000, 500, 5
 libc = ctypes.CDLL(None, use_errno=True)
 
 
