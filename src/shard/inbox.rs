@@ -109,12 +109,12 @@ impl Inbox {
     pub(super) fn discard(&mut self, pool: &mut Pool) {
         self.cutter = LineCutter::default();
         self.reading = Reading::Head;
-        pool.give(std::mem::take(&mut self.buffer));
+        pool.give_hot(std::mem::take(&mut self.buffer));
     }
 
     fn change(&mut self, mut to: Vec<u8>, pool: &mut Pool) {
         to.extend_from_slice(&self.buffer);
-        pool.give(std::mem::replace(&mut self.buffer, to));
+        pool.give_hot(std::mem::replace(&mut self.buffer, to));
         self.filled = false;
         self.quiet_reads = 0;
     }

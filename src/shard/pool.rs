@@ -17,14 +17,14 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// An empty buffer of at least [`HOT_BYTES`].
+    /// An empty buffer of at least [`HOT_BYTES`]: to read into.
     pub(super) fn take_hot(&mut self) -> Vec<u8> {
         let Some(buffer) = self.hot.pop() else { return Vec::with_capacity(HOT_BYTES) };
         self.bytes -= buffer.capacity();
         buffer
     }
 
-    /// An empty buffer of any size, also of none.
+    /// An empty buffer of any size, also of none: to write from.
     #[inline]
     pub(super) fn take(&mut self) -> Vec<u8> {
         let Some(buffer) = self.other.pop() else { return Vec::new() };
@@ -32,20 +32,34 @@ impl Pool {
         buffer
     }
 
-    /// Takes a buffer back, whatever is in it.
+    /// Takes back what was read into, whatever is in it. A quiet link's own is not kept: one comes with each
+    /// connection, and none is taken.
+    pub(super) fn give_hot(&mut self, buffer: Vec<u8>) {
+        if buffer.capacity() >= HOT_BYTES
+            && let Some(buffer) = self.keep(buffer)
+        {
+            self.hot.push(buffer);
+        }
+    }
+
+    /// Takes back what was written from, whatever is in it. However large it has become, it is kept among its
+    /// like: else there would be more of the others each time.
     #[inline]
-    pub(super) fn give(&mut self, mut buffer: Vec<u8>) {
+    pub(super) fn give(&mut self, buffer: Vec<u8>) {
+        if let Some(buffer) = self.keep(buffer) {
+            self.other.push(buffer);
+        }
+    }
+
+    #[inline]
+    fn keep(&mut self, mut buffer: Vec<u8>) -> Option<Vec<u8>> {
         let capacity = buffer.capacity();
         if capacity == 0 || capacity > KEPT_BYTES_MAX || self.bytes + capacity > POOL_BYTES_MAX {
-            return;
+            return None;
         }
         buffer.clear();
         self.bytes += capacity;
-        if capacity >= HOT_BYTES {
-            self.hot.push(buffer);
-        } else {
-            self.other.push(buffer);
-        }
+        Some(buffer)
     }
 }
 
@@ -61,11 +75,26 @@ mod tests {
         assert!(buffer.is_empty() && buffer.capacity() >= 3);
         assert_eq!(pool.bytes, 0);
         for _ in 0..10_000 {
-            pool.give(Vec::with_capacity(HOT_BYTES));
+            pool.give_hot(Vec::with_capacity(HOT_BYTES));
         }
         assert!(pool.bytes <= POOL_BYTES_MAX);
         pool.give(Vec::with_capacity(KEPT_BYTES_MAX + 1));
         assert!(pool.bytes <= POOL_BYTES_MAX);
         assert!(pool.take_hot().capacity() >= HOT_BYTES);
+    }
+
+    #[test]
+    fn a_pool_holds_no_more_buffers_than_were_in_use_at_once() {
+        let mut pool = Pool::default();
+        for size in [100, HOT_BYTES, 20_000, 300].repeat(1_000) {
+            let mut written = pool.take();
+            written.resize(size, 0);
+            pool.give(written);
+            let quiet = Vec::with_capacity(512);
+            pool.give_hot(quiet);
+            let read = pool.take_hot();
+            pool.give_hot(read);
+        }
+        assert_eq!((pool.hot.len(), pool.other.len()), (1, 1));
     }
 }

@@ -134,7 +134,6 @@ impl Pipe {
                 }
             }
             self.0.borrow_mut().has_moved = true;
-            shard.core.borrow_mut().pool.give(bytes);
         }
         writer.shutdown().await;
     }
