@@ -1,6 +1,7 @@
 //! What blocks cost and save: ordinary tool traffic on a gateway's byte stream, plain or compressed. The messages are
-//! windows of this project's own files (documents, sources, a record in JSON), one after the other, so that no block holds the same text twice; one
-//! request in twenty asks for the list of tools. Every answer is checked. A thread a connection, all on one core.
+//! windows of this project's own files (documents, sources, a record in JSON), one after the other, so that no block
+//! holds the same text twice; one request in twenty asks for the list of tools. Every answer is checked. A thread a
+//! connection, all on one core.
 
 #![allow(
     clippy::disallowed_types,
@@ -90,7 +91,8 @@ struct Counts {
 /// One request, and what its answer must hold.
 struct Exchange {
     rest: String,
-    holds: Vec<u8>,
+    /// Made once: it takes longer to make than to use.
+    holds: memmem::Finder<'static>,
     /// The text itself, for an answer that spells it in another way.
     text: String,
 }
@@ -161,7 +163,8 @@ fn exchanges(text_bytes: usize, start: usize) -> Vec<Exchange> {
         let rest = format!(
             ",\"method\":\"tools/call\",\"params\":{{\"name\":\"echo\",\"arguments\":{{\"message\":{message}}}}}}}\n"
         );
-        all.push(Exchange { rest, holds: message.into_bytes(), text });
+        let holds = memmem::Finder::new(&message).into_owned();
+        all.push(Exchange { rest, holds, text });
     }
     // Connections say different things at a time.
     let middle = start % all.len().max(1);
@@ -239,7 +242,7 @@ fn exchange(exchanges: &[Exchange], id: u64) -> Result<&Exchange, Failure> {
 }
 
 fn answers(exchange: &Exchange, line: &[u8]) -> bool {
-    if memmem::find(line, &exchange.holds).is_some() {
+    if exchange.holds.find(line).is_some() {
         return true;
     }
     let answer: Value = serde_json::from_slice(line).unwrap_or_default();
