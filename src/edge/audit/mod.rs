@@ -28,7 +28,6 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The writer's thread.
 pub(super) struct Writer {
     thread: JoinHandle<()>,
-    desk: Desk,
     is_ending: Arc<AtomicBool>,
     settings: Sender<Arc<Settings>>,
 }
@@ -53,7 +52,7 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || log.write_all(scribe))?;
-        Ok((desk.clone(), Self { thread, desk, is_ending, settings: told }))
+        Ok((desk, Self { thread, is_ending, settings: told }))
     }
 
     /// Records of these settings will come.
@@ -66,7 +65,7 @@ impl Writer {
     /// stop may hold its desk for ever. What cannot be written is given up.
     pub(super) fn end(self) {
         self.is_ending.store(true, Ordering::Release);
-        self.desk.0.wake_now();
+        self.thread.thread().unpark();
         if self.thread.join().is_err() {
             tracing::error!("the audit log's writer panicked");
         }

@@ -103,15 +103,10 @@ impl<R> Queue<R> {
     fn wake(&self) {
         // Who is about to fall asleep looks at all lanes behind saying so; their locks order this.
         if self.is_asleep.load(Ordering::Relaxed) {
-            self.wake_now();
-        }
-    }
-
-    /// Wakes the writer whatever it waits for.
-    pub(super) fn wake_now(&self) {
-        self.is_asleep.store(false, Ordering::Relaxed);
-        if let Some(writer) = self.writer.get() {
-            writer.unpark();
+            self.is_asleep.store(false, Ordering::Relaxed);
+            if let Some(writer) = self.writer.get() {
+                writer.unpark();
+            }
         }
     }
 
