@@ -10,6 +10,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringgate::base::limits::Limits;
 use ringgate::base::{LinkId, Moment, Now};
 use ringgate::gateway::lane::LaneKey;
 use ringgate::gateway::settings::{
@@ -57,8 +58,9 @@ impl Domain for Relay {
                 out.push(Effect::Close { link, why: "hung up" });
             }
             Event::Frame { frame, .. } => {
-                let upstream = self.upstream.expect("it was dialled");
-                out.send(upstream, |bytes| bytes.extend_from_slice(frame));
+                if let Some(upstream) = self.upstream {
+                    out.send(upstream, |bytes| bytes.extend_from_slice(frame));
+                }
             }
             Event::Dialed { link, .. } => {
                 self.upstream = Some(link);
@@ -441,6 +443,19 @@ fn no_child_outlives_the_server_not_even_one_that_ignores_signals() {
             finish(server);
             assert!(!lives(&pid), "{driver:?}: {script}: {pid} was left behind");
         }
+    }
+}
+
+#[test]
+fn an_upstream_that_does_not_read_is_given_up_before_what_waits_fills_the_memory() {
+    let limits = Limits { upstream_outbox_bytes_max: 64 << 10, ..Limits::DEFAULT };
+    let long = vec!["x".repeat(10_000); 100].join("\n");
+    for driver in DRIVERS {
+        let config = ServerConfig {
+            limits: Arc::new(limits.clone()),
+            ..to(driver, shell("exec sleep 1000"))
+        };
+        talk(&config, &[("dial", &["dialed"]), (&long, &["closed: it does not read: twice"])]);
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Limits {
     /// Bytes waiting on a client link above which it is closed: several answers as large as a frame
     /// may be, since those in flight when reading stopped still arrive.
     pub outbox_bytes_hard_max: usize,
-    /// Bytes waiting on an upstream link above which new flights to it are refused.
+    /// Bytes waiting on an upstream link above which new flights to it are refused; at twice as many it is given up.
     pub upstream_outbox_bytes_max: usize,
     /// Requests of one client link under way at once; beyond, its reading stops.
     pub flights_per_link_max: usize,

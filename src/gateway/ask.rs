@@ -7,7 +7,7 @@ use super::client::ClientKey;
 use super::door::Effects;
 use super::exchange::ExchangeKey;
 use super::flight::{FlightKey, Stage};
-use super::lane::{LaneKey, Role};
+use super::lane::{LaneKey, PENDING_ASKS_MAX, Role, TOO_MANY_ASKS};
 use crate::base::{Key, Now};
 use crate::mcp::{Askable, Code, Era, Method, era, error};
 use crate::wire::{Id, Json};
@@ -44,7 +44,7 @@ impl Gateway {
         out: &mut Effects,
     ) {
         let Some(lane) = self.lanes.get(key) else { return };
-        let (version, role) = (lane.version, lane.role);
+        let (version, role, asks_open) = (lane.version, lane.role, lane.asks_open);
         let refuse = |gateway: &mut Self, out: &mut Effects, code: Code, why: &str| {
             gateway
                 .frame_for(key, out, |out| error::write(out, id.text(), code.number(), why, None));
@@ -90,6 +90,9 @@ impl Gateway {
         match asker_era {
             Era::Modern if self.is_asked_about_task(key, id.text(), method, params, out) => {}
             Era::Modern => self.hold_for(now, client, key, id.text(), method, params, out),
+            Era::Legacy if asks_open >= PENDING_ASKS_MAX => {
+                refuse(self, out, Code::Internal, TOO_MANY_ASKS);
+            }
             Era::Legacy => {
                 let origin = Origin::Lane { lane: key, id: id.text().into() };
                 let renamed = self.renamed_question(client, key, params);
@@ -142,6 +145,11 @@ impl Gateway {
             return;
         }
         let exchange = self.exchange_to_ask_on(client, &origin);
+        if let Origin::Lane { lane, .. } = &origin
+            && let Some(lane) = self.lanes.get_mut(*lane)
+        {
+            lane.asks_open += 1;
+        }
         let key = self.asks.insert(Ask { client, exchange, origin });
         self.exchanges.tell(&self.clients, client, exchange, out, |out| {
             out.extend_from_slice(
@@ -192,7 +200,7 @@ impl Gateway {
             // An answer that nobody waits for: withdrawn meanwhile, or made up.
             return;
         }
-        let Some(ask) = self.asks.remove(key) else { return };
+        let Some(ask) = self.end_ask(key) else { return };
         match ask.origin {
             Origin::Lane { lane, id } => self.answer_lane(lane, &id, answer, out),
             Origin::Flight { flight, name } => {
@@ -300,8 +308,18 @@ impl Gateway {
         }
     }
 
+    fn end_ask(&mut self, key: AskKey) -> Option<Ask> {
+        let ask = self.asks.remove(key)?;
+        if let Origin::Lane { lane, .. } = &ask.origin
+            && let Some(lane) = self.lanes.get_mut(*lane)
+        {
+            lane.asks_open = lane.asks_open.saturating_sub(1);
+        }
+        Some(ask)
+    }
+
     fn withdraw(&mut self, key: AskKey, out: &mut Effects) {
-        let Some(ask) = self.asks.remove(key) else { return };
+        let Some(ask) = self.end_ask(key) else { return };
         self.exchanges.tell(&self.clients, ask.client, ask.exchange, out, |out| {
             let text = format!(
                 "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{}}}}}",
@@ -317,7 +335,7 @@ impl Gateway {
             if self.asks.get(key).is_none_or(|ask| ask.client != client) {
                 continue;
             }
-            if let Some(Ask { origin: Origin::Lane { lane, id }, .. }) = self.asks.remove(key) {
+            if let Some(Ask { origin: Origin::Lane { lane, id }, .. }) = self.end_ask(key) {
                 self.frame_for(lane, out, |out| {
                     error::write(out, &id, Code::Internal.number(), "the client is gone", None);
                 });

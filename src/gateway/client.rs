@@ -68,6 +68,8 @@ pub struct Client {
     pub lanes: Vec<OwnLane>,
     /// Its open `subscriptions/listen`.
     pub listens: Vec<Listen>,
+    /// Its greetings that wait for upstreams.
+    pub greets: usize,
     /// Its reading is stopped, because too many flights are under way.
     pub paused: bool,
     /// While it does not read what waits for it on its link.
@@ -209,6 +211,7 @@ impl Client {
             flights: Vec::new(),
             lanes: Vec::new(),
             listens: Vec::new(),
+            greets: 0,
             paused: false,
             behind: Behind::none(),
         }

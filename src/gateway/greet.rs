@@ -13,6 +13,10 @@ use crate::wire::text;
 
 pub type GreetKey = Key<Greet>;
 
+/// Greetings of one client that wait. One is usual; what is beyond is answered with what is known, since whoever waits for
+/// nothing may ask on and on.
+const GREETS_MAX: usize = 16;
+
 /// A greeting that waits.
 #[derive(Debug)]
 pub struct Greet {
@@ -42,9 +46,15 @@ impl Gateway {
         version: Version,
         out: &mut Effects,
     ) {
-        if !self.is_starting() {
+        let limits = &self.settings.limits;
+        let may_wait = self.greets.len() < limits.flights_max
+            && self.clients.get(client).is_some_and(|client| client.greets < GREETS_MAX);
+        if !may_wait || !self.is_starting() {
             self.write_greeting(client, id, exchange, version, out);
             return;
+        }
+        if let Some(client) = self.clients.get_mut(client) {
+            client.greets += 1;
         }
         let wait = self.settings.limits.connect;
         let wheel = &mut self.wheel;
@@ -75,16 +85,22 @@ impl Gateway {
     pub(super) fn end_greet(&mut self, key: GreetKey, out: &mut Effects) {
         if let Some(greet) = self.greets.remove(key) {
             self.wheel.cancel(greet.alarm);
+            if let Some(client) = self.clients.get_mut(greet.client) {
+                client.greets = client.greets.saturating_sub(1);
+            }
             self.write_greeting(greet.client, &greet.id, greet.exchange, greet.version, out);
         }
     }
 
     pub(super) fn is_greeting(&self, client: ClientKey) -> bool {
-        self.greets.iter().any(|(_, greet)| greet.client == client)
+        self.clients.get(client).is_some_and(|client| client.greets > 0)
     }
 
     /// A client that is gone waits for nothing.
     pub(super) fn drop_greets(&mut self, client: ClientKey) {
+        if !self.is_greeting(client) {
+            return;
+        }
         for key in self.greets.keys() {
             if self.greets.get(key).is_some_and(|greet| greet.client == client)
                 && let Some(greet) = self.greets.remove(key)

@@ -7,7 +7,7 @@ use super::door::Effects;
 use super::flight::{Asker, FlightKey, Held, HeldAsk, Stage};
 use super::http::{Aim, Caller};
 use super::inbound::Asked;
-use super::lane::{LaneKey, PENDING_ASKS_MAX};
+use super::lane::{LaneKey, PENDING_ASKS_MAX, TOO_MANY_ASKS};
 use super::seal::Sealer;
 use super::{Gateway, answer};
 use crate::base::{Key, Moment, Now, ShardId};
@@ -60,6 +60,11 @@ impl Gateway {
             }
         }
         match fit {
+            Some((asked, _)) if asked > PENDING_ASKS_MAX => {
+                self.frame_for(lane, out, |out| {
+                    error::write(out, &ask.id, Code::Internal.number(), TOO_MANY_ASKS, None);
+                });
+            }
             Some((1.., key)) => {
                 if let Some(Stage::Held(held)) =
                     self.flights.get_mut(key).map(|flight| &mut flight.stage)

@@ -610,14 +610,12 @@ impl Gateway {
                 self.client_cancels(client, id.text(), out);
             }
             Some(notice @ (Notice::RootsChanged | Notice::Progress)) => {
-                // About what its own lanes asked it; on others nobody asked.
+                // About what its own lanes asked it; on others nobody asked. Who does not read needs no news.
                 let Some(found) = self.clients.get(client) else { return };
                 for lane in found.lanes.iter().map(|own| own.lane).collect::<Vec<_>>() {
-                    if self
-                        .lanes
-                        .get(lane)
-                        .is_some_and(|lane| lane.is_ready() && lane.era() == Era::Legacy)
-                    {
+                    if self.lanes.get(lane).is_some_and(|lane| {
+                        lane.is_ready() && lane.era() == Era::Legacy && !lane.blocked
+                    }) {
                         self.tell(lane, notice.as_str(), params.text(), out);
                     }
                 }

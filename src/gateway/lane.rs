@@ -25,8 +25,13 @@ use crate::mcp::{Era, LogLevel, Version};
 
 pub type LaneKey = Key<Lane>;
 
-/// Questions of an upstream that wait for a call they could be put to.
+/// Questions of an upstream that wait: for a call that they could be put to, or for the answers of one client. A client
+/// is a person more often than not; beyond so many an upstream has lost its way, and each would be kept for minutes.
 pub const PENDING_ASKS_MAX: usize = 64;
+
+/// What an upstream is told that asks more.
+pub const TOO_MANY_ASKS: &str =
+    "too many questions at once: 64 wait for the client's answers; wait for some of them";
 
 /// Whom a lane serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +92,8 @@ pub struct Lane {
     pub level: Option<LogLevel>,
     /// Questions that wait for a call.
     pub asks: Vec<HeldAsk>,
+    /// Questions that its client has before it.
+    pub asks_open: usize,
     /// Our next key for a question.
     pub asks_made: u64,
     /// Its outbox is full: new flights are refused.
@@ -121,6 +128,7 @@ impl Lane {
             queue: Vec::new(),
             level: None,
             asks: Vec::new(),
+            asks_open: 0,
             asks_made: 0,
             blocked: false,
             held_up: false,

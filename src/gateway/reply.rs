@@ -2,7 +2,7 @@
 
 use super::door::Effects;
 use super::flight::{Asker, Asking, Early, Flight, FlightKey, Stage};
-use super::lane::LaneKey;
+use super::lane::{LaneKey, PENDING_ASKS_MAX, TOO_MANY_ASKS};
 use super::local::Given;
 use super::tally::End;
 use super::{Gateway, answer};
@@ -161,6 +161,9 @@ impl Gateway {
             .flat_map(Json::members)
             .map(|member| (member.key.to_owned(), member.value))
             .collect();
+        if questions.len() > PENDING_ASKS_MAX {
+            return self.fail(key, Code::Internal, TOO_MANY_ASKS, out);
+        }
         flight.stage =
             Stage::Asking(Box::new(Asking { state, left: questions.len(), answers: Vec::new() }));
         self.set_due(now, key, form);

@@ -20,6 +20,10 @@ use crate::base::limits::Limits;
 use crate::base::pressure::{Change, Spell};
 use crate::wire::ws;
 
+/// How many times `limits.upstream_outbox_bytes_max` may wait for an upstream. Above that bound it gets no calls, but
+/// answers to what it asks and news of clients still go to it; one that asks and does not read is given up.
+const UPSTREAM_HARD: usize = 2;
+
 /// Why a link was given up whose peer did not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slow {
@@ -81,6 +85,10 @@ impl<D: Domain> Core<D> {
         let is_client = link.is_client();
         if is_client && waiting > self.limits.outbox_bytes_hard_max {
             return self.give_up(id, Slow::Overfull);
+        }
+        if !is_client && waiting > bound.saturating_mul(UPSTREAM_HARD) {
+            let why = "it does not read: twice upstream_outbox_bytes_max waits for it";
+            return self.kill(id, Cow::Borrowed(why));
         }
         let change = link.pressure.filled(waiting, bound);
         if is_client && matches!(change, Change::BackedUp | Change::Blocked) {

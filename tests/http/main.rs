@@ -9,6 +9,7 @@ mod behind;
 mod catalog;
 mod endpoints;
 mod errors;
+mod floods;
 mod house;
 mod ladder;
 mod modern;
