@@ -13,7 +13,7 @@ use ringgate::base::limits::Limits;
 use ringgate::gateway::settings::Settings;
 use ringgate::shard::Renewal;
 use ringgate::shard::rt::DriverChoice;
-use ringgate::shard::tls::{ClientAuth, ServerTls};
+use ringgate::shard::tls::{Alpn, ClientAuth, ClientTls, ServerTls};
 use ringgate::transport::{Listen, Server, ServerConfig};
 use transport::tls::{Authority, BOTH, Pair, Who, alice, ask, bare, line, open};
 use transport::*;
@@ -126,6 +126,89 @@ fn http_is_spoken_in_the_version_that_was_agreed_on_and_says_to_come_by_tls_agai
         let refused = open(&server, &config, "localhost").write_all(b"x");
         assert!(refused.is_err(), "{driver:?}");
         finish(server);
+    }
+}
+
+#[test]
+fn a_connection_speaks_what_its_handshake_chose_and_nothing_else() {
+    const GET: &[u8] = b"GET /who HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let (authority, pair) = house();
+    for driver in DRIVERS {
+        let server = who(&http_over(driver, authority.server(&[&pair], ClientAuth::Off, None)));
+        let say = |protocols: &[&str], bytes: &[u8]| {
+            let config = authority.client_config(&BOTH, None, protocols);
+            let mut stream = open(&server, &config, "localhost");
+            stream.write_all(bytes).expect("taken");
+            stream
+        };
+        // h2, and no preface: what is no HTTP/2 is not answered in HTTP/1.1 either, however it is split.
+        for bytes in [GET, b"P", b"PRI * HTTP/1.1\r\n\r\n"] {
+            let mut stream = say(&["h2"], bytes);
+            if bytes.len() == 1 {
+                stream.write_all(b"OST /mcp HTTP/1.1\r\n").expect("taken");
+            }
+            assert_eq!(read_all(&mut stream), b"", "{driver:?}");
+        }
+        // http/1.1, and a preface: a request of a version that is not spoken there.
+        let answer = read_all(&mut say(&["http/1.1"], PREFACE));
+        assert!(answer.starts_with(b"HTTP/1.1 505 "), "{driver:?}: {}", answer.escape_ascii());
+        // Who does not choose may speak either.
+        let answer = read_all(&mut say(&[], GET));
+        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{driver:?}: {}", answer.escape_ascii());
+        let mut head = [0; 9];
+        say(&[], PREFACE).read_exact(&mut head).expect("the server's settings");
+        assert_eq!(head[3], h2::SETTINGS, "{driver:?}");
+        assert_eq!(count_after(server, "tls_failed_protocol"), 4, "{driver:?}");
+    }
+}
+
+#[test]
+fn who_has_chosen_http2_and_begins_with_half_of_it_is_not_told_so_in_http1() {
+    let (authority, pair) = house();
+    for driver in DRIVERS {
+        let tls = authority.server(&[&pair], ClientAuth::Off, None);
+        let config = with_limits(http_over(driver, tls), |limits: &mut Limits| {
+            limits.head = Duration::from_millis(100);
+        });
+        let server = who(&config);
+        let client = authority.client_config(&BOTH, None, &["h2"]);
+        let mut stream = open(&server, &client, "localhost");
+        stream.write_all(b"PRI * HTTP/2.0\r\n").expect("taken");
+        assert_eq!(read_all(&mut stream), b"", "{driver:?}");
+        finish(server);
+    }
+}
+
+#[test]
+fn a_server_that_chooses_what_was_not_offered_is_refused() {
+    // A ServerHello of TLS 1.2 with ALPN (RFC 5246 section 7.4.1.3, RFC 7301 section 3.1): it is in clear, so nobody
+    // needs a key to say it.
+    let hello = |protocol: &[u8]| {
+        let counted = |bytes: &[u8], width: usize| {
+            let length = u32::try_from(bytes.len()).expect("short").to_be_bytes();
+            [&length[4 - width..], bytes].concat()
+        };
+        let alpn = counted(&counted(protocol, 1), 2);
+        let extensions = counted(&[&[0_u8, 16][..], &counted(&alpn, 2)].concat(), 2);
+        let body = [&[3_u8, 3][..], &[7; 32], &[0], &[0xc0, 0x2b], &[0], &extensions].concat();
+        let message = [&[2_u8][..], &counted(&body, 3)].concat();
+        [&[22_u8, 3, 3][..], &counted(&message, 2)].concat()
+    };
+    let trust = Authority::new().trust("localhost");
+    for (offered, chosen, is_good) in [
+        (Some(Alpn::Http1), &b"h2"[..], false),
+        (Some(Alpn::Http2), b"http/1.1", false),
+        (None, b"h2", false),
+        (Some(Alpn::Http1), b"http/1.1", true),
+        (Some(Alpn::Http2), b"h2", true),
+    ] {
+        let mut session = ClientTls::new(&trust, offered)
+            .and_then(|tls| tls.session().map_err(|it| it.to_string()))
+            .expect("a session");
+        session.pending(&mut Vec::new()).expect("said");
+        let fed = session.feed(&hello(chosen));
+        assert_eq!(fed.is_ok(), is_good, "{offered:?} {chosen:?}: {fed:?}");
     }
 }
 

@@ -16,7 +16,7 @@ use super::core::{Core, Phase};
 use super::crowd;
 use super::domain::Domain;
 use super::rt::{self, Listener};
-use super::tls::{self, Certified, ServerTls, Trouble};
+use super::tls::{self, Alpn, Certified, ServerTls, Trouble};
 use super::ways::{Way, WayId};
 use crate::gateway::Transport;
 
@@ -47,6 +47,8 @@ pub(super) struct Arrival {
     pub(super) way: WayId,
     /// Who it is by its certificate.
     pub(super) certified: Option<Certified>,
+    /// What it is to speak, where its handshake has chosen that.
+    pub(super) alpn: Option<Alpn>,
 }
 
 /// Accepted in one go, before links get their turn.
@@ -166,8 +168,8 @@ pub(super) fn admit<D: Domain>(
     }
     match rt::adopt(socket) {
         Ok(halves) => {
-            let link =
-                core.open_client(transport, Arrival { from, door, way: id, certified: None });
+            let arrival = Arrival { from, door, way: id, ..Arrival::default() };
+            let link = core.open_client(transport, arrival);
             rt::spawn(super::carrier::carry(Rc::clone(shard), link, halves));
         }
         Err(error) => tracing::warn!(%error, "a connection could not be taken in"),
@@ -206,7 +208,7 @@ async fn shake_hands<D: Domain>(
     let shaken = until_drain(&shaking.shard, |core| !core.takes_by(id, transport), welcome).await;
     let Some(shaken) = shaken else { return };
     match shaken {
-        Ok((halves, certified)) => {
+        Ok((halves, certified, alpn)) => {
             let shard = Rc::clone(&shaking.shard);
             drop(shaking);
             let core = &mut *shard.core.borrow_mut();
@@ -214,7 +216,7 @@ async fn shake_hands<D: Domain>(
             // A drain may have begun meanwhile, or its certificate's name been taken away.
             let is_known = |it: &Certified| core.tls.as_ref().is_some_and(|tls| tls.knows(it));
             if core.takes_clients(transport) && certified.as_ref().is_none_or(is_known) {
-                let arrival = Arrival { from, door: Door::Tls, way: id, certified };
+                let arrival = Arrival { from, door: Door::Tls, way: id, certified, alpn };
                 let link = core.open_client(transport, arrival);
                 rt::spawn(super::carrier::carry(Rc::clone(&shard), link, halves));
             }
@@ -230,7 +232,7 @@ async fn shake_hands<D: Domain>(
     }
 }
 
-type Welcomed = ((rt::Reader, rt::Writer), Option<Certified>);
+type Welcomed = ((rt::Reader, rt::Writer), Option<Certified>, Option<Alpn>);
 
 async fn welcome(
     tls: &ServerTls,
@@ -241,9 +243,9 @@ async fn welcome(
     let session = tls.session(transport == Transport::Http).map_err(std::io::Error::other)?;
     let guest = rt::welcome(socket, Box::new(session), within).await?;
     match tls.identify(guest.certificate.as_deref()) {
-        Ok(certified) => Ok((guest.halves, certified)),
+        Ok(certified) => Ok((guest.halves, certified, guest.alpn)),
         // A request may show a key instead; a line cannot.
-        Err(_) if transport == Transport::Http => Ok((guest.halves, None)),
+        Err(_) if transport == Transport::Http => Ok((guest.halves, None, guest.alpn)),
         Err(why) => {
             let (_reader, mut writer) = guest.halves;
             writer.shutdown().await;

@@ -348,7 +348,7 @@ impl<D: Domain> Core<D> {
     pub(super) fn open_client(&mut self, transport: Transport, arrival: Arrival) -> LinkId {
         self.open_turn();
         let link = self.insert(Side::Client(transport));
-        let Arrival { from, door, way, certified } = arrival;
+        let Arrival { from, door, way, certified, alpn } = arrival;
         if let Some(from) = from {
             self.addresses.insert(link, from);
         }
@@ -358,7 +358,7 @@ impl<D: Domain> Core<D> {
         }
         if let Some(link) = self.links.get_mut(link) {
             (link.door, link.way) = (door, way);
-            link.face = Face::of(transport);
+            link.face = Face::of(transport, alpn);
         }
         self.meter.accepted.add(1);
         if let Some((open, _)) = crowd::counts(&self.meter, transport) {

@@ -151,6 +151,7 @@ impl<D: Domain> Core<D> {
             (&self.meter.tls_failed_certificate, Trouble::Certificate),
             (&self.meter.tls_failed_late, Trouble::Late),
             (&self.meter.tls_failed_left, Trouble::Left),
+            (&self.meter.tls_failed_protocol, Trouble::Protocol),
             (&self.meter.tls_violations, Trouble::Violation),
             (&self.meter.tls_pin_mismatches, Trouble::Pin),
             (&self.meter.tls_upstream_failures, Trouble::Upstream),

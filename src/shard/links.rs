@@ -16,6 +16,7 @@ use super::acceptor::Door;
 use super::blocks::Blocks;
 use super::http::{HttpFace, WsFace};
 use super::http2::StreamFace;
+use super::tls::Alpn;
 use super::ways::WayId;
 use crate::base::pressure::Pressure;
 use crate::base::wheel::TimerKey;
@@ -91,9 +92,9 @@ pub(super) enum Face {
 
 impl Face {
     /// That of a client which has come by a listener.
-    pub(super) fn of(transport: Transport) -> Self {
+    pub(super) fn of(transport: Transport, alpn: Option<Alpn>) -> Self {
         match transport {
-            Transport::Http => Self::Http(Box::default()),
+            Transport::Http => Self::Http(Box::new(HttpFace { alpn, ..HttpFace::default() })),
             Transport::Tcp | Transport::Unix => Self::Hello,
             _ => Self::Lines,
         }

@@ -66,6 +66,7 @@ meter! {
     tls_failed_certificate,
     tls_failed_late,
     tls_failed_left,
+    tls_failed_protocol,
     tls_violations,
     /// Towards upstreams: handshakes that failed, and keys that are none of the pinned ones.
     tls_upstream_failures,

@@ -20,7 +20,7 @@ use crate::gateway::settings::{
     self, Host, HttpTarget, Peer, Settings, Share, Target, Trust, Upstream,
 };
 use crate::shard::rt::{self, Address, Socket};
-use crate::shard::tls::ClientTls;
+use crate::shard::tls::{Alpn, ClientTls};
 use crate::shard::{Dialed, Dialer, Driver, Exchanged, IdentitySink, Post};
 use crate::wire::block::{self, Codec};
 
@@ -112,18 +112,18 @@ impl Dialer for Upstreams {
             }
             Target::Tls { address, trust } => {
                 let (address, trust) = (address.clone(), Arc::clone(trust));
-                let tls = self.tls(endpoint, &trust, &[]);
+                let tls = self.tls(endpoint, &trust, None);
                 Self::connect_secure(tls.map(|tls| self.way(address, Some(tls))), ticket, post);
             }
             Target::Http(target) => {
                 let target = target.clone();
-                let protocol: &[u8] = if target.is_http2 { b"h2" } else { b"http/1.1" };
-                let way = self.way_of(endpoint, &target, &[protocol]);
+                let protocol = if target.is_http2 { Alpn::Http2 } else { Alpn::Http1 };
+                let way = self.way_of(endpoint, &target, protocol);
                 self.reach(target, way, super::http::driver, credential, (ticket, post));
             }
             Target::WebSocket(target) => {
                 let target = target.clone();
-                let way = self.way_of(endpoint, &target, &[b"http/1.1"]);
+                let way = self.way_of(endpoint, &target, Alpn::Http1);
                 self.reach(target, way, websocket::driver, credential, (ticket, post));
             }
             Target::Stdio { command, args, env, cwd } => {
@@ -212,9 +212,9 @@ impl Upstreams {
         &mut self,
         endpoint: usize,
         target: &HttpTarget,
-        protocols: &[&[u8]],
+        protocol: Alpn,
     ) -> Result<Reach, String> {
-        let tls = target.trust.as_ref().map(|trust| self.tls(endpoint, trust, protocols));
+        let tls = target.trust.as_ref().map(|trust| self.tls(endpoint, trust, Some(protocol)));
         Ok(self.way(target.address.clone(), tls.transpose()?))
     }
 
@@ -223,12 +223,12 @@ impl Upstreams {
         &mut self,
         endpoint: usize,
         trust: &Trust,
-        protocols: &[&[u8]],
+        protocol: Option<Alpn>,
     ) -> Result<ClientTls, String> {
         if let Some(tls) = self.secure.get(&endpoint) {
             return Ok(tls.clone());
         }
-        let tls = ClientTls::new(trust, protocols)?;
+        let tls = ClientTls::new(trust, protocol)?;
         self.secure.insert(endpoint, tls.clone());
         Ok(tls)
     }

@@ -1,5 +1,6 @@
 //! How answers leave on an HTTP/1.1 connection: as a whole response, or as the chunks of a stream.
 
+use super::super::tls::Alpn;
 use super::figures::Mark;
 use super::front::{Front, HSTS};
 use crate::base::{LinkId, Moment};
@@ -21,6 +22,8 @@ pub(in crate::shard) struct HttpFace {
     pub(in crate::shard) is_streaming: bool,
     /// A request has come on the connection, so it is not one of HTTP/2.
     pub(in crate::shard) is_used: bool,
+    /// What a connection that is new has to speak, where that was agreed on.
+    pub(in crate::shard) alpn: Option<Alpn>,
     /// Since when no request has been under way, where none is.
     pub(in crate::shard) idle_since: Moment,
     /// It came over TLS.

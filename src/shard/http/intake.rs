@@ -11,6 +11,7 @@ use super::super::http2::PREFACE;
 use super::super::inbox::Inbox;
 use super::super::links::{Due, Face, Life};
 use super::super::telling::Kind;
+use super::super::tls::{self, Alpn, Trouble};
 use super::bearer::{Identified, Shown};
 use super::face::HttpFace;
 use super::figures::Mark;
@@ -47,6 +48,11 @@ pub(in crate::shard) struct Chunks {
     /// Bytes of the buffer, head included, that are done with.
     at: usize,
 }
+
+/// Why a connection whose handshake chose a protocol is ended with its first bytes (RFC 7301 section 3.2: what is chosen
+/// is definitive; RFC 9113 section 3.2 and 3.4).
+const NO_HTTP2: &str = "h2 was agreed on, and what came is no HTTP/2";
+const NO_HTTP1: &str = "http/1.1 was agreed on, and what came is HTTP/2";
 
 /// Where the counters of all shards are told, if the operator wants them told here.
 const METRICS: &str = "/metrics";
@@ -97,17 +103,27 @@ impl<D: Domain> Core<D> {
                 break Verdict::Read;
             }
             if !face.is_used {
-                match begins_http2(inbox.rest()) {
-                    Some(true) => {
+                let alpn = face.alpn;
+                match (begins_http2(inbox.rest()), alpn) {
+                    (Some(true), None | Some(Alpn::Http2)) => {
                         link.face = Face::Http2 { streams: 0 };
                         self.begin_idle(id);
                         break Verdict::Switch;
                     }
-                    None => {
+                    (None, _) => {
                         self.give_time(id, self.limits.head);
                         break Verdict::Read;
                     }
-                    Some(false) => {}
+                    (Some(false), Some(Alpn::Http2)) => {
+                        tls::tell_later(Trouble::Protocol, &NO_HTTP2);
+                        self.close(id, Cow::Borrowed(NO_HTTP2));
+                        break self.discard(inbox);
+                    }
+                    // Refused as the request that it is not.
+                    (Some(true), Some(Alpn::Http1)) => {
+                        tls::tell_later(Trouble::Protocol, &NO_HTTP1);
+                    }
+                    (Some(false), _) => {}
                 }
             }
             match self.take_request(id, inbox.rest(), &mut reading) {
@@ -398,6 +414,10 @@ impl<D: Domain> Core<D> {
         let idle = Cow::Borrowed("no request came for long");
         match self.links.get(id).map(|link| &link.face) {
             Some(Face::Http(face)) if face.exchange.is_some() => {}
+            // What it would be told is no HTTP/2.
+            Some(Face::Http(face)) if face.is_timed && face.alpn == Some(Alpn::Http2) => {
+                self.close(id, Cow::Borrowed("the preface of HTTP/2 did not come in in time"));
+            }
             Some(Face::Http(face)) if face.is_timed => {
                 self.refuse(id, &Refused::new(408, "the request did not come in in time"));
             }

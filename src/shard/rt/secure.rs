@@ -18,7 +18,7 @@ use monoio::net::UnixStream;
 use super::socket::{Sliced as _, take_in};
 use super::{Reader, Writer};
 use crate::shard::carrier::BREATH;
-use crate::shard::tls::{self, Session};
+use crate::shard::tls::{self, Alpn, Session};
 
 /// Room for what comes in a handshake: most flights fit, and a thousand slow handshakes are two megabytes.
 const HANDSHAKE_BYTES: usize = 2 << 10;
@@ -83,6 +83,8 @@ pub struct Guest {
     pub halves: (Reader, Writer),
     /// Its certificate, DER, where it has shown one.
     pub certificate: Option<Vec<u8>>,
+    /// What it is to speak, where that was agreed on.
+    pub alpn: Option<Alpn>,
 }
 
 /// Shakes hands with a client that has connected, or gives up after `within`.
@@ -94,7 +96,8 @@ pub async fn welcome(
     let mut stream = take_in(fd)?;
     in_time(shake(&mut stream, &mut session), within).await?;
     let certificate = session.peer_certificate().map(<[u8]>::to_vec);
-    Ok(Guest { halves: split(stream, session), certificate })
+    let alpn = session.protocol();
+    Ok(Guest { halves: split(stream, session), certificate, alpn })
 }
 
 /// Shakes hands with a server that we have connected to, or gives up after `within`.

@@ -16,7 +16,7 @@ use rustls::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::session::Session;
+use super::session::{Alpn, Session};
 use crate::gateway::settings::{Pin, Trust};
 
 /// See the module.
@@ -27,8 +27,9 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
-    /// `protocols` are offered (ALPN), and one of them is wanted where there are any.
-    pub fn new(trust: &Trust, protocols: &[&[u8]]) -> Result<Self, String> {
+    /// `protocol` alone is offered: a server that chooses what was not offered has failed its handshake, so what a
+    /// connection speaks is never in doubt.
+    pub fn new(trust: &Trust, protocol: Option<Alpn>) -> Result<Self, String> {
         let told = |error: &dyn fmt::Display| error.to_string();
         let name = ServerName::try_from(trust.name.clone()).map_err(|error| told(&error))?;
         let roots = match &trust.authorities {
@@ -65,7 +66,7 @@ impl ClientTls {
                 builder.with_client_auth_cert(chain, key).map_err(|error| told(&error))?
             }
         };
-        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        config.alpn_protocols = protocol.iter().map(|one| one.name().to_vec()).collect();
         Ok(Self { config: Arc::new(config), name })
     }
 

@@ -21,6 +21,6 @@ pub use client::ClientTls;
 pub use names::{CertificateNames, Facts, facts};
 pub(super) use server::Certified;
 pub use server::{CertifiedKeys, ClientAuth, People, ServerTls};
-pub use session::Session;
+pub use session::{Alpn, Session};
 pub use trouble::{Trouble, Troubles, failed, troubles};
 pub(super) use trouble::{broke_off, last_told, nobody, tell_later, troubles_told};

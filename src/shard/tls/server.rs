@@ -13,7 +13,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 
 use super::names::{CertificateNames, facts};
-use super::session::Session;
+use super::session::{Alpn, Session};
 use crate::gateway::principal::Principal;
 
 /// Whether clients show certificates.
@@ -153,7 +153,7 @@ impl ServerTls {
             http.send_tls13_tickets = 0;
         }
         let lines = Arc::new(http.clone());
-        http.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        http.alpn_protocols = [Alpn::Http2, Alpn::Http1].map(|one| one.name().to_vec()).into();
         Ok(Self { http: Arc::new(http), lines, people, expiries })
     }
 

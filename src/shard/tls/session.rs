@@ -16,6 +16,27 @@ const BARREN_BYTES_MAX: usize = 128 << 10;
 /// What rustls reads at once; records that are larger make it hold more.
 const RECORD_BYTES_QUIET: usize = 4 << 10;
 
+/// What both sides have agreed to speak over a connection (ALPN, RFC 7301).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alpn {
+    Http1,
+    Http2,
+}
+
+impl Alpn {
+    /// As it is named on the wire (RFC 7301 section 6).
+    pub const fn name(self) -> &'static [u8] {
+        match self {
+            Self::Http1 => b"http/1.1",
+            Self::Http2 => b"h2",
+        }
+    }
+
+    fn of(name: &[u8]) -> Option<Self> {
+        [Self::Http1, Self::Http2].into_iter().find(|one| one.name() == name)
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Session {
@@ -62,9 +83,9 @@ impl Session {
         Some(self.connection.peer_certificates()?.first()?.as_ref())
     }
 
-    /// What both sides speak (ALPN), where they agreed on something.
-    pub fn protocol(&self) -> Option<&[u8]> {
-        self.connection.alpn_protocol()
+    /// What both sides speak, where they agreed on something.
+    pub fn protocol(&self) -> Option<Alpn> {
+        Alpn::of(self.connection.alpn_protocol()?)
     }
 
     /// Takes ciphertext. After an error an alert waits in [`Session::pending`], and the session is over.

@@ -19,6 +19,8 @@ pub enum Trouble {
     Late,
     /// The peer left in the middle of it.
     Left,
+    /// After the handshake, the first bytes: not what was agreed on in it (ALPN).
+    Protocol,
     /// After the handshake: a record that is none.
     Violation,
     /// Towards a server: its key is none of those that are pinned.
@@ -27,10 +29,10 @@ pub enum Trouble {
     Upstream,
 }
 
-const KINDS: usize = 7;
+const KINDS: usize = 8;
 /// In the order of [`Trouble`].
 const NAMES: [&str; KINDS] =
-    ["handshake", "certificate", "late", "left", "violation", "pin", "upstream"];
+    ["handshake", "certificate", "late", "left", "protocol", "violation", "pin", "upstream"];
 
 /// How often each has come to pass on one shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
