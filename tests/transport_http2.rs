@@ -3,8 +3,13 @@
 
 mod transport;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use ringgate::gateway::keys::{Digest, Keys};
+use ringgate::gateway::principal::Principals;
+use ringgate::gateway::settings::Settings;
+use ringgate::shard::Renewal;
 use transport::h2::*;
 use transport::web::*;
 use transport::*;
@@ -255,6 +260,55 @@ fn a_drain_says_so_and_lets_streams_finish() {
         assert_eq!(idle.end(), Some(0), "{driver:?}");
         drop(client);
         server.join().expect("the shards end well");
+    }
+}
+
+#[test]
+fn an_event_stream_ends_with_its_key_in_both_versions_and_its_connection_goes_on() {
+    let [kept, lost] = [7, 8].map(|byte| ringgate::gateway::keys::key(&[byte; 32]));
+    let alice = Principals::default().acting_as("alice");
+    let keys = |of: &[&String]| {
+        let all = of.iter().map(|key| (Digest::of(key.as_bytes()), alice)).collect();
+        Some(Arc::new(Keys::new(all)))
+    };
+    for driver in DRIVERS {
+        let before = front(http(driver, 1), |front| front.keys = keys(&[&kept, &lost]));
+        let after = front(http(driver, 1), |front| front.keys = keys(&[&kept]));
+        let server = web(&before);
+        let shown = |key: &str| format!("Bearer {key}");
+        let ask = |path: &str, key: &str| {
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n")
+        };
+        let [mut stays, mut goes] = [&kept, &lost].map(|key| {
+            let mut client = Client::connect(&server);
+            client.write(ask("/stream", key));
+            assert_eq!(client.head().status, 200, "{driver:?}");
+            client
+        });
+        let mut two = H2::connect(&server, &[]);
+        for (stream, key) in [(1, &kept), (3, &lost)] {
+            two.head(stream, "GET", "/stream", &[("authorization", &shown(key))]);
+            assert_eq!(two.next(stream).kind, HEADERS, "{driver:?}");
+        }
+        server.ends().renew(&Renewal {
+            settings: Arc::new(Settings::default()),
+            front: Arc::clone(&after.front),
+            tls: None,
+        });
+        assert_eq!(goes.chunk(), None, "{driver:?}: the end of a stream, said as usual");
+        assert!(two.next(3).ends(), "{driver:?}");
+        goes.write(ask("/hello", &lost));
+        assert_eq!(goes.answer().status, 401, "{driver:?}");
+        goes.write(ask("/gone", &kept));
+        assert_eq!(goes.answer().text(), "2", "{driver:?}: the domain is told of both");
+        let mut other = Client::connect(&server);
+        other.write(format!(
+            "POST /say HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {kept}\r\nContent-Length: 9\r\n\r\ndata: x\n\n"
+        ));
+        assert_eq!(other.answer().status, 202, "{driver:?}");
+        assert_eq!(stays.chunk().as_deref(), Some(&b"data: x\n\n"[..]), "{driver:?}");
+        assert_eq!(two.next(1).payload, b"data: x\n\n", "{driver:?}");
+        finish(server);
     }
 }
 

@@ -85,11 +85,17 @@ impl Keys {
     /// Whose key this is. What the search tells by its time is where the digest of a guess lies among
     /// ours, which helps nobody to a key that has one of them.
     pub fn find(&self, key: &[u8]) -> Option<Principal> {
+        self.find_digest(key).map(|(_, owner)| owner)
+    }
+
+    /// As [`Keys::find`]; with what is kept of the key.
+    pub fn find_digest(&self, key: &[u8]) -> Option<(Digest, Principal)> {
         // Else a header of 60 KB would cost a microsecond for each of them.
         if key.len() != KEY_CHARS {
             return None;
         }
-        self.owner(&Digest::of(key))
+        let digest = Digest::of(key);
+        Some((digest, self.owner(&digest)?))
     }
 
     /// Whose key has this digest.

@@ -28,6 +28,7 @@ use super::pool::Pool;
 use super::port::Driver;
 use super::post::{Dialed, Post, Renewal};
 use super::press::Slow;
+use super::revoke::Keyed;
 use super::spin::Spinner;
 use super::telling::Throttle;
 use super::tls::{Certified, ServerTls};
@@ -37,7 +38,6 @@ use crate::base::limits::Limits;
 use crate::base::pressure::Spell;
 use crate::base::wheel::Wheel;
 use crate::base::{LinkId, Moment, Now, ShardId};
-use crate::gateway::keys::Digest;
 use crate::gateway::lane::LaneKey;
 use crate::gateway::principal::Principal;
 use crate::gateway::token::SubjectToken;
@@ -114,8 +114,8 @@ pub(super) struct Core<D: Domain> {
     pub(super) addresses: BTreeMap<LinkId, IpAddr>,
     /// Who clients are by their certificates.
     pub(super) certified: BTreeMap<LinkId, Certified>,
-    /// Each WebSocket that was opened with a key: with which, and as whose.
-    pub(super) keyed: BTreeMap<LinkId, (Digest, Principal)>,
+    /// Each WebSocket and event stream that was opened with a key: with which, and as whose.
+    pub(super) keyed: BTreeMap<LinkId, Keyed>,
     /// On whose behalf links to upstreams are used, where that is somebody's.
     pub(super) bearers: BTreeMap<LinkId, Arc<SubjectToken>>,
     /// What listeners with TLS speak.
@@ -568,9 +568,7 @@ impl<D: Domain> Core<D> {
         if !self.certified.is_empty() {
             self.certified.remove(&id);
         }
-        if !self.keyed.is_empty() {
-            self.keyed.remove(&id);
-        }
+        self.forget_key(id);
         self.let_go(id);
         if !self.bearers.is_empty() {
             self.bearers.remove(&id);

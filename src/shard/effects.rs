@@ -206,7 +206,12 @@ impl<D: Domain> Core<D> {
         }
         let Some(id) = self.links.connection(exchange) else { return };
         self.note_answer(id, 200, None);
-        self.write(id, |face, (front, date), out| face.stream(out, front, date, &headers));
+        let mut key = None;
+        self.write(id, |face, (front, date), out| {
+            face.stream(out, front, date, &headers);
+            key = face.key;
+        });
+        self.note_stream(id, key);
     }
 
     /// A piece of the stream that answers an exchange.
@@ -221,7 +226,7 @@ impl<D: Domain> Core<D> {
     }
 
     /// The stream that answers an exchange is over.
-    fn end_stream(&mut self, exchange: LinkId, why: &'static str) {
+    pub(super) fn end_stream(&mut self, exchange: LinkId, why: &'static str) {
         let Some(id) = self.links.connection(exchange) else { return };
         self.write(id, |face, _, out| {
             if face.is_streaming {
@@ -273,7 +278,9 @@ impl<D: Domain> Core<D> {
         let Face::Http(face) = &mut link.face else { return };
         let exchange = face.exchange.take();
         let goes_on = face.keeps_alive && is_serving;
-        face.is_streaming = false;
+        if std::mem::take(&mut face.is_streaming) {
+            self.keyed.remove(&id);
+        }
         let is_running = self.running == Some(id);
         if std::mem::take(&mut face.is_held) && !is_running {
             link.wake();

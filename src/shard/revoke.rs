@@ -1,19 +1,21 @@
 //! What a certificate was worth that is worth nothing any more: a name that is taken away from `auth.certificates`, or
-//! given to another agent, closes the connections that came by it; a key that is taken away closes each WebSocket
-//! that was opened with it. Over HTTP keys and tokens need no such thing, where each request is judged by what it shows.
+//! given to another agent, closes the connections that came by it; a key that is taken away closes each WebSocket, and
+//! ends each event stream, that was opened with it. Other answers need no such thing: each request is judged by what it
+//! shows.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::core::Core;
 use super::domain::Domain;
-use super::links::Side;
+use super::links::{Face, Side};
 use super::tls::Certified;
 use crate::base::LinkId;
 use crate::gateway::keys::Digest;
+use crate::gateway::principal::Principal;
 
-/// The scheme before a key, whatever its case (RFC 6750 section 2.1).
-const BEARER: &[u8] = b"bearer";
+/// A key, by what is kept of it, and as whose it was shown.
+pub(super) type Keyed = (Digest, Principal);
 
 /// Why such a connection is closed.
 pub(super) const REVOKED: &str =
@@ -24,29 +26,56 @@ pub(super) const KEY_REVOKED: &str =
     "the key that it began with is not known any more: see auth.keys";
 
 impl<D: Domain> Core<D> {
-    /// A WebSocket is opened by whom a request shows to be.
-    pub(super) fn note_key(&mut self, id: LinkId, authorization: Option<&[u8]>) {
-        let Some(keys) = &self.front.keys else { return };
-        let shown = authorization.and_then(|value| value.get(BEARER.len()..));
-        let digest = shown.map(|shown| Digest::of(shown.trim_ascii()));
-        if let Some(digest) = digest
-            && let Some(owner) = keys.owner(&digest)
-        {
-            self.keyed.insert(id, (digest, owner));
+    /// A link goes on for as long as its peer likes, and was opened with this key, if with one: a WebSocket, an event
+    /// stream, or the connection that one is under way on. False if the key was taken away while its request waited.
+    #[must_use]
+    pub(super) fn note_key(&mut self, id: LinkId, key: Option<Keyed>) -> bool {
+        let Some((digest, of)) = key else { return true };
+        let owner = self.front.keys.as_ref().and_then(|keys| keys.owner(&digest));
+        if owner == Some(of) {
+            self.keyed.insert(id, (digest, of));
+        }
+        owner == Some(of)
+    }
+
+    /// An event stream begins to answer an exchange that was asked for with this key, on a link; it ends at once where
+    /// that is worth nothing any more.
+    pub(super) fn note_stream(&mut self, id: LinkId, key: Option<Keyed>) {
+        if !self.note_key(id, key) {
+            self.end_unkeyed(id);
         }
     }
 
-    /// Closes each WebSocket whose key is not the same agent's any more.
+    /// The event stream on a connection has ended.
+    pub(super) fn forget_key(&mut self, id: LinkId) {
+        if !self.keyed.is_empty() {
+            self.keyed.remove(&id);
+        }
+    }
+
+    /// Ends each WebSocket and each event stream whose key is not the same agent's any more.
     pub(super) fn close_unkeyed(&mut self) {
         let keys = self.front.keys.clone();
         let owner = |digest| keys.as_ref().and_then(|keys| keys.owner(digest));
         let gone = self.keyed.iter().filter(|(_, (digest, of))| owner(digest) != Some(*of));
         let gone: Vec<LinkId> = gone.map(|(link, _)| *link).collect();
         for id in &gone {
-            self.close(*id, Cow::Borrowed(KEY_REVOKED));
+            self.end_unkeyed(*id);
         }
         if !gone.is_empty() {
             self.settle();
+        }
+    }
+
+    fn end_unkeyed(&mut self, id: LinkId) {
+        match self.links.get(id).map(|link| &link.face) {
+            // The connection goes on: its next request has to show a key again.
+            Some(Face::Http(face)) => {
+                if let Some(exchange) = face.exchange {
+                    self.end_stream(exchange, KEY_REVOKED);
+                }
+            }
+            _ => self.close(id, Cow::Borrowed(KEY_REVOKED)),
         }
     }
 

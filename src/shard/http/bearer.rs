@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use crate::gateway::http;
-use crate::gateway::keys::{Keys, is_key};
+use crate::gateway::keys::{Digest, Keys, is_key};
 use crate::gateway::principal::Principal;
 use crate::gateway::token::{KeySet, Refusal, Rules, Seen, Verifier};
 use crate::shard::domain::{IdentitySink, Notice};
+use crate::shard::revoke::Keyed;
 
 /// What a request shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,15 @@ pub(in crate::shard) struct Identified {
     pub(in crate::shard) principal: Principal,
     /// A second since 1970-01-01 UTC.
     pub(in crate::shard) until: u64,
+    /// The key that it was shown by, if one was.
+    pub(in crate::shard) key: Option<Digest>,
+}
+
+impl Identified {
+    /// The key that it was shown by, and as whose.
+    pub(in crate::shard) fn keyed(&self) -> Option<Keyed> {
+        self.key.map(|digest| (digest, self.principal))
+    }
 }
 
 /// How requests may prove whose they are, besides by tokens.
@@ -102,11 +112,11 @@ impl Gate {
         shown: Shown<'_>,
         now_secs: u64,
     ) -> Result<Identified, Denied> {
-        let as_is = |principal| Identified { principal, until: FOR_EVER };
+        let as_is = |principal, key| Identified { principal, until: FOR_EVER, key };
         // Who balances load has no key, and learns nothing that a closed port would not tell.
         let is_open = keys.is_none() && self.tokens.is_none() && !certificates;
         if is_open || matches!(path, http::HEALTH | http::READY) {
-            return Ok(as_is(Principal::ANONYMOUS));
+            return Ok(as_is(Principal::ANONYMOUS, None));
         }
         let value = match shown {
             Shown::Nothing => return Err(Denied::Unknown("no Authorization header")),
@@ -119,8 +129,8 @@ impl Gate {
             return Err(Denied::Unknown("the scheme of Authorization is not Bearer"));
         }
         let shown = shown.trim_ascii();
-        if let Some(principal) = keys.and_then(|keys| keys.find(shown)) {
-            return Ok(as_is(principal));
+        if let Some((digest, principal)) = keys.and_then(|keys| keys.find_digest(shown)) {
+            return Ok(as_is(principal, Some(digest)));
         }
         match &mut self.tokens {
             Some(tokens) if !std::str::from_utf8(shown).is_ok_and(is_key) => {
@@ -142,7 +152,7 @@ impl Gate {
                 if let Some(name) = name {
                     tell(Notice::Subject { principal, name });
                 }
-                Ok(Identified { principal, until })
+                Ok(Identified { principal, until, key: None })
             }
             // It may well be good, and with 401 its owner would throw it away: keys are on their way.
             Err(refusal @ Refusal::NoKeys) => Err(Denied::Later(refusal.reason())),
@@ -160,7 +170,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::keys::{Digest, key};
+    use crate::gateway::keys::key;
     use crate::gateway::principal::Principals;
 
     #[test]

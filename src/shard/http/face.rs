@@ -1,5 +1,6 @@
 //! How answers leave on an HTTP/1.1 connection: as a whole response, or as the chunks of a stream.
 
+use super::super::revoke::Keyed;
 use super::super::tls::Alpn;
 use super::figures::Mark;
 use super::front::{Front, HSTS};
@@ -40,6 +41,8 @@ pub(in crate::shard) struct HttpFace {
     pub(in crate::shard) wants: Wanted,
     /// The page that asks, where one does and may.
     pub(in crate::shard) origin: Option<Box<str>>,
+    /// The key that was shown, as whose.
+    pub(in crate::shard) key: Option<Keyed>,
 }
 
 impl HttpFace {

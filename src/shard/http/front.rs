@@ -168,7 +168,7 @@ impl Front {
         if let (Some((principal, until)), Shown::Nothing) = (certified, asking.shown)
             && now_secs <= until
         {
-            return Guarded::Passes { origin, who: Identified { principal, until } };
+            return Guarded::Passes { origin, who: Identified { principal, until, key: None } };
         }
         let ways = Ways { keys: self.keys.as_deref(), certificates: self.certificates };
         match gate.identify(ways, asking.path, asking.shown, now_secs) {

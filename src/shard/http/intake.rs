@@ -281,6 +281,10 @@ impl<D: Domain> Core<D> {
                 None
             }
         };
+        let key = match &guarded {
+            Guarded::Passes { who, .. } => who.keyed(),
+            _ => None,
+        };
         let is_leaving = self.phase_of(id) > Phase::Serving;
         let wants = self.wants(head.accepts);
         let is_patient = self.is_patient(id);
@@ -299,6 +303,7 @@ impl<D: Domain> Core<D> {
             idle_since: face.idle_since,
             is_secure,
             origin,
+            key,
             wants,
             ..HttpFace::default()
         };

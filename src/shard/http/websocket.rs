@@ -97,6 +97,8 @@ impl<D: Domain> Core<D> {
                 return self.respond_now(id, 400, &Vec::new(), body.as_bytes());
             }
         };
+        // It is judged in this very event, so it is good.
+        let _is_good = self.note_key(id, who.keyed());
         self.write(id, |face, (_, date), out| {
             http::status(out, 1, 101);
             http::header(out, "date", date.as_bytes());
@@ -115,7 +117,6 @@ impl<D: Domain> Core<D> {
             http::end(out);
         });
         self.note_answer(id, 101, None);
-        self.note_key(id, head.get("authorization"));
         let (heard, is_echo) = (self.now.at, self.front.takes_binary);
         let Some(link) = self.links.get_mut(id) else { return };
         link.face = Face::Ws(Box::new(WsFace {

@@ -19,6 +19,7 @@ use crate::shard::http::{
     Asking, Guarded, HSTS, Mark, Refused, Shown, document_headers, error_body, verb,
 };
 use crate::shard::links::{Due, Face, Life, Link, Side};
+use crate::shard::revoke::Keyed;
 use crate::wire::coding::{BODY_BYTES_MIN, Coding, Wanted};
 use crate::wire::http1::is_host;
 
@@ -36,8 +37,9 @@ pub(in crate::shard) struct StreamFace {
     wants: Wanted,
     /// The page that asks, where one does and may.
     origin: Option<Box<str>>,
-    /// Who asks, and what it is counted as.
+    /// Who asks, by which key, and what it is counted as.
     principal: Principal,
+    key: Option<Keyed>,
     mark: Mark,
 }
 
@@ -145,7 +147,7 @@ impl<D: Domain> Core<D> {
                 self.answer_stream(id, 204, &front.preflight(), b"");
             }
             Guarded::Passes { origin, who } => {
-                (face.origin, face.principal) = (origin, who.principal);
+                (face.origin, face.principal, face.key) = (origin, who.principal, who.keyed());
                 let bytes = usize::try_from(body.size_hint().lower()).unwrap_or_default();
                 self.note_passed(&who, bytes);
                 return !is_too_large || !self.refuse_large(id);
@@ -245,12 +247,15 @@ impl<D: Domain> Core<D> {
         if self.set_answer(id, 200, &all, (None, None)).is_none() {
             return false;
         }
+        let mut key = None;
         if let Some(face) = self.stream_face(id) {
             face.is_streaming = true;
+            key = face.key;
         }
         if let Some(link) = self.links.get(id) {
             link.wake();
         }
+        self.note_stream(id, key);
         true
     }
 
