@@ -294,6 +294,7 @@ fn an_event_stream_ends_with_its_key_in_both_versions_and_its_connection_goes_on
             settings: Arc::new(Settings::default()),
             front: Arc::clone(&after.front),
             tls: None,
+            compression: after.compression,
         });
         assert_eq!(goes.chunk(), None, "{driver:?}: the end of a stream, said as usual");
         assert!(two.next(3).ends(), "{driver:?}");

@@ -413,6 +413,7 @@ fn another_certificate_is_shown_from_then_on_and_nobody_is_dropped() {
             settings: Arc::new(Settings::default()),
             front: Arc::clone(&config.front),
             tls: Some(authority.server(&[&second], ClientAuth::Off, None)),
+            compression: config.compression,
         });
         let mut after = open(&server, &client, "localhost");
         assert_eq!(ask(&mut after, "b").as_deref(), Some("b"));

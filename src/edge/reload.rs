@@ -140,7 +140,7 @@ impl Reloader {
             }
             None => None,
         };
-        let Renewal { settings: before, front, tls } = &self.running;
+        let Renewal { settings: before, front, tls, compression } = &self.running;
         // The same as before keeps its tickets: who was here resumes.
         let is_same =
             self.config.tls == config.tls && self.config.certificates == config.certificates;
@@ -154,6 +154,7 @@ impl Reloader {
             // A listener that is closed is the same to its clients, to the end: it asks of nobody less than before.
             front: config.front(&before.principals).map_or_else(|| Arc::clone(front), Arc::new),
             tls: renewed.or_else(|| tls.clone().filter(|_| self.config.tls.is_some())),
+            compression: config.compression,
         };
         if self.config.log.level != config.log.level
             && let Err(error) = super::log::set(&config.log.level)
@@ -169,6 +170,7 @@ impl Reloader {
             settings: Arc::new(grown(before, &next.settings)),
             front: Arc::clone(front),
             tls: tls.clone(),
+            compression: *compression,
         });
         self.ends.renew(&next);
         self.running = next;
@@ -200,7 +202,6 @@ fn grown(before: &Settings, next: &Settings) -> Settings {
 /// The keys that differ and cannot.
 fn fixed(before: &Config, next: &Config) -> Vec<&'static str> {
     [
-        ("compression of listeners", before.compression != next.compression),
         ("shards", before.shards != next.shards),
         ("gateway.separator", before.separator != next.separator),
         ("gateway.state_key", before.state_key != next.state_key),
@@ -256,6 +257,7 @@ fn changes(before: &Config, next: &Config) -> Vec<String> {
         ("auth.keys: changed", before.keys != next.keys),
         ("auth.certificates: changed", before.certificates != next.certificates),
         ("tls: changed", before.tls != next.tls),
+        ("compression of listeners: changed", before.compression != next.compression),
         ("agents of listeners: changed", before.agents != next.agents),
         ("rates: changed", before.rates != next.rates),
         ("limits: changed", before.limits != next.limits),

@@ -46,6 +46,7 @@ pub fn serve(
         settings: Arc::clone(&settings),
         front: Arc::clone(&plan.front),
         tls: plan.tls.clone(),
+        compression: plan.compression,
     };
     let writer = match &config.audit {
         Some(Audit { to: AuditTo::Stdout, .. }) if is_stdio => {

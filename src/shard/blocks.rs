@@ -49,7 +49,8 @@ impl Default for Compression {
 /// What a shard needs for them.
 #[derive(Debug)]
 pub(super) struct Packing {
-    compression: Compression,
+    /// What connections get that come from now on.
+    pub(super) compression: Compression,
     coder: Coder,
 }
 

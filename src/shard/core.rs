@@ -683,7 +683,8 @@ impl<D: Domain> Core<D> {
 
     /// The dialer first: the domain may dial what is new at once.
     pub(super) fn renew(&mut self, renewal: Renewal) {
-        let Renewal { settings, front, tls } = renewal;
+        let Renewal { settings, front, tls, compression } = renewal;
+        self.packing.compression = compression;
         self.tls = tls;
         self.close_unknown();
         self.dialer.renew(&settings);

@@ -10,6 +10,7 @@ use std::sync::mpsc;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
+use super::blocks::Compression;
 use super::census::Census;
 use super::domain::Exchanged;
 use super::http::Front;
@@ -79,6 +80,8 @@ pub struct Renewal {
     pub front: Arc<Front>,
     /// For connections that come from now on.
     pub tls: Option<Arc<ServerTls>>,
+    /// Likewise: what they are given that ask for blocks.
+    pub compression: Compression,
 }
 
 /// What a dial brought.
