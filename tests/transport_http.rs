@@ -4,9 +4,12 @@
 
 mod transport;
 
+use std::io::Read as _;
 use std::net::Shutdown;
 use std::time::Duration;
 
+use ringgate::base::limits::Limits;
+use ringgate::transport::Server;
 use transport::web::*;
 use transport::*;
 
@@ -305,6 +308,43 @@ fn a_stream_that_nobody_reads_costs_its_bound_and_is_closed_after_a_while() {
         assert!(other.get("/blocked").text().parse::<u64>().expect("a number") > 0, "{driver:?}");
         assert!(slow.end().len() < 64 << 20, "{driver:?}: what was buffered is bounded");
         finish(server);
+    }
+}
+
+#[test]
+fn a_last_answer_that_is_read_drop_by_drop_ends_in_time() {
+    const BYTES: usize = 64 << 20;
+    for driver in DRIVERS {
+        // Longer than any kernel's buffers.
+        let large = |limits: &mut Limits| limits.outbox_bytes_hard_max = 4 * BYTES;
+        let slow = web_with(driver, |limits| {
+            large(limits);
+            limits.closing = Duration::from_millis(300);
+        });
+        let ask = |server: &Server| {
+            let mut client = Client::connect(server);
+            client.write(format!(
+                "GET /big/{BYTES} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            ));
+            assert_eq!(client.head().status, 200, "{driver:?}");
+            client
+        };
+        let mut drops = ask(&slow);
+        // Something is taken all the time, so that only the bound of the whole can end it: at this pace it would be
+        // ten times as long.
+        let (_never, tick) = std::sync::mpsc::channel::<()>();
+        let mut taken = 0;
+        let mut piece = vec![0; 1 << 20];
+        while let Ok(n @ 1..) = drops.stream.read(&mut piece) {
+            taken += n;
+            let _is_time = tick.recv_timeout(Duration::from_millis(20));
+        }
+        assert!(taken < BYTES, "{driver:?}: all of it came");
+        assert_eq!(count(&slow, "closed_slow"), 1, "{driver:?}");
+        finish(slow);
+        let patient = web_with(driver, large);
+        assert!(ask(&patient).end().len() == BYTES, "{driver:?}");
+        assert_eq!(count_after(patient, "closed_slow"), 0, "{driver:?}");
     }
 }
 

@@ -122,6 +122,10 @@ pub struct Limits {
     /// How long a link may stay blocked before it is closed. The time begins anew whenever its peer has taken an eighth
     /// of `outbox_bytes_max`.
     pub blocked: Duration,
+    /// How long a link that is closing may take in all over what still waits for it, counted from the first of it that
+    /// is taken; each piece has its own, shorter time. As much as an outbox may hold (`outbox_bytes_hard_max`) passes at
+    /// half a megabit a second; who is slower keeps memory and a connection that are of no more use to anybody.
+    pub closing: Duration,
     /// How long everything goes on, told to end, while `/ready` says 503 and each answer over HTTP that it is its
     /// connection's last: what a balancer takes to notice, so that no request meets a closing connection. 0: the drain
     /// begins at once, which suits who has none.
@@ -194,6 +198,7 @@ impl Limits {
         retries: 1,
         attempt: Duration::from_secs(10),
         blocked: Duration::from_secs(5),
+        closing: Duration::from_mins(5),
         notice: Duration::ZERO,
         drain: Duration::from_secs(30),
         lane_idle: Duration::from_mins(5),

@@ -159,6 +159,8 @@ pub(super) struct Core<D: Domain> {
     pub(super) held_before: Vec<LinkId>,
     /// Of clients that are behind, since when and what they took.
     pub(super) spells: BTreeMap<LinkId, Spell>,
+    /// Links that are closing, and whose peers took some of what waited: since when.
+    pub(super) closing_since: BTreeMap<LinkId, Moment>,
     /// Tasks that do not read for a driven link while it is paused.
     pub(super) held_up: BTreeMap<LinkId, Vec<Waker>>,
     /// The bell was heard: there may be commands.
@@ -262,6 +264,7 @@ impl<D: Domain> Core<D> {
             held_back: Vec::new(),
             held_before: Vec::new(),
             spells: BTreeMap::new(),
+            closing_since: BTreeMap::new(),
             held_up: BTreeMap::new(),
             rung: false,
             on_phase: Waiters::default(),
@@ -569,6 +572,9 @@ impl<D: Domain> Core<D> {
             self.certified.remove(&id);
         }
         self.forget_key(id);
+        if !self.closing_since.is_empty() {
+            self.closing_since.remove(&id);
+        }
         self.let_go(id);
         if !self.bearers.is_empty() {
             self.bearers.remove(&id);

@@ -346,9 +346,12 @@ impl<D: Domain> Core<D> {
     /// The time begins in which a link that closes must take some of what waits. That of a stream of HTTP/2
     /// is longer: its peer has others to read.
     pub(super) fn begin_flush(&mut self, id: LinkId) {
+        self.set_timer(id, self.flush_time(id), Due::Flush(id));
+    }
+
+    pub(super) fn flush_time(&self, id: LinkId) -> Duration {
         let is_stream = self.links.get(id).is_some_and(|link| matches!(link.face, Face::Stream(_)));
-        let time = if is_stream { self.limits.blocked } else { FLUSH_MAX };
-        self.set_timer(id, time, Due::Flush(id));
+        if is_stream { self.limits.blocked } else { FLUSH_MAX }
     }
 
     /// Ends a link's task at once; what waits is lost.

@@ -129,12 +129,30 @@ impl<D: Domain> Core<D> {
         let taken = link.in_flight.saturating_sub(rest);
         link.in_flight = rest;
         if link.life == Life::Closing {
-            // Who takes some of what waits gets the time for the rest anew.
+            let is_rest = link.waiting() > 0;
             if link.timer.is_some() {
+                // Nothing else may have happened since the turn before.
+                self.open_turn();
                 self.begin_flush(id);
+                if is_rest {
+                    self.bound_flush(id);
+                }
             }
         } else if !link.pressure.is_flowing() {
             self.ease(id, taken);
+        }
+    }
+
+    /// Who takes some of what waits on a link that is closing gets the time for the rest anew, but no more than
+    /// `limits.closing` for all of it: else a byte now and then would hold the link for as long as its peer likes.
+    fn bound_flush(&mut self, id: LinkId) {
+        let now = self.now.at;
+        let since = *self.closing_since.entry(id).or_insert(now);
+        let left = self.limits.closing.saturating_sub(now.since(since));
+        if left.is_zero() {
+            self.flush_is_over(id);
+        } else if left < self.flush_time(id) {
+            self.set_timer(id, left, Due::Flush(id));
         }
     }
 

@@ -59,6 +59,7 @@ pub(super) fn read(mut reader: Reader<'_>) -> Limits {
     small(r, "retries", &mut l.retries);
     time(r, "attempt", &mut l.attempt);
     time(r, "blocked", &mut l.blocked);
+    time(r, "closing", &mut l.closing);
     time_or_none(r, "notice", &mut l.notice);
     time(r, "drain", &mut l.drain);
     time(r, "lane_idle", &mut l.lane_idle);

@@ -423,7 +423,7 @@ fn all_errors_are_told_at_once_in_the_order_of_the_sections() {
          clients_max, lanes_max, batch_messages_max, compress_bytes_min, subscriptions_max, uri_bytes_max, \
          session_bytes_max, list_pages_max, list_bytes_max, lists_bytes_max, list_ttl, ask_rounds_max, tokens_max, exchanged_max, tasks_max, task_bytes_max, tls_handshake, connect, probe, \
          request, task, form, ask_gather, verdict, \
-         breaker_failures, breaker_open, breaker_successes, health, health_wait, lane_flights, retries, attempt, blocked, notice, drain, \
+         breaker_failures, breaker_open, breaker_successes, health, health_wait, lane_flights, retries, attempt, blocked, closing, notice, drain, \
          lane_idle, session_idle, sse_beat, head, body, keep_alive, \
          ws_ping, ws_idle, ws_fragments\n\
          c.toml:6: nonsense: unknown section; known here: tcp, http, unix, stdio, tls, shards, gateway, limits, \
