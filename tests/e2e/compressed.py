@@ -4,6 +4,7 @@ and a real server behind that."""
 import json
 import pathlib
 import re
+import signal
 import subprocess
 import urllib.request
 
@@ -79,6 +80,22 @@ def who_cannot_be_compressed_is_told_why(binary: str, stage: Stage) -> None:
         assert good.stdout == "hi\n", good.stdout
         why = told(binary, "tools", f"http://127.0.0.1:{house.port}/mcp", "--compress", "lz4")
         assert "--compress goes with tcp:// and unix://" in why, why
+        # By a reload, too, for those that connect from then on; and there again.
+        right = house.path.read_text()
+        for text, is_off in ((right.replace("[tcp]\n", '[tcp]\ncompression = ["zstd"]\n', 1), True), (right, False)):
+            house.path.write_text(text)
+            before = house.log.read_text(errors="replace").count("the configuration is used")
+            house.process.send_signal(signal.SIGHUP)
+            while house.log.read_text(errors="replace").count("the configuration is used") == before:
+                assert house.process.poll() is None, house.log.read_text()[-600:]
+            for codec in ("lz4", "zstd"):
+                done = subprocess.run([binary, "call", url, "echo", '{"message": "hi"}', "--compress", codec],
+                                      capture_output=True, text=True, timeout=30, check=False)
+                if is_off and codec == "lz4":
+                    assert "compression by lz4 is refused" in done.stderr, done.stderr
+                else:
+                    assert done.stdout == "hi\n", done.stderr
+        assert "compression of listeners: changed" in house.log.read_text()
     finally:
         house.stop()
     config = (stage.dir / "compressed-off" / "ringgate.toml")

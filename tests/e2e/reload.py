@@ -8,7 +8,7 @@ import threading
 import time
 
 from access import RULES, house, tools
-from exchange import Door
+from exchange import Door, Session, error
 from http_older import Socket
 from lines import Lines, Steady, is_failure, text_of
 from stage import HERE, Gateway, Stage, merged
@@ -194,6 +194,38 @@ def rules_and_keys_change_while_sessions_go_on(binary: str, stage: Stage) -> Non
     assert written[-1]["rule"] == "agents.reader.allow.tools.two: ec*", written[-1]
 
 
+def event_streams_end_with_the_key_that_opened_them(binary: str, stage: Stage) -> None:
+    with house(binary, stage) as one:
+        keys: pathlib.Path = one.gateway.config.parent / "keys.toml"
+        kept, lost = one.door("reader"), one.door("reader", 1)
+        sessions = {door: Session(door) for door in (kept, lost)}
+        streams = {door: (session.get(), door.request("GET", {"Accept": "text/event-stream"}, path="/sse"))
+                   for door, session in sessions.items()}
+        assert all(stream.status == 200 for both in streams.values() for stream in both)
+        rest = [line for line in keys.read_text().splitlines() if not line.startswith("reader")]
+        first = keys.read_text().splitlines()[0].partition("[")[2].partition(",")[0]
+        keys.write_text("\n".join([f"reader = [{first}]", *rest]))
+        told = reload(one.gateway)
+        assert "auth.keys: changed" in told, told
+        for stream in streams[lost]:
+            # To its end in good order: a chunk that is cut off is an exception.
+            list(stream.events())
+        ping = {"jsonrpc": "2.0", "id": 9, "method": "ping"}
+        error(sessions[lost].post(ping), 401)
+        assert sessions[lost].get().status == 401, "a stream is resumed with a key that is gone"
+        # The session is its agent's: another key of his goes on with it, and what the other key opened goes on as well.
+        assert kept.post(ping, **sessions[lost].headers).status == 200
+        assert "result" in sessions[kept].ask("ping")
+        events = streams[kept][1].events()
+        assert next(events)["event"] == "endpoint"
+        rules = json.loads(json.dumps(RULES))
+        rules["agents"]["reader"]["allow"] = {"servers": ["two"]}
+        (keys.parent / "rules.json").write_text(json.dumps(rules))
+        reload(one.gateway)
+        changed = next(streams[kept][0].messages())
+        assert changed["method"] == "notifications/tools/list_changed", changed
+
+
 def files_are_watched_where_that_is_asked_for(binary: str, stage: Stage) -> None:
     gateway = Gateway(binary, stage.dir / "reload", {"one": quick(), "two": quick()}, more=("--watch",))
     try:
@@ -217,5 +249,6 @@ ALL = {f"reload/{check.__name__.replace('_', '-')}": check for check in (
     a_call_of_a_server_that_is_removed_is_answered,
     what_is_wrong_changes_nothing,
     rules_and_keys_change_while_sessions_go_on,
+    event_streams_end_with_the_key_that_opened_them,
     files_are_watched_where_that_is_asked_for,
 )}

@@ -13,6 +13,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 
 from lines import MODERN, Closed, Lines, text_of
@@ -327,6 +328,91 @@ def upstreams_are_reached_over_tls_and_held_to_their_pins(binary: str, stage: St
         assert ended is None, ended
 
 
+class Garbage(threading.Thread):
+    """Answers each connection with what is no TLS."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self.socket.accept()
+                with connection:
+                    connection.recv(1 << 16)
+                    connection.sendall(b"220 mail.test ESMTP\r\n")
+
+
+def a_server_whose_handshakes_fail_is_refused_at_once_until_they_do_not(binary: str, stage: Stage) -> None:
+    failures = 3
+    limits = "[limits]\nkeep_alive = \"200ms\"\n"
+    with house(binary, stage, limits) as behind:
+        garbage = Garbage()
+        garbage.start()
+        ca = f'tls = {{ ca = "{behind.authority.ca}" }}\n'
+        urls = {"http": behind.url, "garbage": f"https://localhost:{garbage.port}/mcp"}
+        text = "".join(f'[upstreams.{name}]\nurl = "{url}"\n{ca}' for name, url in urls.items())
+        text += f'[upstreams.misnamed]\nurl = "{behind.url}"\ntls = {{ ca = "{behind.authority.ca}", name = "elsewhere.test" }}\n'
+        text += f'[shards]\ncount = 1\n[limits]\nbreaker_failures = {failures}\nbreaker_open = "1s"\n'
+        front = Gateway(binary, stage.dir / "tls-doubt", {}, http=True, config=text)
+
+        def ask(lines: Lines, name: str) -> dict:
+            # Longer than an idle connection lives: so each call needs a handshake.
+            time.sleep(0.5)
+            return lines.call(f"{name}__add", SUM["arguments"])
+
+        def renew(names: str) -> None:
+            behind.authority.sign("own", names)
+            told = behind.gateway.log.read_text(errors="replace").count("the configuration is used")
+            behind.gateway.process.send_signal(signal.SIGHUP)
+            while behind.gateway.log.read_text(errors="replace").count("the configuration is used") == told:
+                assert behind.gateway.process.poll() is None, behind.gateway.tail()
+
+        def until(lines: Lines, name: str) -> None:
+            for _ in range(60):
+                answer = ask(lines, name)
+                if "result" in answer:
+                    assert text_of(answer) == FIVE
+                    return
+                assert answer["error"]["data"]["code"] == "SERVER_UNAVAILABLE", answer
+            raise AssertionError(f"{name} does not come back: {answer}")
+
+        try:
+            front.wait_ready()
+            with Lines(front.port) as lines:
+                lines.initialize()
+                until(lines, "http")
+                # Who could never be reached is refused at once, and nobody waits for a handshake.
+                for name in ("garbage", "misnamed"):
+                    answer = ask(lines, name)
+                    assert answer["error"]["data"]["code"] == "SERVER_UNAVAILABLE", answer
+                    assert answer["error"]["data"]["server"] == name, answer
+                # Who was there, and shows another's certificate now: each call is a failed dial, until there are enough.
+                renew("DNS:elsewhere.test")
+                said = []
+                while not said or "breaker_failures" not in said[-1]["message"]:
+                    said.append(ask(lines, "http")["error"])
+                    assert len(said) <= failures + 1, said
+                assert all(error["data"]["code"] == "SERVER_UNAVAILABLE" for error in said), said
+                assert len(said) > 1 and all("cannot be reached" in error["message"] for error in said[:-1]), said
+                assert 0 < said[-1]["data"]["retryAfterMs"] <= 1_000, said
+                until(lines, "misnamed")
+                # Its own name again.
+                renew("DNS:localhost,IP:127.0.0.1")
+                until(lines, "http")
+                for _ in range(2 * failures):
+                    assert text_of(ask(lines, "http")) == FIVE
+            log = front.log.read_text(errors="replace")
+            assert "breaker_failures: calls are refused for a while" in log, log[-2000:]
+            assert "calls are answered again" in log, log[-2000:]
+        finally:
+            ended = front.stop()
+            garbage.socket.close()
+        assert ended is None, ended
+
+
 def who_asks_in_clear_is_sent_to_https(binary: str, stage: Stage) -> None:
     port = free_port()
     with house(binary, stage, f'[http]\nredirect = "127.0.0.1:{port}"\n') as it:
@@ -344,4 +430,5 @@ ALL = {f"tls/{check.__name__.replace('_', '-')}": check for check in (
     every_client_comes_over_tls, a_client_is_known_by_its_certificate,
     a_name_that_is_taken_away_ends_what_came_by_it, a_certificate_is_replaced_under_load,
     strangers_cost_their_own_connection_only, upstreams_are_reached_over_tls_and_held_to_their_pins,
+    a_server_whose_handshakes_fail_is_refused_at_once_until_they_do_not,
     who_asks_in_clear_is_sent_to_https)}
