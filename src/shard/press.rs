@@ -114,10 +114,14 @@ impl<D: Domain> Core<D> {
         !self.spells.is_empty() && self.spells.get(&id).is_some_and(Spell::is_timed)
     }
 
-    /// Some of what was taken from an outbox is on its way; `rest` still waits.
+    /// Some of what was taken from an outbox is on its way: so many bytes were `written` of it, and the `rest` still waits.
     #[inline]
-    pub(super) fn drew(&mut self, id: LinkId, rest: usize) {
+    pub(super) fn drew(&mut self, id: LinkId, written: usize, rest: usize) {
         let Some(link) = self.links.get_mut(id) else { return };
+        let rest = match link.face {
+            Face::Blocks(_) => lines_left(link.in_flight, written, rest),
+            _ => rest,
+        };
         let taken = link.in_flight.saturating_sub(rest);
         link.in_flight = rest;
         if link.life == Life::Closing {
@@ -224,6 +228,28 @@ impl<D: Domain> Core<D> {
     }
 }
 
+/// Of blocks: how many bytes of lines still wait, where `written` bytes of a write have left and the `rest` has not. To
+/// its reader, and to whoever waits for it, a link is as far behind as what its blocks hold.
+fn lines_left(lines: usize, written: usize, rest: usize) -> usize {
+    lines.saturating_mul(rest).div_ceil(written.saturating_add(rest).max(1))
+}
+
 fn bound(limits: &Limits, link: &Link) -> usize {
     if link.is_client() { limits.outbox_bytes_max } else { limits.upstream_outbox_bytes_max }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_in_blocks_is_counted_as_the_lines_that_they_hold() {
+        // 100,000 bytes of lines in a write of 5,000: half of it is half of them.
+        assert_eq!(lines_left(100_000, 2_500, 2_500), 50_000);
+        assert_eq!(lines_left(50_000, 2_499, 1), 20);
+        assert_eq!(lines_left(20, 1, 0), 0, "all are out with the last byte");
+        assert_eq!(lines_left(3, 4_999, 1), 1, "and not before it");
+        assert_eq!((lines_left(0, 0, 0), lines_left(7, 0, 9)), (0, 7));
+        assert_eq!(lines_left(usize::MAX, 1, usize::MAX), 1, "nothing overflows");
+    }
 }
