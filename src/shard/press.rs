@@ -184,6 +184,7 @@ impl<D: Domain> Core<D> {
     /// Gives up a link whose peer does not read what waits. A WebSocket is told so behind what is being written, should
     /// it read after all; what else waits is lost.
     pub(super) fn give_up(&mut self, id: LinkId, slow: Slow) {
+        let is_leaving = self.phase_of(id) >= Phase::Draining;
         let Some(link) = self.links.get_mut(id) else { return };
         if link.life == Life::Dead {
             return;
@@ -195,9 +196,8 @@ impl<D: Domain> Core<D> {
         if let Face::Ws(face) = &mut link.face
             && link.life < Life::Closing
         {
-            let is_leaving = self.phase >= Phase::Draining;
-            link.outbox = Vec::new();
-            face.close(&mut link.outbox, if is_leaving { ws::GOING_AWAY } else { ws::TRY_LATER });
+            let code = if is_leaving { ws::GOING_AWAY } else { ws::TRY_LATER };
+            face.close_at_once(&mut link.outbox, code);
             self.close(id, Cow::Borrowed(slow.why()));
         } else {
             self.kill(id, Cow::Borrowed(slow.why()));
