@@ -8,7 +8,7 @@ mod transport;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -72,6 +72,11 @@ impl Domain for Fountain {
 
     fn deadline(&self) -> Option<Moment> {
         None
+    }
+
+    /// It has more to say to whom it says something.
+    fn owes(&self, _: LinkId) -> bool {
+        true
     }
 }
 
@@ -391,6 +396,26 @@ fn who_asks_in_halves_and_then_reads_nothing_is_given_up_nevertheless() {
         }
         given_up(&server, 1);
         asker.join().expect("nobody takes more of it");
+        finish(server);
+    }
+}
+
+#[test]
+fn who_says_no_more_and_is_owed_something_that_it_does_not_read_is_given_up() {
+    for driver in DRIVERS {
+        let config = impatient(config(driver, 1));
+        let server = Server::start(&config, |_| Fountain::default()).expect("the server starts");
+        let mut slow = connect(&server);
+        write(&mut slow, b"more\n");
+        slow.shutdown(Shutdown::Write).expect("half-closed");
+        given_up(&server, 1);
+        // It was owed more than that, and is so no longer.
+        let mut reader = connect(&server);
+        write(&mut reader, b"more\n");
+        reader.shutdown(Shutdown::Write).expect("half-closed");
+        reader.read_exact(&mut vec![0; 32 << 20]).expect("who reads is served on");
+        assert_eq!(count(&server, "closed_slow"), 1, "{driver:?}");
+        drop((slow, reader));
         finish(server);
     }
 }

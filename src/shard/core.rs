@@ -493,7 +493,10 @@ impl<D: Domain> Core<D> {
         }
         link.life = Life::Ended;
         match link.side {
-            Side::Client(_) | Side::Stream(_) => self.close_unless_owed(id),
+            Side::Client(_) | Side::Stream(_) => {
+                self.stalled_for_good(id);
+                self.close_unless_owed(id);
+            }
             Side::Upstream { .. } => self.mourn(id, Cow::Borrowed("the peer closed it")),
         }
     }

@@ -87,8 +87,12 @@ impl<D: Domain> Core<D> {
             let now = self.now.at;
             self.spells.entry(id).or_insert_with(|| Spell::new(now));
         }
-        if change == Change::Blocked {
+        // Of who says no more nothing is read: its source is what it is owed, and its time runs from now on.
+        let is_ended = link.life == Life::Ended;
+        if change == Change::Blocked || is_ended && change == Change::BackedUp {
             self.begin_patience(id);
+        }
+        if change == Change::Blocked {
             self.follow.push_back(Follow::Blocked(id));
         }
     }
@@ -102,11 +106,31 @@ impl<D: Domain> Core<D> {
         }
     }
 
+    /// A client says no more. If it is behind, its time runs from now on.
+    pub(super) fn stalled_for_good(&mut self, id: LinkId) {
+        if self.links.get(id).is_some_and(|link| !link.pressure.is_flowing()) {
+            self.begin_patience(id);
+        }
+    }
+
     /// The time begins within which a client that is behind must take something, unless it runs already.
     fn begin_patience(&mut self, id: LinkId) {
-        if self.spells.get_mut(&id).is_some_and(Spell::begins_time) {
+        let until = self.now.at.after(self.limits.blocked);
+        if self.spells.get_mut(&id).is_some_and(|spell| spell.begins_time(until)) {
+            self.wait_patiently(id);
+        }
+    }
+
+    /// Looks again when its time is over. At who says no more is looked for what it is owed, and for this then.
+    fn wait_patiently(&mut self, id: LinkId) {
+        if self.links.get(id).is_some_and(|link| link.life == Life::Open) {
             self.set_timer(id, self.limits.blocked, Due::Blocked(id));
         }
+    }
+
+    /// What is left to a client that is behind, once its time runs.
+    pub(super) fn patience(&self, id: LinkId) -> Option<Duration> {
+        self.spells.get(&id).and_then(|spell| spell.left(self.now.at))
     }
 
     /// Whether a client's time to take something runs.
@@ -138,10 +162,11 @@ impl<D: Domain> Core<D> {
     fn ease(&mut self, id: LinkId, taken: usize) {
         let Some(link) = self.links.get_mut(id) else { return };
         let bound = bound(&self.limits, link);
+        let until = self.now.at.after(self.limits.blocked);
         let spell = self.spells.get_mut(&id);
         let earns_time = spell.is_some_and(|spell| {
             spell.take(taken);
-            spell.earns_time(bound) && spell.is_timed()
+            spell.earns_time(bound, until)
         });
         let change = link.pressure.drained(link.waiting(), bound);
         if change == Change::None {
@@ -149,8 +174,8 @@ impl<D: Domain> Core<D> {
                 // A step's credit is there again.
                 link.wake();
             }
-            if earns_time && link.life == Life::Open {
-                self.set_timer(id, self.limits.blocked, Due::Blocked(id));
+            if earns_time {
+                self.wait_patiently(id);
             }
             return;
         }
