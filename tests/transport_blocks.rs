@@ -280,6 +280,55 @@ fn a_line_over_frame_bytes_max_gets_its_error_however_many_blocks_it_has() {
     }
 }
 
+/// Counts what it is given in one turn, whose events have one time; a line `most` is answered by the most.
+#[derive(Default)]
+struct Turns {
+    at: Moment,
+    bytes: usize,
+    most: usize,
+}
+
+impl Domain for Turns {
+    fn handle(&mut self, now: Now, event: Event<'_>, out: &mut Effects) {
+        match event {
+            Event::Frame { link, frame: b"most" } => {
+                out.send(link, |bytes| bytes.extend(format!("{:09}", self.most).as_bytes()));
+            }
+            Event::Frame { frame, .. } => {
+                let before = if now.at == self.at { self.bytes } else { 0 };
+                (self.at, self.bytes) = (now.at, before + frame.len() + 1);
+                self.most = self.most.max(self.bytes);
+            }
+            Event::Drain => out.report(Report::Drained),
+            _ => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Moment> {
+        None
+    }
+}
+
+#[test]
+fn a_few_bytes_that_hold_very_much_are_many_turns() {
+    // Some thousand times what it takes on the wire.
+    let lines = [[b'x'; 999].as_slice(), b"\n"].concat().repeat(8 << 10);
+    for driver in DRIVERS {
+        for codec in Codec::ALL {
+            let server = Server::start(&config(driver, 1), |_| Turns::default());
+            let server = server.expect("the server starts");
+            let mut client = Client::new(&server, codec);
+            client.raw(&Client::blocks(codec, 0, &lines));
+            client.send(b"most\n");
+            let most = String::from_utf8(client.lines(10)).expect("text");
+            let most: usize = most.trim_end().parse().expect("a number");
+            // The bound of a turn, and the block that went over it.
+            assert!(most <= (256 << 10) + 2 * BLOCK_BYTES_MAX, "{driver:?} {codec:?}: {most}");
+            finish(server);
+        }
+    }
+}
+
 #[test]
 fn a_reader_of_blocks_that_stops_is_not_read_from_and_is_closed_after_a_while() {
     for driver in DRIVERS {

@@ -1,27 +1,29 @@
 //! Proves that who does not read holds up its source and nothing else, whatever they speak: a client's own upstream is
-//! not read while its client does not read, and goes on where it stopped; a WebSocket that is given up is told so. What
-//! stops for clients is shown beside each transport's other tests. On both drivers.
+//! not read while its client does not read, and goes on where it stopped. And that who stays so is given up, whatever
+//! else its link waits for meanwhile, a WebSocket with a word why. What stops for clients is shown beside each
+//! transport's other tests. On both drivers.
 #![allow(clippy::disallowed_types, reason = "the clients of these tests are plain blocking ones")]
 
 mod transport;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ringgate::base::limits::Limits;
 use ringgate::base::{LinkId, Moment, Now};
 use ringgate::gateway::lane::LaneKey;
 use ringgate::gateway::settings::{EraPin, HttpTarget, Share, Speaks, Spread, Target, Upstream};
-use ringgate::gateway::{Effect, Effects, Event, Report};
-use ringgate::shard::Domain;
+use ringgate::gateway::{Effect, Effects, Event, Report, Settings};
 use ringgate::shard::rt::DriverChoice;
+use ringgate::shard::{Domain, Renewal};
 use ringgate::transport::nursery::Patience;
 use ringgate::transport::{Bound, Listen, Server, ServerConfig};
 
-use transport::web::http;
+use transport::web::{Client, get, http, web};
 use transport::ws::*;
 use transport::*;
 
@@ -65,6 +67,43 @@ impl Domain for Fountain {
             }
             Event::Drain => out.report(Report::Drained),
             _ => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Moment> {
+        None
+    }
+
+    /// It has more to say to whom it says something.
+    fn owes(&self, _: LinkId) -> bool {
+        true
+    }
+}
+
+/// Answers each frame by much, and is drained when its clients have left by themselves.
+#[derive(Default)]
+struct Loyal {
+    clients: usize,
+    is_draining: bool,
+    has_begun: Arc<AtomicBool>,
+}
+
+impl Domain for Loyal {
+    fn handle(&mut self, _now: Now, event: Event<'_>, out: &mut Effects) {
+        match event {
+            Event::ClientOpened { .. } => self.clients += 1,
+            Event::Closed { .. } => self.clients -= 1,
+            Event::Frame { link, .. } => {
+                out.send(link, |bytes| bytes.resize(bytes.len() + 16_000, b'x'));
+            }
+            Event::Drain => {
+                self.is_draining = true;
+                self.has_begun.store(true, Ordering::SeqCst);
+            }
+            _ => {}
+        }
+        if self.is_draining && self.clients == 0 {
+            out.report(Report::Drained);
         }
     }
 
@@ -242,34 +281,141 @@ fn a_child_of_a_client_that_does_not_read_is_not_read_either() {
     }
 }
 
+/// How the server of these tests gives up who does not read: soon, or for nothing else within a test's time.
+fn impatient(config: ServerConfig) -> ServerConfig {
+    with_limits(config, |limits| {
+        limits.outbox_bytes_max = 64 << 10;
+        limits.blocked = Duration::from_millis(300);
+        (limits.head, limits.body, limits.keep_alive) = (PATIENCE * 9, PATIENCE * 9, PATIENCE * 9);
+    })
+}
+
+/// Waits until so many were given up. A test that waits for one in vain is ended by its runner.
+fn given_up(server: &Server, links: u64) {
+    while count(server, "closed_slow") < links {
+        std::thread::yield_now();
+    }
+    assert_eq!(count(server, "closed_slow"), links, "each is counted once");
+}
+
+/// Asks for more than any buffers hold, and takes nothing.
+fn ask_for_too_much(stream: &mut TcpStream, ask: &[u8]) {
+    for _ in 0..2_000 {
+        if stream.write_all(ask).is_err() {
+            break;
+        }
+    }
+}
+
+/// The code that a WebSocket is closed with, behind whatever was under way.
+fn code(mut ws: Ws) -> u16 {
+    loop {
+        match ws.next() {
+            (TEXT, _) => {}
+            (CLOSE, code) => break u16::from_be_bytes(code.try_into().expect("a code")),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[test]
 fn a_websocket_that_is_given_up_is_told_to_try_later_once_it_reads() {
     for driver in DRIVERS {
-        let limited = with_limits(http(driver, 1), |limits| {
-            limits.outbox_bytes_max = 64 << 10;
-            limits.blocked = Duration::from_millis(300);
-        });
-        let server = echo(&limited);
+        let server = echo(&impatient(http(driver, 1)));
         let mut slow = Ws::connect(&server);
-        let ask = frame(TEXT, true, b"big 16000");
-        for _ in 0..2_000 {
-            if slow.0.stream.write_all(&ask).is_err() {
-                break;
-            }
-        }
-        while count(&server, "closed_slow") == 0 {
+        ask_for_too_much(&mut slow.0.stream, &frame(TEXT, true, b"big 16000"));
+        given_up(&server, 1);
+        assert_eq!(code(slow), 1013, "{driver:?}");
+        finish(server);
+    }
+}
+
+#[test]
+fn a_websocket_that_is_given_up_while_the_gateway_drains_is_told_that_it_goes_away() {
+    for driver in DRIVERS {
+        let has_begun = Arc::<AtomicBool>::default();
+        let seen = Arc::clone(&has_begun);
+        let server = Server::start(&impatient(http(driver, 1)), move |_| Loyal {
+            has_begun: Arc::clone(&seen),
+            ..Loyal::default()
+        });
+        let server = server.expect("the server starts");
+        let mut slow = Ws::connect(&server);
+        server.drain();
+        while !has_begun.load(Ordering::SeqCst) {
             std::thread::yield_now();
         }
-        let code = loop {
-            match slow.next() {
-                (TEXT, _) => {}
-                (CLOSE, code) => break code,
-                other => panic!("{driver:?}: {other:?}"),
+        ask_for_too_much(&mut slow.0.stream, &frame(TEXT, true, b"more"));
+        given_up(&server, 1);
+        assert_eq!(code(slow), 1001, "{driver:?}");
+        server.join().expect("the shards end well");
+    }
+}
+
+#[test]
+fn a_websocket_whose_message_is_over_a_bound_that_was_lowered_meanwhile_is_closed_with_a_code() {
+    // More than any kernel's buffers hold, so that the rest of it is still to be written.
+    const BIG: usize = 48 << 20;
+    for driver in DRIVERS {
+        let config = with_limits(http(driver, 1), |limits| limits.outbox_bytes_hard_max = 2 * BIG);
+        let server = echo(&config);
+        let mut slow = Ws::connect(&server);
+        slow.send(TEXT, format!("big {BIG}").as_bytes());
+        slow.0.peek();
+        let mut limits = Limits::DEFAULT;
+        limits.outbox_bytes_hard_max = 1 << 20;
+        server.ends().renew(&Renewal {
+            settings: Arc::new(Settings { limits, ..Settings::default() }),
+            front: Arc::clone(&config.front),
+            tls: None,
+        });
+        server.drain();
+        assert_eq!(code(slow), 1001, "{driver:?}");
+        server.join().expect("the shards end well");
+    }
+}
+
+#[test]
+fn who_asks_in_halves_and_then_reads_nothing_is_given_up_nevertheless() {
+    for driver in DRIVERS {
+        let server = web(&impatient(http(driver, 1)));
+        let mut slow = Client::connect(&server);
+        let mut asking = slow.stream.try_clone().expect("a second handle");
+        // What is read at once ends within a request nearly always: the time for its rest begins, and ends.
+        let asks = get("/big/1000").repeat(64);
+        let asker = std::thread::Builder::new()
+            .spawn(move || while asking.write_all(asks.as_bytes()).is_ok() {})
+            .expect("a thread");
+        // It is behind all the time, and takes little at once: so it is stopped and let go on many times.
+        let mut taken = 0;
+        while taken < 16 << 20 {
+            match slow.stream.read(&mut [0; 4 << 10]) {
+                Ok(n @ 1..) => taken += n,
+                _ => break,
             }
-        };
-        assert_eq!(code, 1013_u16.to_be_bytes(), "{driver:?}");
-        drop(slow);
-        assert_eq!(count(&server, "closed_slow"), 1, "{driver:?}: it is counted once");
+        }
+        given_up(&server, 1);
+        asker.join().expect("nobody takes more of it");
+        finish(server);
+    }
+}
+
+#[test]
+fn who_says_no_more_and_is_owed_something_that_it_does_not_read_is_given_up() {
+    for driver in DRIVERS {
+        let config = impatient(config(driver, 1));
+        let server = Server::start(&config, |_| Fountain::default()).expect("the server starts");
+        let mut slow = connect(&server);
+        write(&mut slow, b"more\n");
+        slow.shutdown(Shutdown::Write).expect("half-closed");
+        given_up(&server, 1);
+        // It was owed more than that, and is so no longer.
+        let mut reader = connect(&server);
+        write(&mut reader, b"more\n");
+        reader.shutdown(Shutdown::Write).expect("half-closed");
+        reader.read_exact(&mut vec![0; 32 << 20]).expect("who reads is served on");
+        assert_eq!(count(&server, "closed_slow"), 1, "{driver:?}");
+        drop((slow, reader));
         finish(server);
     }
 }

@@ -192,36 +192,49 @@ pub struct Spell {
     taken: u64,
     /// Of those, how many until its time was given anew.
     counted: u64,
-    /// Its time runs: its source has stopped.
-    is_timed: bool,
+    /// When its time is over, which runs once its source has stopped.
+    until: Option<Moment>,
 }
 
 impl Spell {
     pub const fn new(since: Moment) -> Self {
-        Self { since, taken: 0, counted: 0, is_timed: false }
+        Self { since, taken: 0, counted: 0, until: None }
     }
 
-    /// Its source stops. False if its time runs already.
-    pub const fn begins_time(&mut self) -> bool {
-        !std::mem::replace(&mut self.is_timed, true)
+    /// Its source stops: it has until then. False if its time runs already.
+    pub const fn begins_time(&mut self, until: Moment) -> bool {
+        let begins = self.until.is_none();
+        if begins {
+            self.until = Some(until);
+        }
+        begins
     }
 
     pub const fn is_timed(&self) -> bool {
-        self.is_timed
+        self.until.is_some()
+    }
+
+    /// What is left of its time, once that runs.
+    pub fn left(&self, now: Moment) -> Option<Duration> {
+        self.until.map(|until| until.since(now))
     }
 
     pub fn take(&mut self, bytes: usize) {
         self.taken = self.taken.saturating_add(bytes as u64);
     }
 
-    /// Whether the peer has taken so much that its time begins anew: an eighth of the bound. Who takes less in all of the
-    /// time only keeps us waiting.
-    pub fn earns_time(&mut self, bound: usize) -> bool {
-        let earns = self.taken - self.counted >= (bound / 8).max(1) as u64;
-        if earns {
-            self.counted = self.taken;
+    /// Whether the peer has taken so much that its time begins anew, if it runs: an eighth of the bound. Who takes less
+    /// in all of the time only keeps us waiting.
+    pub fn earns_time(&mut self, bound: usize, until: Moment) -> bool {
+        if self.taken - self.counted < (bound / 8).max(1) as u64 {
+            return false;
         }
-        earns
+        self.counted = self.taken;
+        let is_timed = self.is_timed();
+        if is_timed {
+            self.until = Some(until);
+        }
+        is_timed
     }
 }
 
@@ -389,12 +402,18 @@ mod tests {
     #[test]
     fn who_takes_next_to_nothing_earns_no_time() {
         let mut spell = Spell::new(at(0));
+        spell.take(BOUND);
+        assert!(!spell.earns_time(BOUND, at(9)), "there is none before its source has stopped");
+        assert!(spell.begins_time(at(10)) && !spell.begins_time(at(11)));
         for _ in 0..100 {
             spell.take(1);
-            assert!(!spell.earns_time(BOUND));
+            assert!(!spell.earns_time(BOUND, at(12)));
         }
+        assert_eq!(spell.left(at(4)), Some(Duration::from_millis(6)));
         spell.take(BOUND / 8);
-        assert!(spell.earns_time(BOUND) && !spell.earns_time(BOUND));
+        assert!(spell.earns_time(BOUND, at(20)) && !spell.earns_time(BOUND, at(30)));
+        assert_eq!(spell.left(at(4)), Some(Duration::from_millis(16)));
+        assert_eq!(spell.left(at(21)), Some(Duration::ZERO));
     }
 
     #[test]

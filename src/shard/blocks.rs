@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use super::acceptor::Door;
+use super::carrier::Burst;
 use super::core::{Core, Outgoing, Verdict};
 use super::domain::Domain;
 use super::http::Reading;
@@ -31,6 +32,14 @@ impl Blocks {
     pub(super) const fn new(codec: Codec) -> Self {
         Self { codec, bare: 0 }
     }
+}
+
+/// What came in blocks.
+#[derive(Debug, Default)]
+pub(super) struct Unpacked {
+    lines: Inbox,
+    /// Counted as they are unpacked: a few bytes may hold very many.
+    burst: Burst,
 }
 
 /// What listeners take where blocks are asked for.
@@ -97,36 +106,43 @@ impl<D: Domain> Core<D> {
         self.discard(inbox)
     }
 
-    /// Hands on every line of the blocks that a link has read.
+    /// Hands on every line of the blocks that a link has read, so many bytes of them a turn.
     pub(super) fn deliver_blocks(
         &mut self,
         id: LinkId,
         codec: Codec,
         inbox: &mut Inbox,
     ) -> Verdict {
-        let mut lines = match std::mem::take(&mut inbox.reading) {
-            Reading::Blocks(lines) => lines,
+        let mut unpacked = match std::mem::take(&mut inbox.reading) {
+            Reading::Blocks(unpacked) => unpacked,
             _ => Box::default(),
         };
+        let mut is_over = false;
         loop {
-            match self.deliver_all(id, &mut lines) {
+            let lines = &mut unpacked.lines;
+            match self.deliver_all(id, lines) {
+                Verdict::Read if is_over => {
+                    inbox.reading = Reading::Blocks(unpacked);
+                    return Verdict::Breathe;
+                }
                 Verdict::Read => {}
                 Verdict::Discard => return self.discard(inbox),
                 wait => {
-                    inbox.reading = Reading::Blocks(lines);
+                    inbox.reading = Reading::Blocks(unpacked);
                     return wait;
                 }
             }
             match self.packing.coder.unpack(codec, inbox.rest(), lines.gather()) {
                 Ok(Some(block)) => {
                     inbox.consume(block.bytes);
+                    is_over = unpacked.burst.is_over(block.lines, self.meter.turns.get());
                     self.meter.blocks_in.add(1);
                     self.meter.block_bytes_in.add(block.bytes as u64);
                     self.meter.block_lines_bytes_in.add(block.lines as u64);
                 }
                 Ok(None) => {
                     lines.release(&mut self.pool);
-                    inbox.reading = Reading::Blocks(lines);
+                    inbox.reading = Reading::Blocks(unpacked);
                     return Verdict::Read;
                 }
                 Err(fault) => {
@@ -180,7 +196,7 @@ impl<D: Domain> Core<D> {
         } else {
             link.outbox.drain(..done);
         }
-        link.in_flight = bytes.len();
+        link.in_flight = done;
         Outgoing::Bytes(bytes)
     }
 }

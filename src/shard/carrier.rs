@@ -135,6 +135,12 @@ async fn read_on<D: Domain>(shard: &Shard<D>, id: LinkId, reader: &mut Reader) -
             verdict = shard.core.borrow_mut().deliver(id, &mut inbox);
             continue;
         }
+        if verdict == Verdict::Breathe {
+            // Boxed, as below.
+            Box::pin(rt::sleep(BREATH)).await;
+            verdict = shard.core.borrow_mut().deliver(id, &mut inbox);
+            continue;
+        }
         let buffer = inbox.lend(&mut shard.core.borrow_mut().pool);
         let (read, buffer) = reader.read(buffer).await;
         match read {
@@ -183,7 +189,7 @@ async fn read_on<D: Domain>(shard: &Shard<D>, id: LinkId, reader: &mut Reader) -
 }
 
 /// Bytes read within one turn of the loop.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Burst {
     turn: u64,
     bytes: usize,

@@ -67,6 +67,8 @@ pub(super) enum Verdict {
     Read,
     /// Not now; its task is woken when that changes.
     Wait,
+    /// Go on after others have had their turn.
+    Breathe,
     /// It speaks HTTP/2; what was read is the beginning of it.
     Switch,
     /// Nothing is wanted from it any more.
@@ -494,7 +496,10 @@ impl<D: Domain> Core<D> {
         }
         link.life = Life::Ended;
         match link.side {
-            Side::Client(_) | Side::Stream(_) => self.close_unless_owed(id),
+            Side::Client(_) | Side::Stream(_) => {
+                self.stalled_for_good(id);
+                self.close_unless_owed(id);
+            }
             Side::Upstream { .. } => self.mourn(id, Cow::Borrowed("the peer closed it")),
         }
     }
@@ -559,7 +564,7 @@ impl<D: Domain> Core<D> {
     pub(super) fn wrote(&mut self, id: LinkId, n: usize, rest: usize) {
         self.meter.writes.add(1);
         self.meter.bytes_out.add(n as u64);
-        self.drew(id, rest);
+        self.drew(id, n, rest);
     }
 
     /// The link's task is done with it.

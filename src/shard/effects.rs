@@ -10,6 +10,7 @@ use super::core::{Core, Dialing, Follow, Phase};
 use super::domain::Domain;
 use super::http::{Front, HttpFace};
 use super::links::{Due, Face, Life, Side};
+use super::press::Slow;
 use crate::base::{LinkId, ShardId};
 use crate::gateway::address::counted;
 use crate::gateway::http::HeaderPairs;
@@ -369,10 +370,16 @@ impl<D: Domain> Core<D> {
         if self.links.get(id).is_none_or(|link| link.life != Life::Ended) {
             return;
         }
-        if self.domain.owes(id) {
-            self.set_timer(id, OWES_EVERY, Due::Owes(id));
-        } else {
-            self.close(id, Cow::Borrowed("the peer closed it"));
+        if !self.domain.owes(id) {
+            return self.close(id, Cow::Borrowed("the peer closed it"));
+        }
+        // Its one timer stands for both: what it is owed, and how long it may leave that unread.
+        match self.patience(id) {
+            Some(left) if left.is_zero() => self.give_up(id, Slow::Blocked),
+            left => {
+                let after = left.map_or(OWES_EVERY, |left| left.min(OWES_EVERY));
+                self.set_timer(id, after, Due::Owes(id));
+            }
         }
     }
 

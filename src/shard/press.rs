@@ -95,8 +95,12 @@ impl<D: Domain> Core<D> {
             let now = self.now.at;
             self.spells.entry(id).or_insert_with(|| Spell::new(now));
         }
-        if change == Change::Blocked {
+        // Of who says no more nothing is read: its source is what it is owed, and its time runs from now on.
+        let is_ended = link.life == Life::Ended;
+        if change == Change::Blocked || is_ended && change == Change::BackedUp {
             self.begin_patience(id);
+        }
+        if change == Change::Blocked {
             self.follow.push_back(Follow::Blocked(id));
         }
     }
@@ -110,11 +114,31 @@ impl<D: Domain> Core<D> {
         }
     }
 
+    /// A client says no more. If it is behind, its time runs from now on.
+    pub(super) fn stalled_for_good(&mut self, id: LinkId) {
+        if self.links.get(id).is_some_and(|link| !link.pressure.is_flowing()) {
+            self.begin_patience(id);
+        }
+    }
+
     /// The time begins within which a client that is behind must take something, unless it runs already.
     fn begin_patience(&mut self, id: LinkId) {
-        if self.spells.get_mut(&id).is_some_and(Spell::begins_time) {
+        let until = self.now.at.after(self.limits.blocked);
+        if self.spells.get_mut(&id).is_some_and(|spell| spell.begins_time(until)) {
+            self.wait_patiently(id);
+        }
+    }
+
+    /// Looks again when its time is over. At who says no more is looked for what it is owed, and for this then.
+    fn wait_patiently(&mut self, id: LinkId) {
+        if self.links.get(id).is_some_and(|link| link.life == Life::Open) {
             self.set_timer(id, self.limits.blocked, Due::Blocked(id));
         }
+    }
+
+    /// What is left to a client that is behind, once its time runs.
+    pub(super) fn patience(&self, id: LinkId) -> Option<Duration> {
+        self.spells.get(&id).and_then(|spell| spell.left(self.now.at))
     }
 
     /// Whether a client's time to take something runs.
@@ -122,10 +146,14 @@ impl<D: Domain> Core<D> {
         !self.spells.is_empty() && self.spells.get(&id).is_some_and(Spell::is_timed)
     }
 
-    /// Some of what was taken from an outbox is on its way; `rest` still waits.
+    /// Some of what was taken from an outbox is on its way: so many bytes were `written` of it, and the `rest` still waits.
     #[inline]
-    pub(super) fn drew(&mut self, id: LinkId, rest: usize) {
+    pub(super) fn drew(&mut self, id: LinkId, written: usize, rest: usize) {
         let Some(link) = self.links.get_mut(id) else { return };
+        let rest = match link.face {
+            Face::Blocks(_) => lines_left(link.in_flight, written, rest),
+            _ => rest,
+        };
         let taken = link.in_flight.saturating_sub(rest);
         link.in_flight = rest;
         if link.life == Life::Closing {
@@ -160,10 +188,11 @@ impl<D: Domain> Core<D> {
     fn ease(&mut self, id: LinkId, taken: usize) {
         let Some(link) = self.links.get_mut(id) else { return };
         let bound = bound(&self.limits, link);
+        let until = self.now.at.after(self.limits.blocked);
         let spell = self.spells.get_mut(&id);
         let earns_time = spell.is_some_and(|spell| {
             spell.take(taken);
-            spell.earns_time(bound) && spell.is_timed()
+            spell.earns_time(bound, until)
         });
         let change = link.pressure.drained(link.waiting(), bound);
         if change == Change::None {
@@ -171,8 +200,8 @@ impl<D: Domain> Core<D> {
                 // A step's credit is there again.
                 link.wake();
             }
-            if earns_time && link.life == Life::Open {
-                self.set_timer(id, self.limits.blocked, Due::Blocked(id));
+            if earns_time {
+                self.wait_patiently(id);
             }
             return;
         }
@@ -206,6 +235,7 @@ impl<D: Domain> Core<D> {
     /// Gives up a link whose peer does not read what waits. A WebSocket is told so behind what is being written, should
     /// it read after all; what else waits is lost.
     pub(super) fn give_up(&mut self, id: LinkId, slow: Slow) {
+        let is_leaving = self.phase_of(id) >= Phase::Draining;
         let Some(link) = self.links.get_mut(id) else { return };
         if link.life == Life::Dead {
             return;
@@ -217,9 +247,8 @@ impl<D: Domain> Core<D> {
         if let Face::Ws(face) = &mut link.face
             && link.life < Life::Closing
         {
-            let is_leaving = self.phase >= Phase::Draining;
-            link.outbox = Vec::new();
-            face.close(&mut link.outbox, if is_leaving { ws::GOING_AWAY } else { ws::TRY_LATER });
+            let code = if is_leaving { ws::GOING_AWAY } else { ws::TRY_LATER };
+            face.close_at_once(&mut link.outbox, code);
             self.close(id, Cow::Borrowed(slow.why()));
         } else {
             self.kill(id, Cow::Borrowed(slow.why()));
@@ -250,6 +279,28 @@ impl<D: Domain> Core<D> {
     }
 }
 
+/// Of blocks: how many bytes of lines still wait, where `written` bytes of a write have left and the `rest` has not. To
+/// its reader, and to whoever waits for it, a link is as far behind as what its blocks hold.
+fn lines_left(lines: usize, written: usize, rest: usize) -> usize {
+    lines.saturating_mul(rest).div_ceil(written.saturating_add(rest).max(1))
+}
+
 fn bound(limits: &Limits, link: &Link) -> usize {
     if link.is_client() { limits.outbox_bytes_max } else { limits.upstream_outbox_bytes_max }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_in_blocks_is_counted_as_the_lines_that_they_hold() {
+        // 100,000 bytes of lines in a write of 5,000: half of it is half of them.
+        assert_eq!(lines_left(100_000, 2_500, 2_500), 50_000);
+        assert_eq!(lines_left(50_000, 2_499, 1), 20);
+        assert_eq!(lines_left(20, 1, 0), 0, "all are out with the last byte");
+        assert_eq!(lines_left(3, 4_999, 1), 1, "and not before it");
+        assert_eq!((lines_left(0, 0, 0), lines_left(7, 0, 9)), (0, 7));
+        assert_eq!(lines_left(usize::MAX, 1, usize::MAX), 1, "nothing overflows");
+    }
 }

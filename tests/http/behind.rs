@@ -7,6 +7,7 @@ use ringgate::gateway::Event;
 use ringgate::gateway::settings::EraPin;
 
 use crate::house::{CAPS, House};
+use crate::modern::{held, retry};
 
 const CALL: &str = r#"{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"work","arguments":{},"_meta":{"progressToken":"t"}}}"#;
 
@@ -123,6 +124,31 @@ fn what_is_a_clients_own_is_held_up_with_it_and_goes_on_with_it() {
     house.says(own, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[]}}}}"#));
     assert!(house.held_up.is_empty(), "{:?}", house.held_up);
     assert_ne!(shared, own);
+}
+
+#[test]
+fn what_is_a_clients_own_on_another_shard_is_held_up_with_it_too() {
+    for leaves in [false, true] {
+        let mut house = House::scripted(2, EraPin::Legacy);
+        house.greet_legacy();
+        house.greet_legacy();
+        // The call is held on the second shard, and goes on in an exchange that came to the first.
+        let (own, id, state) = held(&mut house, 1);
+        let link = retry(&mut house, 0, &state);
+        house.event(0, Event::Blocked { link });
+        assert_eq!(house.held_up, [own], "what others share is read on");
+        house.event(0, Event::Unblocked { link });
+        assert!(house.held_up.is_empty());
+        house.event(0, Event::Blocked { link });
+        assert_eq!(house.held_up, [own]);
+        if leaves {
+            house.leave(link);
+        } else {
+            house.says(own, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[]}}}}"#));
+            assert!(house.answer(link).body.contains("\"id\":10,\"result\""));
+        }
+        assert!(house.held_up.is_empty(), "its end lets go of it");
+    }
 }
 
 #[test]

@@ -299,6 +299,11 @@ impl Client {
         (size > 0).then_some(data)
     }
 
+    /// Something has come; it is not taken.
+    pub(crate) fn peek(&mut self) {
+        assert!(!self.rest.is_empty() || self.more() > 0, "the end, before anything");
+    }
+
     pub(crate) fn take(&mut self, bytes: usize) -> Vec<u8> {
         while self.rest.len() < bytes {
             assert!(self.more() > 0, "the end, behind {:?}", self.shown());

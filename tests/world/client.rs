@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::judge::Judge;
 use crate::marks;
 use crate::pipe::End;
+use crate::reader::Habit;
 use crate::shape::{Head, value};
 use crate::world::{Happening, World};
 
@@ -50,6 +51,8 @@ pub struct Client {
     /// The level of logs it wants.
     pub level: Option<&'static str>,
     pub manner: Manner,
+    /// It reads in its own time.
+    pub habit: Option<Habit>,
     pub transport: Transport,
     pub pipe: Option<usize>,
     pub is_ready: bool,
@@ -75,6 +78,7 @@ impl Client {
             caps,
             level: None,
             manner: Manner::default(),
+            habit: None,
             transport: Transport::Tcp,
             pipe: None,
             is_ready: false,
@@ -95,6 +99,9 @@ impl World {
         let shard = self.clients[client].shard;
         let pipe = self.open_pipe(shard, End::Client(client));
         self.clients[client].pipe = Some(pipe);
+        if let Some(habit) = self.clients[client].habit {
+            self.reads(client, habit);
+        }
         let (link, transport) = (self.pipes[pipe].link, self.clients[client].transport);
         self.trace.note(self.now, format_args!("client {client} is {link}"), b"");
         self.handle(

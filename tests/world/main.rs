@@ -28,6 +28,7 @@ mod marks;
 mod pipe;
 mod pools;
 mod quorum;
+mod reader;
 mod seed;
 mod server;
 mod several;
@@ -86,6 +87,7 @@ fn live_through(world: Live, test: &str, unless_asked: std::ops::Range<u64>) {
     let (mut passed, mut failed) = (0u64, 0u64);
     let (mut events, mut answered, mut succeeded, mut cancelled) = (0, 0, 0, 0);
     let (mut resumed, mut forgotten, mut repeated) = (0, 0, 0);
+    let mut readers = reader::Readers::default();
     for seed in seeds {
         match live(world, seed, prints, prints) {
             Ok(outcome) if outcome.wrongs.is_empty() => {
@@ -97,6 +99,7 @@ fn live_through(world: Live, test: &str, unless_asked: std::ops::Range<u64>) {
                 resumed += outcome.resumed;
                 forgotten += outcome.forgotten;
                 repeated += outcome.repeated;
+                readers.add(outcome.readers);
             }
             outcome => {
                 failed += 1;
@@ -129,6 +132,9 @@ fn live_through(world: Live, test: &str, unless_asked: std::ops::Range<u64>) {
     );
     if resumed > 0 {
         println!("world: {resumed} times a stream was resumed, {forgotten} of them too late");
+    }
+    if readers.blocked > 0 {
+        println!("world: {readers:?}");
     }
     if repeated > 0 {
         println!("world: {repeated} times a call was made again");

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use ringgate::base::LinkId;
 use ringgate::wire::LineCutter;
 
+use crate::reader::Reader;
+
 /// Who is at the actor's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -41,6 +43,8 @@ pub struct Pipe {
     pub outward_at: u64,
     /// What the gateway has written and the actor not got yet.
     pub under_way: VecDeque<Vec<u8>>,
+    /// Of a client that reads in its own time: how that stands.
+    pub reader: Option<Box<Reader>>,
 }
 
 impl Pipe {
@@ -59,6 +63,7 @@ impl Pipe {
             inward_at: 0,
             outward_at: 0,
             under_way: VecDeque::new(),
+            reader: None,
         }
     }
 
@@ -70,6 +75,11 @@ impl Pipe {
             self.cutter.shifted();
         }
         line
+    }
+
+    /// Whether the transport reads on.
+    pub fn is_read(&self) -> bool {
+        !self.paused && self.reader.as_ref().is_none_or(|reader| reader.takes())
     }
 
     pub fn pending(&self) -> usize {

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::client::{Client, Manner};
 use crate::dice::Dice;
 use crate::pipe::State;
+use crate::reader::{Habit, Readers};
 use crate::server::{AtDiscover, Server};
 use crate::trace::Trace;
 use crate::world::{Happening, Pace, World};
@@ -34,6 +35,7 @@ pub struct Outcome {
     /// Streams that were gone on with, and those of them that were not kept any more.
     pub resumed: u64,
     pub forgotten: u64,
+    pub readers: Readers,
 }
 
 const VERSIONS: [&str; 5] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "1999-01-01"];
@@ -270,6 +272,12 @@ pub fn live(seed: u64, trace: Trace) -> Outcome {
     if aside.percent(25) {
         renewals(&mut aside, &mut world);
     }
+    // Who reads slowly does not hear of every change, and some are given up.
+    if !is_faultless && aside.percent(40) {
+        for client in &mut world.clients {
+            client.habit = aside.percent(50).then(|| Habit::roll(&mut aside));
+        }
+    }
     if !is_faultless && dice.percent(20) {
         let at = dice.below(8_000_000);
         for shard in 0..shards {
@@ -294,6 +302,7 @@ pub fn outcome(world: &mut World) -> Outcome {
         repeated: world.effects.values().map(|effect| effect.count - 1).sum(),
         resumed: world.http.visitors.iter().map(|visitor| visitor.resumed).sum(),
         forgotten: world.http.visitors.iter().map(|visitor| visitor.forgotten).sum(),
+        readers: world.readers,
         wrongs: std::mem::take(&mut world.wrongs),
         events: world.events,
         trace: std::mem::replace(&mut world.trace, Trace::new(false, false)),
@@ -358,6 +367,7 @@ pub fn check_all(world: &mut World) {
     }
     world.check_updates();
     world.check_cancelled();
+    world.check_readers();
 }
 
 /// Drains a world that everybody has left: nothing goes on and nothing stays.

@@ -16,6 +16,7 @@ use crate::dice::Dice;
 use crate::expect::Update;
 use crate::http::{self, Http};
 use crate::pipe::{End, Pipe, State};
+use crate::reader::Readers;
 use crate::server::{Conn, Server};
 use crate::trace::Trace;
 
@@ -78,6 +79,19 @@ pub enum Happening {
     Blocked {
         pipe: usize,
         is: bool,
+    },
+    /// A client that reads in its own time does so.
+    Take {
+        pipe: usize,
+    },
+    /// By that it is blocked, or is not any more.
+    Pressed {
+        pipe: usize,
+        is: bool,
+    },
+    /// It may be that its time is over.
+    Patience {
+        pipe: usize,
     },
     Drain {
         shard: usize,
@@ -195,6 +209,7 @@ pub struct World {
     /// Marks of requests that were cancelled, or whose client is gone, while they were under way.
     pub cancelled: Vec<String>,
     pub updates: Vec<Update>,
+    pub readers: Readers,
     /// What servers have begun to do, by call and round of it.
     pub effects: BTreeMap<(String, usize), Begun>,
     /// Nobody misbehaves and nothing breaks: every call must succeed.
@@ -252,6 +267,7 @@ impl World {
             reports: Vec::new(),
             cancelled: Vec::new(),
             updates: Vec::new(),
+            readers: Readers::default(),
             effects: BTreeMap::new(),
             is_faultless: false,
             events: 0,
@@ -388,16 +404,14 @@ impl World {
                 self.handle(shard, Event::TextRead { ticket, text });
             }
             Happening::Blocked { pipe, is } => {
-                if pipe >= self.pipes.len() {
-                    return;
-                }
-                let Pipe { shard, link, state, .. } = self.pipes[pipe];
-                if state == State::Open {
-                    let event =
-                        if is { Event::Blocked { link } } else { Event::Unblocked { link } };
-                    self.handle(shard, event);
+                // Who reads in its own time is blocked by that.
+                if self.pipes.get(pipe).is_some_and(|pipe| pipe.reader.is_none()) {
+                    self.blocked(pipe, is);
                 }
             }
+            Happening::Take { pipe } => self.reader_takes(pipe),
+            Happening::Pressed { pipe, is } => self.blocked(pipe, is),
+            Happening::Patience { pipe } => self.reader_is_looked_at(pipe),
             Happening::Drain { shard } => {
                 self.shards[shard].drain_began.get_or_insert(self.now);
                 self.trace.note(self.now, format_args!("shard {shard} drains"), b"");
@@ -558,6 +572,9 @@ impl World {
             self.wrong("a pause changes something", format!("{link} was {paused} already"));
         }
         self.pipes[pipe].paused = paused;
+        if paused && matches!(self.pipes[pipe].end, End::Server(_)) {
+            self.readers.held_up += 1;
+        }
         if !paused {
             self.plan(self.now, Happening::Pump { pipe });
         }
@@ -588,10 +605,13 @@ impl World {
         let at = found.outward_at.max(self.now + after);
         found.outward_at = at;
         found.under_way.push_back(bytes.to_vec());
+        if self.reader_is_owed(pipe, bytes.len()) {
+            return;
+        }
         self.plan(at, Happening::Deliver { pipe, bytes: bytes.to_vec() });
     }
 
-    fn deliver(&mut self, pipe: usize, bytes: &[u8]) {
+    pub fn deliver(&mut self, pipe: usize, bytes: &[u8]) {
         self.pipes[pipe].under_way.pop_front();
         if self.pipes[pipe].is_left {
             return;
@@ -636,8 +656,11 @@ impl World {
     fn pump(&mut self, pipe: usize) {
         loop {
             let found = &mut self.pipes[pipe];
-            if found.state != State::Open || found.paused || found.was_overlong {
+            if found.state != State::Open || found.was_overlong {
                 return;
+            }
+            if !found.is_read() {
+                return self.is_not_read(pipe);
             }
             let Some(line) = found.next_line() else { break };
             let (shard, link) = (found.shard, found.link);
@@ -647,6 +670,9 @@ impl World {
                 End::Server(conn) => self.judge_answered(conn, &line),
             }
             self.handle(shard, Event::Frame { link, frame: &line });
+            if let Some(reader) = &mut self.pipes[pipe].reader {
+                reader.spend();
+            }
             if let End::Client(client) = self.pipes[pipe].end {
                 self.judge_settled(client);
             }
@@ -671,7 +697,7 @@ impl World {
     }
 
     /// The transport knows that the link is gone, and says so once.
-    fn closed(&mut self, pipe: usize, why: &'static str) {
+    pub fn closed(&mut self, pipe: usize, why: &'static str) {
         let found = &mut self.pipes[pipe];
         if found.state == State::Closed {
             return;
@@ -707,7 +733,7 @@ impl World {
     }
 
     /// The actor hears that its pipe has ended.
-    fn end_of(&mut self, pipe: usize) {
+    pub fn end_of(&mut self, pipe: usize) {
         self.pipes[pipe].is_left = true;
         match self.pipes[pipe].end {
             End::Client(client) => self.client_lost(client),

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::super::acceptor::Door;
+use super::super::blocks::Unpacked;
 use super::super::core::{Core, Follow, Phase, Verdict};
 use super::super::domain::Domain;
 use super::super::http2::PREFACE;
@@ -37,7 +38,7 @@ pub(in crate::shard) enum Reading {
     /// The connection has become a WebSocket.
     Messages(Box<Decoder>),
     /// What came are blocks; what was in them and is not handed on.
-    Blocks(Box<Inbox>),
+    Blocks(Box<Unpacked>),
 }
 
 /// A chunked body, put together as it comes.

@@ -72,6 +72,13 @@ impl WsFace {
             write::close(out, code);
         }
     }
+
+    /// The same in place of all that waits, a Close frame among it.
+    pub(in crate::shard) fn close_at_once(&mut self, out: &mut Vec<u8>, code: u16) {
+        *out = Vec::new();
+        self.is_closed = true;
+        write::close(out, code);
+    }
 }
 
 impl<D: Domain> Core<D> {
@@ -340,7 +347,8 @@ impl<D: Domain> Core<D> {
     ) {
         let Some(link) = self.links.get_mut(id) else { return };
         let Face::Ws(face) = &mut link.face else { return };
-        if link.life >= Life::Closing {
+        // Nothing comes behind our Close frame. And what is over a bound is given up with one, once.
+        if link.life >= Life::Closing || face.is_closed {
             return;
         }
         if link.outbox.capacity() == 0 {

@@ -128,7 +128,7 @@ impl<D: Domain> Body for Answer<D> {
             }
         }
         let piece = this.taken.split_to(this.taken.len().min(SEND_BYTES_MAX));
-        core.drew(this.held.id, this.taken.len());
+        core.drew(this.held.id, piece.len(), this.taken.len());
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
