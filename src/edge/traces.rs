@@ -32,7 +32,11 @@ const GATHER: Duration = Duration::from_millis(500);
 pub(super) struct Exporter {
     thread: JoinHandle<()>,
     is_ending: Arc<AtomicBool>,
+    queue: SyncSender<Item>,
 }
+
+/// What waits in the queue: a span, or the end of it.
+type Item = Option<Box<Span>>;
 
 /// What became of spans behind the queue.
 #[derive(Debug, Default)]
@@ -44,8 +48,9 @@ pub(super) struct Exported {
 impl Exporter {
     /// Starts it, with what shards hand their spans to.
     pub(super) fn start(traces: &Traces) -> io::Result<(TraceSink, Arc<Exported>, Self)> {
-        let (sender, spans): (SyncSender<Box<Span>>, _) = sync_channel(QUEUE_MAX);
-        let sink = TraceSink::new(move |span| sender.try_send(span).is_ok());
+        let (queue, items) = sync_channel::<Item>(QUEUE_MAX);
+        let sender = queue.clone();
+        let sink = TraceSink::new(move |span| sender.try_send(Some(span)).is_ok());
         let (is_ending, exported) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let courier = Courier {
             fetcher: Fetcher::new(traces.ca_file.as_deref())?,
@@ -56,13 +61,16 @@ impl Exporter {
         };
         let thread = std::thread::Builder::new()
             .name("traces".to_owned())
-            .spawn(move || courier.run(&spans))?;
-        Ok((sink, exported, Self { thread, is_ending }))
+            .spawn(move || courier.run(&items))?;
+        Ok((sink, exported, Self { thread, is_ending, queue }))
     }
 
-    /// Waits until all is sent, or the collector takes no more; all sinks must be gone.
+    /// Waits until all is sent that was left before, or the collector takes no more; nothing that comes behind it is,
+    /// for a shard that had to stop may hold its sink for ever.
     pub(super) fn end(self) {
         self.is_ending.store(true, Ordering::Relaxed);
+        // One that has ended already wants to hear nothing.
+        drop(self.queue.send(None));
         if self.thread.join().is_err() {
             tracing::error!("the thread that sends spans panicked");
         }
@@ -79,18 +87,21 @@ struct Courier {
 }
 
 impl Courier {
-    fn run(mut self, spans: &Receiver<Box<Span>>) {
-        while let Ok(first) = spans.recv() {
+    /// Until the end of the queue, or until nobody is left who could leave anything in it.
+    fn run(mut self, items: &Receiver<Item>) {
+        while let Ok(Some(first)) = items.recv() {
             let mut batch = vec![first];
             let until = Instant::now() + GATHER;
-            while batch.len() < BATCH_MAX
-                && let Ok(span) =
-                    spans.recv_timeout(until.saturating_duration_since(Instant::now()))
-            {
-                batch.push(span);
+            let mut is_last = false;
+            while batch.len() < BATCH_MAX && !is_last {
+                match items.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                    Ok(Some(span)) => batch.push(span),
+                    Ok(None) => is_last = true,
+                    Err(_) => break,
+                }
             }
             self.send(&batch);
-            if self.is_refused && self.is_ending.load(Ordering::Relaxed) {
+            if is_last || self.is_refused && self.is_ending.load(Ordering::Relaxed) {
                 return;
             }
         }
@@ -196,17 +207,20 @@ fn attribute(key: &str, value: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    use std::net::TcpListener;
+
     use super::*;
     use crate::base::Moment;
     use crate::gateway::Transport;
     use crate::gateway::trace::Context;
     use crate::mcp::Method;
 
-    #[test]
-    fn a_request_is_two_spans_one_in_the_other() {
+    /// A call that timed out, which another has begun.
+    fn span() -> Box<Span> {
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let at = |ms: u64| Moment::from_micros(ms * 1_000);
-        let span = Span {
+        Box::new(Span {
             context: Context::read(parent, Some("v=1")).expect("it is one"),
             has_parent: true,
             id: 0xAB,
@@ -220,8 +234,52 @@ mod tests {
             name: "query".into(),
             upstream: "db".into(),
             wire_id: Some(42),
+        })
+    }
+
+    /// Takes one document.
+    fn collector(listener: &TcpListener) {
+        let (mut stream, _) = listener.accept().expect("it is sent");
+        let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+        let (mut head, mut length) = (String::new(), 0);
+        while !head.ends_with("\r\n\r\n") {
+            let from = head.len();
+            reader.read_line(&mut head).expect("a line");
+            let line = head[from..].to_ascii_lowercase();
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = value.trim().parse().expect("a length");
+            }
+        }
+        reader.read_exact(&mut vec![0; length]).expect("a document");
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").expect("read");
+    }
+
+    #[test]
+    fn the_end_sends_what_was_left_before_and_waits_for_no_sink_that_is_kept() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let traces = Traces {
+            endpoint: format!("http://{}/v1/traces", listener.local_addr().expect("bound")),
+            ratio: 1.0,
+            service: "edge-1".to_owned(),
+            headers: std::collections::BTreeMap::new(),
+            ca_file: None,
         };
-        let document = document("edge-1", &[Box::new(span)]);
+        let collector = std::thread::Builder::new()
+            .spawn(move || collector(&listener))
+            .expect("a thread starts");
+        // A shard that had to stop never lets go of its sink.
+        let (sink, exported, exporter) = Exporter::start(&traces).expect("it starts");
+        exporter.queue.send(Some(span())).expect("it is taken");
+        exporter.queue.send(Some(span())).expect("it is taken");
+        exporter.end();
+        collector.join().expect("the document came");
+        assert_eq!((exported.taken.get(), exported.lost.get()), (2, 0));
+        drop(sink);
+    }
+
+    #[test]
+    fn a_request_is_two_spans_one_in_the_other() {
+        let document = document("edge-1", &[span()]);
         let all = &document["resourceSpans"][0]["scopeSpans"][0]["spans"];
         assert_eq!(all.as_array().map(Vec::len), Some(2));
         for one in [&all[0], &all[1]] {

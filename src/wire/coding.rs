@@ -22,7 +22,8 @@ pub enum Coding {
 pub const TAKEN: &str = "zstd, gzip";
 /// Bodies below this many bytes are left as they are: they fit a packet.
 pub const BODY_BYTES_MIN: usize = 1 << 10;
-/// Larger ones likewise: every other link of the shard would wait for them, up to 9 ms a MiB.
+/// Larger ones likewise: every other link of the shard would wait for them, up to 9 ms a MiB. It bounds what the machines
+/// keep as well: of zstd 1.3 MB a shard.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// As [`super::ws::deflate`] has it.
 const GZIP_LEVEL: u32 = 2;
@@ -31,7 +32,8 @@ const ZSTD_LEVEL: i32 = 3;
 const KEPT_BYTES_MAX: usize = 64 << 10;
 /// The largest window of `zstd` in HTTP is 8 MB (RFC 9659 section 3), in bits.
 const WINDOW_BITS_MAX: u32 = 23;
-/// Frames of `zstd` that a body may consist of. Each may want a window of its own.
+/// Frames of `zstd` that a body may consist of: each begins anew, for a quarter of a microsecond, and may have no more
+/// than nine bytes. Of an event stream, those that bring nothing, one after the other.
 const FRAMES_MAX: u32 = 16;
 
 impl Coding {
@@ -185,7 +187,10 @@ pub struct Decoder {
     machine: Machine,
     /// Between two frames, or behind the last.
     is_whole: bool,
+    /// Those that count towards [`FRAMES_MAX`].
     frames: u32,
+    /// Its frames are forgotten when they have brought something.
+    is_stream: bool,
 }
 
 enum Machine {
@@ -200,7 +205,7 @@ impl std::fmt::Debug for Decoder {
 }
 
 impl Decoder {
-    /// `None` if there is no memory for it.
+    /// Of a body that is wanted as a whole. `None` if there is no memory for it.
     pub fn new(coding: Coding) -> Option<Self> {
         let machine = match coding {
             Coding::Gzip => Machine::Gzip(Box::new(Decompress::new_gzip(15))),
@@ -210,7 +215,13 @@ impl Decoder {
                 Machine::Zstd(Box::new(machine))
             }
         };
-        Some(Self { machine, is_whole: false, frames: 0 })
+        Some(Self { machine, is_whole: false, frames: 0, is_stream: false })
+    }
+
+    /// Of an event stream, which has no last byte. Servers whose library ends a frame where it is asked to flush send
+    /// one for each event.
+    pub fn of_stream(coding: Coding) -> Option<Self> {
+        Some(Self { is_stream: true, ..Self::new(coding)? })
     }
 
     /// Appends what these bytes decode to. `out` may have `max` bytes after it.
@@ -243,6 +254,9 @@ impl Decoder {
                         machine.run(&mut input, &mut output).map_err(|_| Fault::Corrupt)?
                     };
                     self.is_whole = left == 0;
+                    if self.is_stream && out.len() > before.1 {
+                        self.frames = 0;
+                    }
                     self.frames = self.frames.saturating_add(u32::from(self.is_whole));
                     let is_stuck = before == (input.pos(), out.len());
                     if self.frames > FRAMES_MAX || is_stuck && input.pos() < bytes.len() {
@@ -402,5 +416,79 @@ mod tests {
         let frames = |count| coded(Coding::Zstd, b"x").repeat(count);
         assert_eq!(decoded(Coding::Zstd, &frames(16), MAX), Ok(vec![b'x'; 16]));
         assert_eq!(decoded(Coding::Zstd, &frames(17), MAX), Err(Fault::Corrupt));
+    }
+    /// What a server sends of an event stream, one piece an event: flushed, so that its reader has it at once.
+    fn flushed(coding: Coding, events: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        use flate2::write::GzEncoder;
+        use std::io::Write as _;
+        let mut pieces = Vec::new();
+        match coding {
+            Coding::Gzip => {
+                let mut machine = GzEncoder::new(Vec::new(), Compression::new(6));
+                for event in events {
+                    machine.write_all(event).unwrap();
+                    machine.flush().unwrap();
+                    pieces.push(std::mem::take(machine.get_mut()));
+                }
+            }
+            Coding::Zstd => {
+                let mut machine = zstd::stream::Encoder::new(Vec::new(), ZSTD_LEVEL).unwrap();
+                for event in events {
+                    machine.write_all(event).unwrap();
+                    machine.flush().unwrap();
+                    pieces.push(std::mem::take(machine.get_mut()));
+                }
+            }
+        }
+        pieces
+    }
+
+    /// Each event is there with its piece, whatever came before.
+    fn follow(coding: Coding, events: &[Vec<u8>], pieces: &[Vec<u8>]) {
+        let mut decoder = Decoder::of_stream(coding).unwrap();
+        let mut out = Vec::new();
+        for (number, (event, piece)) in events.iter().zip(pieces).enumerate() {
+            out.clear();
+            decoder.push(piece, &mut out, 16 << 10).unwrap_or_else(|fault| {
+                panic!("{coding:?}: event {number} is {fault:?}");
+            });
+            assert_eq!(&out, event, "{coding:?}: event {number}");
+        }
+        assert!(out.capacity() <= 64 << 10, "{coding:?}: what is handed on is not kept");
+    }
+
+    fn events(count: usize) -> Vec<Vec<u8>> {
+        let event = |n: usize| match n % 5 {
+            0 => b":\n\n".to_vec(),
+            1 => [b"data: ", &*text(n % 9_000), b"\n\n"].concat(),
+            _ => {
+                format!("data: {{\"jsonrpc\":\"2.0\",\"id\":{n},\"result\":{{}}}}\n\n").into_bytes()
+            }
+        };
+        (0..count).map(event).collect()
+    }
+
+    #[test]
+    fn a_long_event_stream_is_decoded_event_by_event() {
+        let events = events(3_000);
+        for coding in BOTH {
+            follow(coding, &events, &flushed(coding, &events));
+        }
+    }
+
+    #[test]
+    fn an_event_stream_may_have_a_frame_for_each_event() {
+        let events = events(200);
+        let frames: Vec<_> = events.iter().map(|event| coded(Coding::Zstd, event)).collect();
+        follow(Coding::Zstd, &events, &frames);
+        // Many of them may lie in one piece.
+        let mut out = Vec::new();
+        let mut decoder = Decoder::of_stream(Coding::Zstd).unwrap();
+        decoder.push(&frames.concat(), &mut out, MAX).unwrap();
+        assert_eq!(out, events.concat());
+        // What brings nothing is work for nothing.
+        let empty = coded(Coding::Zstd, b"");
+        assert_eq!(decoder.push(&empty.repeat(15), &mut out, MAX), Ok(()), "behind one event");
+        assert_eq!(decoder.push(&empty.repeat(2), &mut out, MAX), Err(Fault::Corrupt));
     }
 }

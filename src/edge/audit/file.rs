@@ -3,19 +3,40 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::edge::config::{Audit, AuditTo};
 
+/// What a pipe that has room takes without making its writer wait: `PIPE_BUF`.
+const PIPE_BYTES: usize = 4 << 10;
+/// How long a pipe that is full is waited for before the writer hears of it; it may have to end meanwhile.
+const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
 /// Where lines go.
 pub(super) enum Out {
-    Stdout,
-    File { path: PathBuf, file: File, bytes: u64, bytes_max: u64, keep: u32 },
+    /// A file of the same descriptor: what the library's own stdout has taken of a text, it does not say when it fails.
+    Stdout {
+        file: File,
+        patience: Timespec,
+    },
+    File {
+        path: PathBuf,
+        file: File,
+        bytes: u64,
+        bytes_max: u64,
+        keep: u32,
+    },
 }
 
 impl Out {
     pub(super) fn open(audit: &Audit) -> io::Result<Self> {
-        let AuditTo::File(path) = &audit.to else { return Ok(Self::Stdout) };
+        let AuditTo::File(path) = &audit.to else {
+            let file = io::stdout().as_fd().try_clone_to_owned()?.into();
+            return Ok(Self::Stdout { file, patience: PATIENCE });
+        };
         let (file, bytes) = append(path).map_err(|error| {
             io::Error::new(error.kind(), format!("{} cannot be opened: {error}", path.display()))
         })?;
@@ -33,24 +54,33 @@ impl Out {
             (*file, *bytes) = append(path)?;
         }
         while !text.is_empty() {
-            let written = match self {
-                Self::Stdout => {
-                    let mut out = io::stdout().lock();
-                    out.write_all(text).and_then(|()| out.flush())?;
-                    text.len()
-                }
-                Self::File { file, bytes, .. } => {
-                    let written = file.write(text)?;
-                    *bytes += written as u64;
-                    written
-                }
-            };
-            if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
+            match self.write_some(text) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => drop(text.drain(..written)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            text.drain(..written);
         }
         Ok(())
+    }
+
+    /// How much of the text was written.
+    fn write_some(&mut self, text: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdout { file, patience } => {
+                // Whoever reads it may have stopped: a write that waits for them could not be given up at the end.
+                let mut fds = [PollFd::new(file, PollFlags::OUT)];
+                if poll(&mut fds, Some(patience))? == 0 {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                file.write(text.get(..PIPE_BYTES).unwrap_or(text))
+            }
+            Self::File { file, bytes, .. } => {
+                let written = file.write(text)?;
+                *bytes += written as u64;
+                Ok(written)
+            }
+        }
     }
 }
 
@@ -87,6 +117,8 @@ fn rotate(path: &Path, keep: u32) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
     #[test]
@@ -141,5 +173,31 @@ mod tests {
         Out::open(&audit).unwrap().write(&mut b"six\n".to_vec()).unwrap();
         assert_eq!(read("audit.log"), "five\nsix\n");
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+    #[test]
+    fn a_pipe_that_takes_part_gets_each_line_once() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let file = File::from(std::os::fd::OwnedFd::from(writer));
+        for is_blocking in [true, false] {
+            rustix::io::ioctl_fionbio(&file, !is_blocking).unwrap();
+            let file = file.try_clone().unwrap();
+            let mut out = Out::Stdout { file, patience: Timespec { tv_sec: 0, tv_nsec: 0 } };
+            let mut lines = Vec::new();
+            for number in 0..50_000 {
+                writeln!(lines, "{number}").unwrap();
+            }
+            let (mut text, mut read, mut failures) = (lines.clone(), Vec::new(), 0);
+            while let Err(error) = out.write(&mut text) {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "it is full");
+                failures += 1;
+                let mut some = [0; 10_000];
+                let count = reader.read(&mut some).unwrap();
+                read.extend_from_slice(&some[..count]);
+            }
+            assert!(failures > 10, "{failures}");
+            let rest = lines.len() - read.len();
+            reader.by_ref().take(rest as u64).read_to_end(&mut read).unwrap();
+            assert!(read == lines, "each line once, and in order");
+        }
     }
 }

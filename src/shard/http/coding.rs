@@ -50,7 +50,9 @@ impl<D: Domain> Core<D> {
         }
     }
 
-    /// An answer's body in what its client wants; `None` where it stays as it is.
+    /// An answer's body in what its client wants; `None` where it stays as it is. That of a client which takes
+    /// nothing else is left as it is too where it may not be coded: the call has been made, and an answer in place of
+    /// a 406 is what section 12.5.1 leaves to the server.
     pub(in crate::shard) fn packed(
         &mut self,
         wants: Wanted,
@@ -59,8 +61,8 @@ impl<D: Domain> Core<D> {
         body: &[u8],
     ) -> Option<(Coding, Vec<u8>)> {
         let coding = wants.coding?;
-        let pays = (BODY_BYTES_MIN..=BODY_BYTES_MAX).contains(&body.len()) || wants.only;
-        if !pays || body.is_empty() || matches!(status, 100..=199 | 204 | 206 | 304) {
+        let pays = body.len() >= BODY_BYTES_MIN || wants.only && !body.is_empty();
+        if !pays || body.len() > BODY_BYTES_MAX || matches!(status, 100..=199 | 204 | 206 | 304) {
             return None;
         }
         // A strong validator is of the very bytes, and what is coded already is not coded again.

@@ -76,7 +76,7 @@ async fn try_post(peer: &Rc<Peer>, about: &About, frame: &[u8]) -> Result<(), Fa
     if is_greeting {
         peer.state.borrow_mut().session = answer.session.take();
     }
-    if answer.content_type.starts_with("text/event-stream") {
+    if answer.is_stream() {
         let events = Events { about: Some(about), from: None };
         return stream::read(peer, reply, events).await;
     }

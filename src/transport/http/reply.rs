@@ -17,6 +17,13 @@ pub(super) struct Answer {
     pub(super) encoding: Option<String>,
 }
 
+impl Answer {
+    /// Its body is an event stream.
+    pub(super) fn is_stream(&self) -> bool {
+        self.content_type.starts_with("text/event-stream")
+    }
+}
+
 /// The body of a response. Dropping it before its end gives the exchange up.
 pub(super) struct Reply {
     way: Way,
@@ -61,11 +68,12 @@ impl Reply {
         let unknown =
             || io::Error::other("the server answered in a Content-Encoding that was not asked for");
         let coding = Coding::of_body(encoding.as_bytes()).map_err(|_| unknown())?;
+        let decoder = if answer.is_stream() { Decoder::of_stream } else { Decoder::new };
         let packed = match coding {
             None => None,
             Some(coding) => Some(Box::new(Packed {
                 coding,
-                decoder: Decoder::new(coding).ok_or(io::ErrorKind::OutOfMemory)?,
+                decoder: decoder(coding).ok_or(io::ErrorKind::OutOfMemory)?,
                 piece: Vec::new(),
                 bytes: 0,
                 plain_bytes: 0,
