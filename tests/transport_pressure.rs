@@ -368,6 +368,7 @@ fn a_websocket_whose_message_is_over_a_bound_that_was_lowered_meanwhile_is_close
             settings: Arc::new(Settings { limits, ..Settings::default() }),
             front: Arc::clone(&config.front),
             tls: None,
+            compression: config.compression,
         });
         server.drain();
         assert_eq!(code(slow), 1001, "{driver:?}");

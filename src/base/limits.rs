@@ -41,7 +41,8 @@ pub struct Limits {
     pub http_connections_max: usize,
     /// The same of the Unix socket (`unix.max_connections`); beyond, a new one is closed.
     pub unix_connections_max: usize,
-    /// Connections or children that an upstream may have for clients that need one of their own.
+    /// Connections or children that an upstream may have for clients that need one of their own. Where it is asked on
+    /// behalf of its callers, one of them has half of these at most, so that it does not lock the others out.
     pub lanes_max: usize,
     /// Messages in a batch (MCP 2025-03-26); TypeScript's SDK has the same bound.
     pub batch_messages_max: usize,

@@ -193,6 +193,7 @@ impl Reloader {
 fn grown(before: &Settings, next: &Settings) -> Settings {
     Settings {
         upstreams: next.upstreams.clone(),
+        tenures: next.tenures.clone(),
         order: Some(before.order().into()),
         principals: next.principals.clone(),
         ..before.clone()

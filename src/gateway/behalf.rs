@@ -1,7 +1,9 @@
 //! On whose behalf: upstreams that are asked with tokens exchanged for those of their callers (RFC 8693;
 //! `share` is [`Share::Never`]). Nobody shares anything there: each client has lanes of its own, whatever the
 //! upstream's era, and a lane that is left waits for another client of the same principal alone. What the server
-//! lists, says of itself and means by its tools' schemas is one caller's, so none of it is kept.
+//! lists, says of itself and means by its tools' schemas is one caller's, so none of it is kept. Of the lanes that
+//! `lanes_max` allows, one principal has half at most, and where there are no more, who comes takes the place of one
+//! that waits, of whoever has most.
 //!
 //! Nothing is asked before somebody is there to ask for: there is no shared lane, no probe, no health check. The era
 //! is found on the first caller's own lane.
@@ -9,6 +11,7 @@
 //! The domain keeps what a client was proved by and says which lane is whose ([`Effect::Bear`]). Exchanging it, and
 //! keeping what comes of that, is for the floors above.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::client::{ClientKey, Front};
@@ -17,7 +20,7 @@ use super::flight::{Asker, Errand, FlightKey, read_wire_id};
 use super::forward::Choice;
 use super::http::Request;
 use super::lane::{LaneKey, Phase, Role};
-use super::principal::Subject;
+use super::principal::{Principal, Subject};
 use super::report::Report;
 use super::settings::{EraPin, Settings, Share};
 use super::token::{SubjectToken, bearer};
@@ -154,6 +157,54 @@ impl Gateway {
             Some(hello) => self.own_lane(now, client, endpoint, hello, out),
             None => refused,
         }
+    }
+
+    /// Whether a client's principal has as many lanes as one may have at such an upstream: half of the limit
+    /// `lanes_max`, so that others are not locked out.
+    pub(super) fn has_its_share(&self, client: ClientKey, index: usize) -> bool {
+        self.is_for_callers(index)
+            && self.clients.get(client).is_some_and(|client| {
+                let held = self.held_lanes(index);
+                let held = held.get(&client.who.principal).copied().unwrap_or_default();
+                held >= self.settings.limits.lanes_max.div_ceil(2)
+            })
+    }
+
+    /// How many lanes each principal has at an upstream, in use or waiting.
+    fn held_lanes(&self, index: usize) -> BTreeMap<Principal, usize> {
+        let mut held = BTreeMap::new();
+        for (_, lane) in self.lanes.iter().filter(|(_, lane)| lane.upstream == index) {
+            if let Some(hello) = &lane.hello {
+                *held.entry(hello.principal).or_insert(0) += 1;
+            }
+        }
+        held
+    }
+
+    /// The waiting lane that makes room for another: the one that has waited longest; where an upstream is asked on
+    /// behalf of its callers, of those of whoever has most lanes there, or of `only`.
+    pub(super) fn dispensable_lane(
+        &self,
+        index: usize,
+        only: Option<Principal>,
+    ) -> Option<LaneKey> {
+        let parked = self.upstreams[index].parked.iter().copied();
+        let mut parked = parked.filter(|&lane| !self.has_tasks(lane));
+        if !self.is_for_callers(index) {
+            return parked.next();
+        }
+        let held = self.held_lanes(index);
+        let mut found: Option<(usize, LaneKey)> = None;
+        for lane in parked {
+            let hello = self.lanes.get(lane).and_then(|lane| lane.hello.as_deref());
+            let Some(principal) = hello.map(|hello| hello.principal) else { continue };
+            let most = held.get(&principal).copied().unwrap_or_default();
+            let is_meant = only.is_none_or(|only| only == principal);
+            if is_meant && found.is_none_or(|(before, _)| most > before) {
+                found = Some((most, lane));
+            }
+        }
+        found.map(|(_, lane)| lane)
     }
 
     /// Whether a call waits for a lane rather than be refused for want of one: it is all there is of its client, so

@@ -578,8 +578,11 @@ impl Gateway {
     /// Time to try again.
     pub(super) fn redial(&mut self, now: Now, seat: Seat, out: &mut Effects) {
         let is_free = self.lane_in(seat).is_none();
-        let is_retired = self.upstreams[self.endpoints[seat.endpoint].upstream].is_retired;
-        if is_free && !is_retired && !self.drain.has_begun() {
+        let endpoint = &self.endpoints[seat.endpoint];
+        // It may have been set for another, which lived here.
+        let is_home = endpoint.home == self.shard;
+        let is_retired = self.upstreams[endpoint.upstream].is_retired;
+        if is_free && is_home && !is_retired && !self.drain.has_begun() {
             self.dial_seat(now, seat, out);
         }
     }
@@ -669,6 +672,9 @@ impl Gateway {
                 }
             }
             Mail::UpstreamReady { seat, identity } => {
+                if self.endpoints.get(seat.endpoint).is_none_or(|endpoint| endpoint.has_ended) {
+                    return;
+                }
                 let Some(key) = self.lane_in(seat).or_else(|| self.seat_remote(seat)) else {
                     return;
                 };
@@ -740,6 +746,7 @@ impl Gateway {
             }
             Mail::Met { endpoint } => self.tell_of(from, endpoint, out),
             Mail::Left { endpoint } => self.has_left(from, endpoint),
+            Mail::Ended { endpoint } => self.ended_at_home(now, endpoint),
             Mail::Drained => self.other_drained(),
             Mail::Crowded { endpoint } => {
                 if self.endpoints.get(endpoint).is_some_and(|it| it.home == self.shard) {

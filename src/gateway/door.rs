@@ -334,6 +334,11 @@ pub enum Mail {
     Left {
         endpoint: usize,
     },
+    /// An endpoint whose upstream is used no more has ended at its home, which is the sender: it says nothing more of
+    /// that.
+    Ended {
+        endpoint: usize,
+    },
     /// More than what the receiver's lanes of this endpoint hold is in use.
     Crowded {
         endpoint: usize,

@@ -12,6 +12,7 @@ use super::health::Health;
 use super::lane::LaneKey;
 use super::pool::Pool;
 use super::settings::{EraPin, Target, Upstream as Spec};
+use super::timer::AlarmKey;
 use super::upstream::Status;
 use crate::base::{Moment, ShardId};
 use crate::mcp::Era;
@@ -57,8 +58,10 @@ pub struct Endpoint {
     pub left: BTreeSet<ShardId>,
     /// When the operator was told last that it had answered otherwise than most.
     pub outvoted: Option<Moment>,
-    /// Its upstream is used no more, and it has ended.
+    /// Its upstream is used no more, and it has ended here.
     pub has_ended: bool,
+    /// It has at its home as well, of which nothing more will be heard about it.
+    pub is_over: bool,
     pinned: EraPin,
 }
 
@@ -98,6 +101,7 @@ impl Endpoint {
             left: BTreeSet::new(),
             outvoted: None,
             has_ended: false,
+            is_over: false,
             pinned: spec.era,
         }
     }
@@ -108,6 +112,11 @@ impl Endpoint {
 
     pub const fn is_ready(&self) -> bool {
         matches!(self.status, Status::Ready { .. })
+    }
+
+    /// What is set for it in the wheel.
+    pub fn alarms(&self) -> impl Iterator<Item = AlarmKey> {
+        self.health.alarm.into_iter().chain(self.pool.alarm)
     }
 
     /// The lane in the first seat.

@@ -42,6 +42,12 @@ pub struct Fetch {
     waiters: Vec<FlightKey>,
 }
 
+impl Fetch {
+    pub(super) const fn upstream(&self) -> usize {
+        self.place.upstream
+    }
+}
+
 impl Gateway {
     /// Asks an upstream for a list, on behalf of a client.
     pub(super) fn launch_list(

@@ -7,6 +7,7 @@ use super::client::{ClientKey, Front, OwnLane};
 use super::door::{Effect, Effects};
 use super::flight::{Asker, Flight, FlightKey, Retry, Stage, wire_id};
 use super::lane::{Hello, LaneKey};
+use super::principal::Principal;
 use super::settings::Share;
 use super::task::Extras;
 use super::timer::Alarm;
@@ -318,22 +319,13 @@ impl Gateway {
         if parked.is_none() && self.must_line_up(client, index) {
             return Choice::Line;
         }
-        if parked.is_none() && self.upstreams[index].own_lanes >= self.settings.limits.lanes_max {
-            // One that waits for who needs something else makes room.
-            let parked = &self.upstreams[index].parked;
-            if let Some(&oldest) = parked.iter().find(|&&lane| !self.has_tasks(lane)) {
-                self.parked_due(oldest, out);
-            }
-        }
-        if parked.is_none() && self.upstreams[index].own_lanes >= self.settings.limits.lanes_max {
+        if parked.is_none()
+            && let Some(why) = self.lacks_room(client, index, hello.principal, out)
+        {
             if self.waits_for_room(client, index) {
                 return Choice::Line;
             }
-            return Choice::Unavailable(format!(
-                "upstream {} has as many connections of clients' own as the limit lanes_max allows; \
-                 raise it, or set share = \"always\"",
-                self.upstreams[index].name
-            ));
+            return Choice::Unavailable(why);
         }
         let capabilities = hello.capabilities.clone();
         let lane = match parked {
@@ -350,6 +342,40 @@ impl Gateway {
             return Choice::Send(lane);
         }
         Choice::Queue(lane)
+    }
+
+    /// Why there can be no lane more for a client, if so. One that waits for who needs something else makes room.
+    fn lacks_room(
+        &mut self,
+        client: ClientKey,
+        index: usize,
+        principal: Principal,
+        out: &mut Effects,
+    ) -> Option<String> {
+        if self.has_its_share(client, index) {
+            if let Some(oldest) = self.dispensable_lane(index, Some(principal)) {
+                self.parked_due(oldest, out);
+            }
+            if self.has_its_share(client, index) {
+                return Some(format!(
+                    "upstream {} has as many connections for one caller as there may be: half of the limit lanes_max",
+                    self.upstreams[index].name
+                ));
+            }
+        }
+        let max = self.settings.limits.lanes_max;
+        if self.upstreams[index].own_lanes >= max
+            && let Some(oldest) = self.dispensable_lane(index, None)
+        {
+            self.parked_due(oldest, out);
+        }
+        (self.upstreams[index].own_lanes >= max).then(|| {
+            format!(
+                "upstream {} has as many connections of clients' own as the limit lanes_max allows; \
+                 raise it, or set share = \"always\"",
+                self.upstreams[index].name
+            )
+        })
     }
 
     /// The client's own lane, dialled if there is none; `None` where it cannot have one.

@@ -69,6 +69,13 @@ impl Part {
     }
 }
 
+impl Gather {
+    /// Whether it has a part of this upstream's.
+    pub(super) fn names(&self, upstream: usize) -> bool {
+        self.parts.iter().any(|part| part.upstream == upstream)
+    }
+}
+
 impl Gateway {
     /// A list request: passed on to an only upstream whose names are its own, merged from several.
     pub(super) fn list(&mut self, now: Now, asked: &Asked<'_>, out: &mut Effects) {

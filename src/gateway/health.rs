@@ -31,7 +31,7 @@ const AFTER_CALLS: std::time::Duration = std::time::Duration::from_secs(1);
 /// What is known of one endpoint's health.
 #[derive(Debug, Default)]
 pub struct Health {
-    alarm: Option<AlarmKey>,
+    pub(super) alarm: Option<AlarmKey>,
     /// The question that is out.
     asked: Option<FlightKey>,
     /// When anything was last answered.

@@ -64,6 +64,7 @@ mod spread;
 pub mod subscribe;
 pub mod task;
 pub mod tally;
+pub mod tenure;
 pub mod timer;
 pub mod token;
 pub mod tools;
@@ -141,8 +142,9 @@ pub struct Gateway {
     flights: Slab<Flight>,
     lanes: Slab<Lane>,
     upstreams: Vec<Upstream>,
-    /// Those that are used no more, and have not ended yet.
+    /// Those that are used no more, and whose places are still named; and when they are looked at.
     retired: Vec<usize>,
+    retired_look: Option<timer::AlarmKey>,
     /// By their numbers (see `settings::endpoints`).
     endpoints: Vec<Endpoint>,
     gathers: Slab<Gather>,
@@ -250,6 +252,7 @@ impl Gateway {
             lanes: Slab::default(),
             upstreams,
             retired: Vec::new(),
+            retired_look: None,
             endpoints,
             gathers: Slab::default(),
             quorums: Slab::default(),
@@ -368,6 +371,11 @@ impl Gateway {
     /// How many bytes of upstreams' lists are kept.
     pub const fn lists_bytes(&self) -> usize {
         self.catalog.bytes()
+    }
+
+    /// How many places there are for upstreams and for endpoints, free ones included.
+    pub const fn places(&self) -> (usize, usize) {
+        (self.upstreams.len(), self.endpoints.len())
     }
 
     /// How many entries all tables hold: nothing may be left when everybody has gone.

@@ -8,6 +8,7 @@ use super::door::{Effect, Effects};
 use super::endpoint::Seat;
 use super::flight::{Asker, Errand};
 use super::lane::{Hello, Lane, LaneKey, Role};
+use super::principal::Principal;
 use super::timer::Alarm;
 use crate::base::Now;
 use crate::mcp::Era;
@@ -35,17 +36,30 @@ impl Gateway {
 
     /// A lane has become free, or another may be made: who waits has its turn.
     pub(super) fn serve_line(&mut self, now: Now, index: usize, out: &mut Effects) {
+        let has_shares = self.is_for_callers(index);
+        let mut in_vain: Vec<Principal> = Vec::new();
         for _ in 0..self.upstreams[index].line.len() {
-            if self.upstreams[index].parked.is_empty() && self.dials(index) >= DIALS_AT_ONCE_MAX {
+            let has_none = self.upstreams[index].parked.is_empty();
+            if !has_shares && has_none && self.dials(index) >= DIALS_AT_ONCE_MAX {
                 return;
             }
             let Some(flight) = self.upstreams[index].line.pop_front() else { return };
+            let client = self.flights.get(flight).and_then(super::Flight::client);
+            let who = client.and_then(|client| self.clients.get(client)).map(|it| it.who.principal);
+            if who.is_some_and(|who| in_vain.contains(&who)) {
+                self.upstreams[index].line.push_back(flight);
+                continue;
+            }
             self.relaunch(now, flight, out);
             let line = &mut self.upstreams[index].line;
-            if line.back() == Some(&flight) {
-                // There is no room for it yet, and so for none behind it.
-                line.rotate_right(1);
-                return;
+            if line.back() != Some(&flight) {
+                continue;
+            }
+            // There is no room for it yet, and so for none behind it; but where each has a share, for none of its
+            // caller's. Who has gone once round the line stands where they stood.
+            match who.filter(|_| has_shares) {
+                Some(who) => in_vain.push(who),
+                None => return line.rotate_right(1),
             }
         }
     }

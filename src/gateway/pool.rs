@@ -26,7 +26,7 @@ pub struct Pool {
     flights: usize,
     /// The most there were since it was last looked at.
     most: usize,
-    alarm: Option<AlarmKey>,
+    pub(super) alarm: Option<AlarmKey>,
     /// When more was last asked for, of another shard.
     asked: Option<Moment>,
 }

@@ -90,6 +90,10 @@ impl Quorum {
         *self.voice.get_or_insert(flight) == flight
     }
 
+    pub(super) const fn upstream(&self) -> usize {
+        self.upstream
+    }
+
     /// Where its client is answered.
     pub(super) const fn exchange(&self) -> Option<ExchangeKey> {
         self.exchange

@@ -19,6 +19,8 @@ use crate::mcp::Notice;
 
 /// How often it is looked whether upstreams that are used no more have ended: looking goes through all flights.
 const LOOK: Duration = Duration::from_millis(100);
+/// The same, whether anything still names their places: nobody waits for that.
+const LOOK_FOR_NAMES: Duration = Duration::from_secs(5);
 
 /// Where a client watches something.
 enum Place {
@@ -36,6 +38,7 @@ impl Gateway {
             || self.settings.policy != settings.policy
             || self.settings.expose != settings.expose;
         let homeless = self.take_watched(&gone, out);
+        let taken = self.taken_places(&settings);
         let before = std::mem::replace(&mut self.settings, settings);
         self.routes = routes;
         // Names in them have the prefixes that were.
@@ -44,6 +47,10 @@ impl Gateway {
         }
         self.renew_rules(&before);
         self.builtin.set_folder(self.settings.has_folder());
+        for index in taken {
+            self.succeed(now, index);
+            self.meet(now, index, out);
+        }
         for index in self.upstreams.len()..self.settings.upstreams.len() {
             self.upstreams.push(Upstream::new(&self.settings, index, now.at));
             let here = (self.shard, self.settings.shards);
@@ -53,13 +60,7 @@ impl Gateway {
                 let endpoint = Endpoint::new(spec, (index, target), number, here, now.at);
                 self.endpoints.push(endpoint);
             }
-            self.start_upstream(now, index, out);
-            for endpoint in self.upstreams[index].endpoints.clone() {
-                let home = self.endpoints[endpoint].home;
-                if home != self.shard {
-                    out.push(Effect::Mail { to: home, mail: Mail::Met { endpoint } });
-                }
-            }
+            self.meet(now, index, out);
         }
         if before.policy != self.settings.policy {
             self.drop_denied(out);
@@ -68,9 +69,7 @@ impl Gateway {
             self.watch_again(client, &place, uri, out);
         }
         if !gone.is_empty() {
-            if self.retired.is_empty() {
-                self.wheel.set(now.at, Duration::ZERO, Alarm::Retired);
-            }
+            self.look_at_retired(now, Duration::ZERO);
             for &index in &gone {
                 self.upstreams[index].is_retired = true;
             }
@@ -80,6 +79,17 @@ impl Gateway {
         }
         if is_other_list {
             self.lists_are_others(out);
+        }
+    }
+
+    /// An upstream is used from now on that was not there before.
+    fn meet(&mut self, now: Now, index: usize, out: &mut Effects) {
+        self.start_upstream(now, index, out);
+        for endpoint in self.upstreams[index].endpoints.clone() {
+            let home = self.endpoints[endpoint].home;
+            if home != self.shard {
+                out.push(Effect::Mail { to: home, mail: Mail::Met { endpoint } });
+            }
         }
     }
 
@@ -192,15 +202,26 @@ impl Gateway {
         }
     }
 
-    /// Ends what nothing is under way on any more.
+    /// Ends what nothing is under way on any more, and gives up the places that nothing names any more.
     pub(super) fn sweep_retired(&mut self, now: Now, out: &mut Effects) {
+        self.retired_look = None;
+        let mut have_ended = true;
         for index in std::mem::take(&mut self.retired) {
-            if !self.end_retired(index, out) {
+            let has_ended = self.end_retired(index, out);
+            have_ended &= has_ended;
+            if !has_ended || !self.vacate(index) {
                 self.retired.push(index);
             }
         }
         if !self.retired.is_empty() {
-            self.wheel.set(now.at, LOOK, Alarm::Retired);
+            self.look_at_retired(now, if have_ended { LOOK_FOR_NAMES } else { LOOK });
+        }
+    }
+
+    fn look_at_retired(&mut self, now: Now, wait: Duration) {
+        let alarm = self.wheel.set(now.at, wait, Alarm::Retired);
+        if let Some(before) = self.retired_look.replace(alarm) {
+            self.wheel.cancel(before);
         }
     }
 
@@ -263,10 +284,25 @@ impl Gateway {
         endpoint.has_ended = true;
         endpoint.status = Status::Down { why: "it is used no more".to_owned() };
         let seated: Vec<LaneKey> = endpoint.seats.iter_mut().filter_map(Option::take).collect();
+        let is_home = endpoint.home == self.shard;
+        endpoint.is_over = is_home;
         for lane in seated {
             self.drop_lane(lane, "its upstream is used no more", out);
         }
+        if is_home {
+            for to in self.other_shards(number) {
+                out.push(Effect::Mail { to, mail: Mail::Ended { endpoint: number } });
+            }
+        }
         true
+    }
+
+    /// The home of an endpoint that has ended here says nothing more of it.
+    pub(super) fn ended_at_home(&mut self, now: Now, number: usize) {
+        if let Some(endpoint) = self.endpoints.get_mut(number) {
+            endpoint.is_over = true;
+            self.look_at_retired(now, Duration::ZERO);
+        }
     }
 
     /// Tells another shard how it is with an endpoint whose shared lanes live here. Until it is known, or if this

@@ -12,6 +12,7 @@ use super::guard::Guard;
 use super::policy::{Pattern, Policy};
 use super::principal::{Entrances, Principals};
 use super::rate::Rates;
+use super::tenure::Tenure;
 use super::tools::Expose;
 use crate::base::limits::Limits;
 use crate::wire::block::Codec;
@@ -21,9 +22,11 @@ use crate::wire::block::Codec;
 pub struct Settings {
     /// How often they were replaced since the start.
     pub generation: u32,
-    /// All that there are or were: an upstream keeps its place as long as the process runs, because flights,
-    /// mail and records name it by that.
+    /// All that there are or were: an upstream keeps its place as long as flights, mail or records may name it by
+    /// that (`tenure`).
     pub upstreams: Vec<Upstream>,
+    /// The tenure of each of them; where there is none, its place is never another's.
+    pub tenures: Vec<Tenure>,
     /// Those that are used, in the order in which lists are merged; `None` for all, as they stand.
     pub order: Option<Box<[usize]>>,
     /// Between an upstream's prefix and a name: `<prefix><separator><name>`. Default `__`.

@@ -195,6 +195,13 @@ impl Tally {
         }
     }
 
+    /// Another upstream begins at this place.
+    pub fn forget(&mut self, upstream: usize) {
+        if let Some(traffic) = self.upstreams.get_mut(upstream) {
+            *traffic = Traffic::default();
+        }
+    }
+
     /// What went to one upstream, as it is told.
     pub fn of(&self, upstream: usize) -> Traffic {
         self.upstreams.get(upstream).map(Traffic::told).unwrap_or_default()

@@ -37,7 +37,7 @@ pub struct Upstreams {
     nurse: Option<Nurse>,
     /// Upstreams whose requests carry a token, and who is told when one was refused.
     granted: Option<(BTreeSet<usize>, IdentitySink)>,
-    /// What is spoken to endpoints behind TLS, by their number: what came once stays at its place.
+    /// What is spoken to endpoints behind TLS, by their number.
     secure: BTreeMap<usize, ClientTls>,
     /// Requests say in headers, too, of which trace they are.
     is_traced: bool,
@@ -87,7 +87,14 @@ impl Upstreams {
 
 impl Dialer for Upstreams {
     fn renew(&mut self, settings: &Settings) {
-        self.upstreams = settings.upstreams.iter().cloned().collect();
+        let next = settings.upstreams.iter().cloned().collect();
+        let before = std::mem::replace(&mut self.upstreams, next);
+        // Where there is another now, its sessions are not the other's, nor whom it trusts.
+        let both = settings::endpoints(&before).zip(settings::endpoints(&self.upstreams));
+        let others = both.enumerate().filter(|(_, (before, next))| before != next);
+        for (number, _) in others {
+            self.secure.remove(&number);
+        }
         self.connect = settings.limits.connect;
         self.bytes_max = settings.limits.frame_bytes_max;
         self.exchanged_max = settings.limits.exchanged_max;

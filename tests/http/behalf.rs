@@ -243,25 +243,102 @@ fn who_is_refused_is_told_why_and_nobody_else_hears_of_it() {
 }
 
 #[test]
-fn calls_wait_for_a_connection_where_there_are_no_more() {
-    let limits = Limits { lanes_max: 2, ..Limits::DEFAULT };
-    let mut house = house(1, EraPin::Modern, limits);
-    house.is("alice", 1);
-    let links: Vec<LinkId> =
-        (0..4).map(|id| house.modern(0, id, "tools/call", CALL, CAPS)).collect();
-    assert_eq!(house.dials(), 2);
-    let lanes = [house.greet_modern(), house.greet_modern()];
-    house.is("bob", 1);
-    let last = house.modern(0, 9, "tools/call", CALL, CAPS);
-    for round in 0..2 {
-        for (at, lane) in lanes.into_iter().enumerate() {
-            house.sees(lane, "x");
-            assert_eq!(house.answer(links[2 * round + at]).status, Some(200), "{round} {at}");
+fn one_caller_has_half_of_the_connections_and_its_other_calls_wait_for_those() {
+    let limits = Limits { lanes_max: 4, ..Limits::DEFAULT };
+    for era in [EraPin::Legacy, EraPin::Modern] {
+        let greet = |house: &mut House| match era {
+            EraPin::Legacy => house.greet_legacy(),
+            _ => house.greet_modern(),
+        };
+        let mut house = house(1, era, limits.clone());
+        house.is("alice", 1);
+        let links: Vec<LinkId> =
+            (0..4).map(|id| house.modern(0, id, "tools/call", CALL, CAPS)).collect();
+        assert_eq!(house.dials(), 2);
+        let lanes = [greet(&mut house), greet(&mut house)];
+        // All of hers are busy, and some of her calls wait: he does not.
+        house.is("bob", 1);
+        let his = house.modern(0, 9, "tools/call", CALL, CAPS);
+        let lane = greet(&mut house);
+        assert_eq!(house.bears(lane), [caller("bob", 1).1]);
+        house.sees(lane, "y");
+        assert_eq!(house.answer(his).status, Some(200));
+        for round in 0..2 {
+            for (at, lane) in lanes.into_iter().enumerate() {
+                house.sees(lane, "x");
+                assert_eq!(house.answer(links[2 * round + at]).status, Some(200), "{round} {at}");
+            }
         }
+        assert_eq!((house.dials(), house.closed.len()), (0, 0));
     }
-    // One of hers makes room for his.
+}
+
+#[test]
+fn a_session_beyond_its_callers_share_is_told_so() {
+    let limits = Limits { lanes_max: 2, ..Limits::DEFAULT };
+    let mut house = house(1, EraPin::Legacy, limits);
+    house.is("alice", 1);
+    let call = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{CALL}}}"#);
+    let [first, second] = [(); 2].map(|()| house.session(0, "2025-11-25", "{}"));
+    house.in_session(0, &first, &call);
+    let lane = house.greet_legacy();
+    house.sees(lane, "1");
+    let link = house.in_session(0, &second, &call);
+    assert!(house.answer(link).body.contains("half of the limit lanes_max"));
+    house.is("bob", 1);
+    house.modern(0, 9, "tools/call", CALL, CAPS);
+    assert_eq!(house.dials(), 1);
+}
+
+#[test]
+fn who_comes_takes_the_place_of_the_connection_that_waits_longest_of_whoever_has_most() {
+    let limits = Limits { lanes_max: 4, ..Limits::DEFAULT };
+    let mut house = house(1, EraPin::Modern, limits);
+    let call = |house: &mut House, name: &str| {
+        house.is(name, 1);
+        house.modern(0, 1, "tools/call", CALL, CAPS)
+    };
+    call(&mut house, "bob");
+    let his = house.greet_modern();
+    house.sees(his, "bob");
+    call(&mut house, "alice");
+    call(&mut house, "alice");
+    let hers = [house.greet_modern(), house.greet_modern()];
+    hers.into_iter().for_each(|lane| house.sees(lane, "alice"));
+    call(&mut house, "carol");
     let lane = house.greet_modern();
-    assert_eq!(house.bears(lane), [caller("bob", 1).1]);
-    house.sees(lane, "y");
-    assert_eq!(house.answer(last).status, Some(200));
+    house.sees(lane, "carol");
+    assert!(house.closed.is_empty(), "there is room for four");
+    // His has waited for longest, and it is all he has.
+    let link = call(&mut house, "dave");
+    assert_eq!(house.closed, [hers[0]]);
+    let lane = house.greet_modern();
+    house.sees(lane, "dave");
+    assert!(house.answer(link).body.contains("dave"));
+}
+
+#[test]
+fn where_all_connections_are_busy_calls_wait_and_none_waits_behind_a_caller_who_has_its_share() {
+    let limits = Limits { lanes_max: 4, ..Limits::DEFAULT };
+    let mut house = house(1, EraPin::Modern, limits);
+    let mut lanes = Vec::new();
+    for name in ["alice", "alice", "bob", "bob"] {
+        house.is(name, 1);
+        house.modern(0, 1, "tools/call", CALL, CAPS);
+        lanes.push(house.greet_modern());
+    }
+    house.is("alice", 1);
+    let waiting = house.modern(0, 2, "tools/call", CALL, CAPS);
+    house.is("carol", 1);
+    let link = house.modern(0, 3, "tools/call", CALL, CAPS);
+    assert_eq!(house.dials(), 0);
+    house.sees(lanes[2], "bob");
+    assert_eq!(house.closed, [lanes[2]], "it makes room");
+    let lane = house.greet_modern();
+    assert_eq!(house.bears(lane), [caller("carol", 1).1]);
+    house.sees(lane, "carol");
+    assert!(house.answer(link).body.contains("carol"));
+    house.sees(lanes[0], "1");
+    house.sees(lanes[0], "2");
+    assert!(house.answer(waiting).body.contains('2'), "{:?}", house.answer(waiting));
 }

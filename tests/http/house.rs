@@ -69,7 +69,7 @@ impl Headers for Pairs {
 /// See the module.
 pub(crate) struct House {
     gateways: Vec<Gateway>,
-    settings: Arc<Settings>,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) now: Now,
     answers: BTreeMap<LinkId, Answer>,
     next: u32,
@@ -195,6 +195,7 @@ impl House {
         change(&mut next);
         let grown = Settings {
             upstreams: next.upstreams.clone(),
+            tenures: next.tenures.clone(),
             order: Some(self.settings.order().into()),
             principals: next.principals.clone(),
             ..Settings::clone(&self.settings)
@@ -502,6 +503,11 @@ impl House {
     }
 
     /// What a shard says of itself.
+    /// Places for upstreams and endpoints on the first shard.
+    pub(crate) fn places(&self) -> (usize, usize) {
+        self.gateways[0].places()
+    }
+
     pub(crate) fn census(&self, shard: usize) -> Census {
         self.gateways[shard].census(self.now.at)
     }

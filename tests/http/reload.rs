@@ -35,6 +35,16 @@ fn house(shards: u16, upstreams: Vec<Upstream>) -> House {
     House::with(shards, Settings { upstreams, ..Settings::default() })
 }
 
+/// The same as a configuration has it that is read again: the place of another is one that is free.
+fn reload_first(house: &mut House, with: Upstream) {
+    house.renew(|settings| {
+        let mut wanted: Vec<Upstream> =
+            settings.order().into_iter().map(|at| settings.upstreams[at].clone()).collect();
+        wanted[0] = with;
+        *settings = std::mem::take(settings).with_upstreams(&wanted);
+    });
+}
+
 /// In place of the first upstream comes another of the same name.
 fn replace_first(settings: &mut Settings, with: Upstream) {
     let mut order = settings.order();
@@ -166,6 +176,67 @@ fn what_is_watched_is_watched_at_the_upstream_that_follows() {
         let changed = format!("notifications/{list}/list_changed");
         assert!(told.iter().any(|line| line.contains(&changed)), "{list}: {told:?}");
     }
+}
+
+#[test]
+fn a_thousand_reloads_of_one_upstream_leave_the_tables_as_large_as_one() {
+    let mut house = house(1, vec![tcp("a", 1), tcp("b", 2)]);
+    let (mut old, _) = (house.greet_legacy(), house.greet_legacy());
+    let session = house.session(0, "2025-11-25", "{}");
+    for round in 0..1_000 {
+        reload_first(&mut house, tcp("a", 10 + round));
+        let new = house.greet_legacy();
+        let call = house.in_session(0, &session, CALL);
+        answer_call(&mut house, new, &format!("round {round}."));
+        assert!(house.answer(call).body.contains(&format!("round {round}.")), "{round}");
+        house.wait(A_WHILE);
+        assert_eq!(house.closed.last(), Some(&old), "{round}");
+        old = new;
+    }
+    assert_eq!(house.settings.upstreams.len(), 3, "those that are used, and one that is free");
+    assert_eq!(house.places(), (3, 3));
+    let told = house.census(0);
+    let calls = told.upstreams[0].traffic.calls.of(ringgate::gateway::tally::End::Answered);
+    assert_eq!(calls, 1, "what is counted of it began with it");
+}
+
+#[test]
+fn a_childs_place_is_free_when_every_shard_has_heard_that_it_has_ended() {
+    let mut house = house(2, vec![stdio("a", "one"), tcp("b", 2)]);
+    for _ in 0..3 {
+        house.greet_legacy();
+    }
+    let session = house.session(1, "2025-11-25", "{}");
+    for round in 0..100 {
+        reload_first(&mut house, stdio("a", &format!("child {round}")));
+        let child = house.greet_legacy();
+        let call = house.in_session(1, &session, CALL);
+        answer_call(&mut house, child, &format!("round {round}."));
+        assert!(house.answer(call).body.contains(&format!("round {round}.")), "{round}");
+        for _ in 0..3 {
+            house.wait(A_WHILE);
+        }
+    }
+    assert_eq!(house.settings.upstreams.len(), 3);
+}
+
+#[test]
+fn a_place_that_a_call_names_is_nobody_elses() {
+    let mut house = house(1, vec![tcp("a", 1), tcp("b", 2)]);
+    let (old, _) = (house.greet_legacy(), house.greet_legacy());
+    let session = house.session(0, "2025-11-25", "{}");
+    let call = house.in_session(0, &session, CALL);
+    for port in 3..6 {
+        reload_first(&mut house, tcp("a", port));
+        house.greet_legacy();
+        house.wait(A_WHILE);
+    }
+    assert_eq!(house.settings.upstreams.len(), 4, "the second of them was free for the third");
+    answer_call(&mut house, old, "the first");
+    assert!(house.answer(call).body.contains("the first"), "{:?}", house.answer(call));
+    house.wait(A_WHILE);
+    reload_first(&mut house, tcp("a", 6));
+    assert_eq!((house.settings.order(), house.settings.upstreams.len()), (vec![0, 1], 4));
 }
 
 fn policy(settings: &mut Settings, allows: &[&str]) {

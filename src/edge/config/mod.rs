@@ -418,18 +418,10 @@ impl Config {
     }
 
     /// What the domain needs after it went by the settings `before`: each upstream and principal keeps its
-    /// place, others follow. An upstream that was changed is another.
+    /// place, others follow or take one that is free. An upstream that was changed is another.
     pub fn settings_after(&self, before: &Settings) -> Settings {
-        let mut upstreams = before.upstreams.clone();
-        let mut free = before.order();
-        let order = self.upstreams.iter().map(|wanted| {
-            if let Some(at) = free.iter().position(|&place| upstreams.get(place) == Some(wanted)) {
-                return free.swap_remove(at);
-            }
-            upstreams.push(wanted.clone());
-            upstreams.len() - 1
-        });
-        let order = order.collect();
+        let Settings { upstreams, tenures, order, .. } =
+            before.clone().with_upstreams(&self.upstreams);
         let policy = self.policy.as_ref().map(|rules| {
             let names = upstreams.iter().map(|upstream| upstream.name.as_str());
             Arc::new(Policy::compile(rules, names))
@@ -437,7 +429,8 @@ impl Config {
         Settings {
             generation: before.generation + 1,
             upstreams,
-            order: Some(order),
+            tenures,
+            order,
             separator: self.separator.clone(),
             expose: self.expose,
             trusts_agent_id: self.trusts_agent_id,

@@ -67,7 +67,7 @@ async fn try_post(peer: &Rc<Peer>, about: &About, frame: &[u8]) -> Result<(), Fa
     let is_first = is_greeting || about.method == Method::Discover.as_str();
     if answer.status == 403 && is_first && peer.is_for_caller() {
         // Of the server's era it says nothing.
-        return Err(Lost::refused("the server does not let its caller in (HTTP 403)").into());
+        return Err(stream::refused(answer.status).into());
     }
     if !(200..300).contains(&answer.status) {
         let body = reply.rest(peer.bytes_max).await.unwrap_or_default();

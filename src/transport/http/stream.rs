@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::about::About;
 use super::exchange::{Failure, deliver, internal};
-use super::peer::Peer;
+use super::peer::{Lost, Peer};
 use super::reply::{Answer, Reply};
 use crate::shard::{Breath, rt};
 use crate::wire::sse::Decoder;
@@ -165,21 +165,37 @@ async fn session_stream(peer: &Rc<Peer>) {
 }
 
 /// Shakes hands again with a server that has forgotten the session.
-pub(super) async fn greet_anew(peer: &Rc<Peer>) -> io::Result<()> {
+pub(super) async fn greet_anew(peer: &Rc<Peer>) -> Result<(), Lost> {
     let (hello, lost) = {
         let state = &mut *peer.state.borrow_mut();
         (state.hello.clone(), state.session.take())
     };
-    let Some(hello) = hello else { return Err(io::Error::other("the session is gone")) };
+    let Some(hello) = hello else { return Err(io::Error::other("the session is gone").into()) };
+    // The next request is to find out again.
+    let keep = |lost| {
+        let state = &mut *peer.state.borrow_mut();
+        state.session = state.session.take().or(lost);
+    };
     // Requests that find this at the same time each open a session; the last one stays.
     let gone = || io::Error::other("the session is gone, and the server opens no other");
     let json =
         [("accept", "application/json, text/event-stream"), ("content-type", "application/json")];
-    let (mut reply, answer) = peer.ask("POST", &peer.target.path, &json, Some(&hello)).await?;
+    let asked = peer.ask("POST", &peer.target.path, &json, Some(&hello)).await;
+    let (mut reply, answer) = match asked {
+        Ok(answered) => answered,
+        Err(why) => {
+            keep(lost);
+            return Err(why);
+        }
+    };
+    if matches!(answer.status, 401 | 403) && peer.is_for_caller() {
+        keep(lost);
+        return Err(refused(answer.status));
+    }
     if answer.status != 200 {
-        peer.state.borrow_mut().session = lost;
+        keep(lost);
         peer.port.end("the server has ended the session and opens no other");
-        return Err(gone());
+        return Err(gone().into());
     }
     peer.state.borrow_mut().session = answer.session;
     // What it says of itself it has said before.
@@ -191,6 +207,11 @@ pub(super) async fn greet_anew(peer: &Rc<Peer>) -> io::Result<()> {
     peer.give_back(reply);
     open_session_stream(peer);
     Ok(())
+}
+
+/// The server does not let its caller in, which says nothing of the server.
+pub(super) fn refused(status: u16) -> Lost {
+    Lost::refused(&format!("the server does not let its caller in (HTTP {status})"))
 }
 
 /// Opens the stream of HTTP+SSE: all answers come on it, and its end is the link's.
