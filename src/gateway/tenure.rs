@@ -66,18 +66,17 @@ impl Settings {
                 tenure.is_over() && was.endpoints().count() == wanted.endpoints().count()
             };
             let free = self.upstreams.iter().zip(&self.tenures).position(is_free);
-            match free.filter(|_| wanted.share != Share::Never) {
-                Some(place) => {
-                    self.upstreams[place] = wanted.clone();
-                    self.tenures[place] = Tenure::new(shards);
-                    order.push(place);
-                }
-                None => {
-                    self.upstreams.push(wanted.clone());
-                    self.tenures.push(Tenure::new(shards));
-                    order.push(self.upstreams.len() - 1);
-                }
+            // What exchanges tokens for callers knows its upstream by the place it began with.
+            let free = free.filter(|_| wanted.share != Share::Never);
+            let place = free.unwrap_or(self.upstreams.len());
+            if free.is_none() {
+                self.upstreams.push(wanted.clone());
+                self.tenures.push(Tenure::new(shards));
+            } else {
+                self.upstreams[place] = wanted.clone();
+                self.tenures[place] = Tenure::new(shards);
             }
+            order.push(place);
         }
         self.order = Some(order.into());
         self

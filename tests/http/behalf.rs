@@ -304,7 +304,9 @@ fn who_comes_takes_the_place_of_the_connection_that_waits_longest_of_whoever_has
     call(&mut house, "alice");
     call(&mut house, "alice");
     let hers = [house.greet_modern(), house.greet_modern()];
-    hers.into_iter().for_each(|lane| house.sees(lane, "alice"));
+    for lane in hers {
+        house.sees(lane, "alice");
+    }
     call(&mut house, "carol");
     let lane = house.greet_modern();
     house.sees(lane, "carol");
