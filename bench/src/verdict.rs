@@ -1,4 +1,4 @@
-//! What a row of a suite found against its bar. A bar is a number from DESIGN §6; how it was measured: see `suite`.
+//! What a row of a suite found against its bar. Bars stand with the rows, in `suite`; how they are measured, too.
 
 use serde::Serialize;
 

@@ -22,8 +22,9 @@ const AFTER: &str = "\
 Exit codes: 0 done; 1 failed (a tool or server answered with an error, a server cannot be reached, \
 the gateway cannot start, doctor found a failing check); 2 wrong arguments or configuration.
 
-Every setting of the configuration can be given as RINGGATE_<SECTION>__<KEY>, which wins over the \
-file: RINGGATE_TCP__LISTEN=127.0.0.1:9000.";
+A section's settings can be given as RINGGATE_<SECTION>__<KEY>, and an upstream's as \
+RINGGATE_UPSTREAMS__<NAME>__<KEY>, which wins over the file: RINGGATE_TCP__LISTEN=127.0.0.1:9000. \
+Keys of tables below these stand in the file alone.";
 
 /// One address in front of all your MCP servers.
 #[derive(Debug, Parser)]

@@ -254,13 +254,16 @@ fn changes(before: &Config, next: &Config) -> Vec<String> {
         ("http: moved", place(before) != place(next)),
         ("unix: moved", before.unix != next.unix),
         ("upstreams: their order changed", is_reordered),
+        ("gateway.expose: changed", before.expose != next.expose),
+        ("gateway.trust_agent_id: changed", before.trusts_agent_id != next.trusts_agent_id),
         ("policy: changed", before.policy != next.policy),
+        ("guard: changed", before.guard != next.guard),
         ("auth.keys: changed", before.keys != next.keys),
         ("auth.certificates: changed", before.certificates != next.certificates),
         ("tls: changed", before.tls != next.tls),
         ("compression of listeners: changed", before.compression != next.compression),
         ("agents of listeners: changed", before.agents != next.agents),
-        ("rates: changed", before.rates != next.rates),
+        ("rates: changed", (before.rates, &before.trusted) != (next.rates, &next.trusted)),
         ("limits: changed", before.limits != next.limits),
         ("http: changed", rules(before) != rules(next)),
         ("log.level: changed", before.log.level != next.log.level),
@@ -392,6 +395,22 @@ mod tests {
         assert_eq!(fixed(&before, &moved), Vec::<&str>::new());
         let told = ["tcp: moved", "http: moved", "http: changed"];
         assert_eq!(changes(&before, &moved), told);
+    }
+
+    #[test]
+    fn each_of_these_alone_is_a_change() {
+        let before = config(TWO);
+        for (text, told) in [
+            ("[guard]\nmode = \"deny\"\n", "guard: changed"),
+            ("[gateway]\nexpose = \"both\"\n", "gateway.expose: changed"),
+            ("[gateway]\ntrust_agent_id = true\n", "gateway.trust_agent_id: changed"),
+            ("[rates]\ntrusted = [\"10.0.0.0/8\"]\n", "rates: changed"),
+        ] {
+            let next = config(&format!("{text}{TWO}"));
+            assert_eq!(fixed(&before, &next), Vec::<&str>::new());
+            assert_eq!(changes(&before, &next), [told]);
+            assert_eq!(changes(&next, &config(&format!("{text}{TWO}"))), Vec::<String>::new());
+        }
     }
 
     #[test]

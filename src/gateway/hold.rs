@@ -160,7 +160,8 @@ impl Gateway {
         }
         let Some(context) = self.clients.get(client).map(context) else { return };
         let digest = flight.digest;
-        let state = State { shard: self.shard, flight: key, expires: now.at.after(form), digest };
+        let (shard, process) = (self.shard, self.process());
+        let state = State { shard, flight: key, expires: now.at.after(form), digest, process };
         let state = self.sealer.seal(&state.to_bytes(), &context);
         self.exchanges.reply(&self.clients, client, exchange, out, |out| {
             answer::open(out, &id);
@@ -203,17 +204,20 @@ impl Gateway {
             let message = "params.requestState was changed, or belongs to another call or client; make the call anew";
             return self.refuse(asked, invalid, message, None, out);
         };
-        if state.shard != self.shard {
+        // The key may be that of several gateways, and of this one before it started again: what they hold is not ours,
+        // though it may have the number of something that is.
+        let is_ours = state.process == self.process();
+        if is_ours && state.shard != self.shard {
             return self.carry_retry(asked, state.shard, out);
         }
-        let held = self.flights.get(state.flight).is_some_and(|flight| {
+        let flight = self.flights.get(state.flight).filter(|_| is_ours);
+        let held = flight.is_some_and(|flight| {
             let is_its = flight.client().is_some_and(|client| self.is_same(client, asked.client));
             // A state that is used a second time finds its call under way again: that has its asker.
             is_its && matches!(&flight.stage, Stage::Held(held) if held.is_told)
         });
         if !held || state.expires < now.at {
-            let message =
-                "the call that params.requestState belongs to has ended; make the call anew";
+            let message = "the call that params.requestState belongs to has ended, or another gateway holds it; make the call anew";
             return self.refuse(asked, invalid, message, None, out);
         }
         let client = self.adopt(asked, state.flight);
@@ -338,25 +342,29 @@ struct State {
     flight: FlightKey,
     expires: Moment,
     digest: u64,
+    /// Which process holds the call (`Gateway::process`).
+    process: u64,
 }
 
 impl State {
-    fn to_bytes(&self) -> [u8; 26] {
-        let mut bytes = [0; 26];
+    fn to_bytes(&self) -> [u8; 34] {
+        let mut bytes = [0; 34];
         bytes[..8].copy_from_slice(&self.flight.to_bits().to_le_bytes());
         bytes[8..16].copy_from_slice(&self.expires.as_micros().to_le_bytes());
         bytes[16..24].copy_from_slice(&self.digest.to_le_bytes());
-        bytes[24..].copy_from_slice(&self.shard.0.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.process.to_le_bytes());
+        bytes[32..].copy_from_slice(&self.shard.0.to_le_bytes());
         bytes
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let number = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
         Some(Self {
-            shard: ShardId(u16::from_le_bytes(bytes.get(24..)?.try_into().ok()?)),
+            shard: ShardId(u16::from_le_bytes(bytes.get(32..)?.try_into().ok()?)),
             flight: Key::from_bits(number(0)?),
             expires: Moment::from_micros(number(8)?),
             digest: number(16)?,
+            process: number(24)?,
         })
     }
 }

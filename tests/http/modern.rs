@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use ringgate::gateway::settings::EraPin;
+use ringgate::gateway::settings::{EraPin, Settings, Target};
 
-use crate::house::{CAPS, House};
+use crate::house::{CAPS, House, upstream};
 
 const ECHO: &str = r#"{"name":"echo","arguments":{"message":"hi"}}"#;
 
@@ -115,6 +115,36 @@ fn a_held_call_goes_on_in_another_exchange_and_its_connection_serves_the_next_cl
     assert_eq!(house.dials(), dials, "no other connection was made");
     let (next, _) = house.heard(lane, "tools/call").unwrap();
     assert_ne!(next, id);
+}
+
+/// Behind a balancer, or after a restart: what the key opens may be of another process, whose calls are not ours.
+#[test]
+fn a_call_that_another_process_with_the_same_key_holds_is_not_one_of_ours() {
+    let upstreams = || {
+        vec![upstream(
+            "up",
+            "",
+            Target::Tcp { address: ([127, 0, 0, 1], 1).into() },
+            EraPin::Legacy,
+        )]
+    };
+    let process = |number| Settings {
+        upstreams: upstreams(),
+        nonce_seed: [number; 12],
+        ..Settings::default()
+    };
+    let (mut one, mut other) = (House::with(1, process(1)), House::with(1, process(2)));
+    for house in [&mut one, &mut other] {
+        house.greet_legacy();
+    }
+    let (_, _, state) = held(&mut one, 0);
+    let (lane, _, own) = held(&mut other, 0);
+    let link = retry(&mut other, 0, &state);
+    let body = &other.answer(link).body;
+    assert!(body.contains("has ended, or another gateway holds it"), "{body}");
+    assert!(!other.lanes[&lane].iter().any(|line| line.contains("\"id\":\"q\",\"result\"")));
+    retry(&mut other, 0, &own);
+    assert!(other.lanes[&lane].iter().any(|line| line.contains("\"id\":\"q\",\"result\"")));
 }
 
 #[test]

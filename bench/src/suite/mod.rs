@@ -1,4 +1,4 @@
-//! The rows of DESIGN §6 in one run: floor and gateway take turns on the same core, and each figure is the median of
+//! All rows in one run: floor and gateway take turns on the same core, and each figure is the median of
 //! its repeats. What counts as reached: see `verdict`.
 
 mod fanout;

@@ -151,8 +151,8 @@ impl Gateway {
         Some(Known { id, token: token.into() })
     }
 
-    /// A number of this process's own.
-    fn process(&self) -> u64 {
+    /// A number of this process's own: another gateway may have the same key, and so may this one when it starts again.
+    pub(in super::super) fn process(&self) -> u64 {
         let mut bytes = [0; 8];
         bytes.iter_mut().zip(self.settings.nonce_seed).for_each(|(to, from)| *to = from);
         u64::from_le_bytes(bytes)
