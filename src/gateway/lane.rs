@@ -12,7 +12,7 @@
 //! A legacy server's questions name no caller. So a client that can be asked has lanes of its own to
 //! legacy upstreams, and clients that cannot share one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::client::ClientKey;
 use super::endpoint::Seat;
@@ -106,7 +106,7 @@ pub struct Lane {
     /// The listen stream that watches them (modern).
     pub listen: Option<FlightKey>,
     /// What is watched upstream just now.
-    pub watched: Vec<String>,
+    pub watched: BTreeSet<String>,
     pub alarm: Option<AlarmKey>,
     pub ready_since: Option<Moment>,
     /// Calls under way on it, where they are counted: where there is a choice of lanes.
@@ -134,7 +134,7 @@ impl Lane {
             held_up: false,
             wants: BTreeMap::new(),
             listen: None,
-            watched: Vec::new(),
+            watched: BTreeSet::new(),
             alarm: None,
             ready_since: None,
             flights: 0,

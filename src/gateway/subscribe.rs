@@ -1,14 +1,14 @@
 //! Subscriptions: `resources/subscribe` of legacy clients and `subscriptions/listen` of modern ones,
 //! carried by whichever of the two the upstream speaks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::client::{ClientKey, Listen, Watched};
 use super::connect::gateway_itself;
 use super::door::{Effect, Effects, Mail};
 use super::flight::{Errand, wire_id};
 use super::inbound::Asked;
-use super::lane::{LaneKey, Role};
+use super::lane::{Lane, LaneKey, Role};
 use super::task::watched_tasks;
 use super::{Gateway, request};
 use crate::base::{Now, ShardId};
@@ -17,6 +17,9 @@ use crate::wire::{Json, text};
 
 /// What the gateway says that it can, where it listens for tasks.
 const TAKES_TASKS: &str = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
+
+/// Where watchers have come or gone: a client's own lane, or an upstream's shared one.
+type Places = BTreeSet<(Option<LaneKey>, usize)>;
 
 impl Gateway {
     /// `resources/subscribe` (legacy).
@@ -73,8 +76,7 @@ impl Gateway {
             let before: Vec<Watched> =
                 session.subscriptions.extract_if(.., |before| is_same(before)).collect();
             session.subscriptions.push(watched.clone());
-            self.want(&watched, out);
-            self.unwatch(&before, out);
+            self.rewatch(&[watched], &before, out);
         }
         self.reply_empty(asked, out);
     }
@@ -178,20 +180,31 @@ impl Gateway {
             );
             out.extend_from_slice(text.as_bytes());
         });
+        let mut at = Places::new();
         for watched in &watched {
-            self.want(watched, out);
+            self.count(watched, true, &mut at);
         }
         for task in &tasks {
-            self.watch_task(task, true, out);
+            at.extend(self.count_task(task, true).map(|upstream| (None, upstream)));
         }
+        self.watch_at(&at, out);
     }
 
-    /// A listen has ended: what it heard of, it watches no more.
-    pub(super) fn unlisten(&mut self, listen: &Listen, out: &mut Effects) {
-        self.unwatch(&listen.uris, out);
-        for task in &listen.tasks {
-            self.watch_task(task, false, out);
+    /// These have ended: what was heard of there is watched no more.
+    pub(super) fn unlisten(
+        &mut self,
+        listens: &[Listen],
+        subscriptions: &[Watched],
+        out: &mut Effects,
+    ) {
+        let mut at = Places::new();
+        for watched in listens.iter().flat_map(|listen| &listen.uris).chain(subscriptions) {
+            self.count(watched, false, &mut at);
         }
+        for task in listens.iter().flat_map(|listen| &listen.tasks) {
+            at.extend(self.count_task(task, false).map(|upstream| (None, upstream)));
+        }
+        self.watch_at(&at, out);
     }
 
     /// Why a URI cannot be kept, or judged, if so.
@@ -217,32 +230,35 @@ impl Gateway {
         self.own_lane_key(now, client, endpoint, hello, out)
     }
 
-    /// One watcher more.
-    pub(super) fn want(&mut self, watched: &Watched, out: &mut Effects) {
-        let Some(own_uri) = self.routes.own_uri(watched.upstream, &watched.uri) else { return };
-        let own_uri = own_uri.to_owned();
-        if let Some(wants) = self.wants(watched) {
-            *wants.entry(own_uri).or_insert(0) += 1;
-        }
-        self.watch_for(watched, out);
+    /// One watcher more, for each.
+    pub(super) fn want(&mut self, more: &[Watched], out: &mut Effects) {
+        self.rewatch(more, &[], out);
     }
 
     /// One watcher fewer, for each.
     pub(super) fn unwatch(&mut self, gone: &[Watched], out: &mut Effects) {
-        for watched in gone {
-            let Some(own_uri) = self.routes.own_uri(watched.upstream, &watched.uri) else {
-                continue;
-            };
-            let own_uri = own_uri.to_owned();
-            let Some(wants) = self.wants(watched) else { continue };
-            if let Some(count) = wants.get_mut(&own_uri) {
-                *count -= 1;
-                if *count == 0 {
-                    wants.remove(&own_uri);
-                }
-            }
-            self.watch_for(watched, out);
+        self.rewatch(&[], gone, out);
+    }
+
+    /// Watchers have come and gone. However many: each lane is told once.
+    pub(super) fn rewatch(&mut self, more: &[Watched], gone: &[Watched], out: &mut Effects) {
+        let mut at = Places::new();
+        for watched in more {
+            self.count(watched, true, &mut at);
         }
+        for watched in gone {
+            self.count(watched, false, &mut at);
+        }
+        self.watch_at(&at, out);
+    }
+
+    fn count(&mut self, watched: &Watched, is_wanted: bool, at: &mut Places) {
+        let Some(own_uri) = self.routes.own_uri(watched.upstream, &watched.uri) else { return };
+        let own_uri = own_uri.to_owned();
+        if let Some(wants) = self.wants(watched) {
+            count_watcher(wants, own_uri, is_wanted);
+        }
+        at.insert((watched.own, watched.upstream));
     }
 
     fn wants(&mut self, watched: &Watched) -> Option<&mut BTreeMap<String, u32>> {
@@ -252,9 +268,12 @@ impl Gateway {
         }
     }
 
-    pub(super) fn watch_for(&mut self, watched: &Watched, out: &mut Effects) {
-        if let Some(lane) = watched.own.or_else(|| self.watch_lane(watched.upstream)) {
-            self.watch(lane, out);
+    /// Brings the lanes where something has changed up to date.
+    fn watch_at(&mut self, at: &Places, out: &mut Effects) {
+        for &(own, upstream) in at {
+            if let Some(lane) = own.or_else(|| self.watch_lane(upstream)) {
+                self.watch(lane, out);
+            }
         }
     }
 
@@ -273,83 +292,84 @@ impl Gateway {
         }
     }
 
+    /// What is wanted over a lane, sorted, as its upstream calls it.
+    fn wanted<'g>(&'g self, key: LaneKey, lane: &'g Lane) -> Vec<&'g str> {
+        if let Role::Own(_) = lane.role {
+            // In order, and each once.
+            return lane.wants.keys().map(String::as_str).collect();
+        }
+        let (speaks, is_heard) = self.is_heard(key, lane.upstream, lane.seat);
+        let here = self.upstreams[lane.upstream].wants.keys().filter(|_| is_heard);
+        let remote = self.endpoints[lane.seat.endpoint].remote_wants.values().flatten();
+        let both = here.chain(remote.filter(|_| speaks));
+        let mut wanted: Vec<&str> = both.map(String::as_str).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted
+    }
+
     /// Makes what is watched upstream what is wanted here.
     pub(super) fn watch(&mut self, key: LaneKey, out: &mut Effects) {
         let Some(lane) = self.lanes.get(key).filter(|lane| lane.is_ready()) else { return };
-        let (index, seat, role, era) = (lane.upstream, lane.seat, lane.role, lane.era());
-        let upstream = &self.upstreams[index];
-        let (speaks, is_heard) = self.is_heard(key, index, seat);
-        let mut wanted: Vec<String> = if let Role::Own(_) = role {
-            lane.wants.keys().cloned().collect()
-        } else {
-            let here = upstream.wants.keys().filter(|_| is_heard);
-            let remote = self.endpoints[seat.endpoint].remote_wants.values().flatten();
-            here.chain(remote.filter(|_| speaks)).cloned().collect()
-        };
-        wanted.sort_unstable();
-        wanted.dedup();
-        let is_new = wanted != lane.watched;
-        if let Role::Remote(home) = role {
-            if is_new {
-                out.push(Effect::Mail {
-                    to: home,
-                    mail: Mail::Want { endpoint: seat.endpoint, uris: wanted.clone() },
-                });
-            }
-        } else if era == Era::Legacy {
+        let (role, seat) = (lane.role, lane.seat);
+        let wanted = self.wanted(key, lane);
+        let home = if let Role::Remote(home) = role { Some(home) } else { None };
+        if home.is_none() && lane.era() == Era::Legacy {
             // Of tasks it tells unasked.
-            wanted = watched_tasks(&wanted).0.into_iter().map(str::to_owned).collect();
-            let (has, wants) = (lane.watched.clone(), &wanted);
-            for uri in wants.iter().filter(|uri| !has.contains(uri)) {
-                self.errand(
-                    key,
-                    Errand::Tell,
-                    Method::Subscribe,
-                    &format!("{{\"uri\":{}}}", text::quoted(uri)),
-                    out,
-                );
-            }
-            for uri in has.iter().filter(|uri| !wants.contains(uri)) {
-                self.errand(
-                    key,
-                    Errand::Tell,
-                    Method::Unsubscribe,
-                    &format!("{{\"uri\":{}}}", text::quoted(uri)),
-                    out,
-                );
-            }
-        } else {
-            let is_told = speaks || matches!(role, Role::Own(_));
-            let is_told = is_told && self.hears_of_lists(key);
-            let relays = (is_told && upstream.features().list_changed) || !wanted.is_empty();
-            if relays && (is_new || lane.listen.is_none()) {
-                self.listen_upstream(key, &wanted, out);
-            }
+            let (uris, _) = watched_tasks(&wanted);
+            let new = uris.iter().filter(|&&uri| !lane.watched.contains(uri));
+            let new: Vec<String> = new.map(|&uri| uri.to_owned()).collect();
+            let old = lane.watched.iter().filter(|uri| uris.binary_search(&uri.as_str()).is_err());
+            let old: Vec<String> = old.cloned().collect();
+            return self.watch_legacy(key, new, old, out);
         }
-        if let Some(lane) = self.lanes.get_mut(key) {
-            lane.watched = wanted;
+        let is_new = !lane.watched.iter().map(String::as_str).eq(wanted.iter().copied());
+        let (speaks, _) = self.is_heard(key, lane.upstream, seat);
+        let is_told = speaks || matches!(role, Role::Own(_));
+        let is_told = is_told && self.hears_of_lists(key);
+        let relays = (is_told && self.upstreams[lane.upstream].features().list_changed)
+            || !wanted.is_empty();
+        let listens = home.is_none() && relays && (is_new || lane.listen.is_none());
+        let params = listens.then(|| listen_params(&wanted));
+        let watched: Option<BTreeSet<String>> =
+            is_new.then(|| wanted.into_iter().map(str::to_owned).collect());
+        if let (Some(home), Some(watched)) = (home, &watched) {
+            let uris = watched.iter().cloned().collect();
+            out.push(Effect::Mail { to: home, mail: Mail::Want { endpoint: seat.endpoint, uris } });
+        }
+        if let Some(params) = params {
+            self.listen_upstream(key, &params, out);
+        }
+        if let (Some(watched), Some(lane)) = (watched, self.lanes.get_mut(key)) {
+            lane.watched = watched;
+        }
+    }
+
+    /// Tells a legacy upstream what is watched besides, and what no more.
+    fn watch_legacy(
+        &mut self,
+        key: LaneKey,
+        new: Vec<String>,
+        old: Vec<String>,
+        out: &mut Effects,
+    ) {
+        let new = new.into_iter().map(|uri| (uri, true));
+        for (uri, is_wanted) in new.chain(old.into_iter().map(|uri| (uri, false))) {
+            let method = if is_wanted { Method::Subscribe } else { Method::Unsubscribe };
+            let params = format!("{{\"uri\":{}}}", text::quoted(&uri));
+            self.errand(key, Errand::Tell, method, &params, out);
+            let Some(lane) = self.lanes.get_mut(key) else { return };
+            if is_wanted {
+                lane.watched.insert(uri);
+            } else {
+                lane.watched.remove(&uri);
+            }
         }
     }
 
     /// Opens the listen stream of a modern upstream, and then ends the one before.
-    fn listen_upstream(&mut self, key: LaneKey, uris: &[String], out: &mut Effects) {
-        let (uris, tasks) = watched_tasks(uris);
-        let quote = |texts: Vec<&str>| {
-            texts.into_iter().map(text::quoted).collect::<Vec<String>>().join(",")
-        };
-        let itself = gateway_itself();
-        let (mut capabilities, mut of_tasks) = (itself.capabilities, String::new());
-        if !tasks.is_empty() {
-            capabilities = TAKES_TASKS;
-            of_tasks = format!(",\"taskIds\":[{}]", quote(tasks));
-        }
-        let params = format!(
-            "{{\"_meta\":{{{}}},\"notifications\":{{\"toolsListChanged\":true,\"promptsListChanged\":true,\
-             \"resourcesListChanged\":true,\"resourceSubscriptions\":[{}]{of_tasks}}}}}",
-            request::of_the_connection(&request::Remembered { capabilities, ..itself }),
-            quote(uris)
-        );
-        let new = self.errand(key, Errand::Listen, Method::Listen, &params, out);
+    fn listen_upstream(&mut self, key: LaneKey, params: &str, out: &mut Effects) {
+        let new = self.errand(key, Errand::Listen, Method::Listen, params, out);
         let old = self.lanes.get_mut(key).and_then(|lane| std::mem::replace(&mut lane.listen, new));
         if let Some(old) = old.filter(|&old| self.flights.contains(old)) {
             self.flights.remove(old);
@@ -380,6 +400,37 @@ impl Gateway {
             &format!("{{\"level\":\"{}\"}}", level.as_str()),
             out,
         );
+    }
+}
+
+/// What a modern upstream is asked to tell of.
+fn listen_params(wanted: &[&str]) -> String {
+    let (uris, tasks) = watched_tasks(wanted);
+    let quote =
+        |texts: Vec<&str>| texts.into_iter().map(text::quoted).collect::<Vec<String>>().join(",");
+    let itself = gateway_itself();
+    let (mut capabilities, mut of_tasks) = (itself.capabilities, String::new());
+    if !tasks.is_empty() {
+        capabilities = TAKES_TASKS;
+        of_tasks = format!(",\"taskIds\":[{}]", quote(tasks));
+    }
+    format!(
+        "{{\"_meta\":{{{}}},\"notifications\":{{\"toolsListChanged\":true,\"promptsListChanged\":true,\
+         \"resourcesListChanged\":true,\"resourceSubscriptions\":[{}]{of_tasks}}}}}",
+        request::of_the_connection(&request::Remembered { capabilities, ..itself }),
+        quote(uris)
+    )
+}
+
+/// One watcher more or fewer of what an upstream calls so.
+pub(super) fn count_watcher(wants: &mut BTreeMap<String, u32>, own: String, is_wanted: bool) {
+    if is_wanted {
+        *wants.entry(own).or_insert(0) += 1;
+    } else if let Some(watchers) = wants.get_mut(&own) {
+        *watchers -= 1;
+        if *watchers == 0 {
+            wants.remove(&own);
+        }
     }
 }
 

@@ -1,0 +1,58 @@
+//! What clients watch costs its upstreams, and us, no more than it must: one message for many URIs, a bounded
+//! number of requests under way, and news no oftener than anybody can use them.
+
+use ringgate::base::LinkId;
+use ringgate::gateway::settings::EraPin;
+
+use crate::house::House;
+
+const RESOURCES: &str = r#""resources":{"subscribe":true,"listChanged":true}"#;
+
+fn listen(uris: impl Iterator<Item = String>) -> String {
+    let uris: Vec<String> = uris.map(|uri| format!("\"{uri}\"")).collect();
+    format!(r#"{{"notifications":{{"resourceSubscriptions":[{}]}}}}"#, uris.join(","))
+}
+
+/// How many messages of a method an upstream got.
+fn got(house: &House, lane: LinkId, method: &str) -> usize {
+    let wanted = format!("\"method\":\"{method}\"");
+    house.lanes[&lane].iter().filter(|line| line.contains(&wanted)).count()
+}
+
+fn subscribe(house: &mut House, session: &str, method: &str, uri: &str) {
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"resources/{method}","params":{{"uri":"{uri}"}}}}"#
+    );
+    let link = house.in_session(0, session, &body);
+    assert!(house.answer(link).body.contains("\"result\""), "{:?}", house.answer(link));
+}
+
+#[test]
+fn many_uris_of_one_request_are_watched_by_one_and_left_by_one() {
+    let mut house = House::scripted(1, EraPin::Modern);
+    let lane = house.greet_modern_with(RESOURCES);
+    let before = got(&house, lane, "subscriptions/listen");
+    let wanted = listen((0..100).map(|n| format!("a:{n}")));
+    let link = house.modern(0, 1, "subscriptions/listen", &wanted, "{}");
+    assert_eq!(got(&house, lane, "subscriptions/listen"), before + 1);
+    let (_, said) = house.heard(lane, "subscriptions/listen").expect("it listens");
+    assert!(said.contains("\"a:0\"") && said.contains("\"a:99\""), "{said}");
+    house.leave(link);
+    assert_eq!(got(&house, lane, "subscriptions/listen"), before + 2);
+    let (_, said) = house.heard(lane, "subscriptions/listen").expect("it listens");
+    assert!(!said.contains("\"a:"), "{said}");
+}
+
+#[test]
+fn a_session_that_ends_leaves_a_modern_upstream_by_one_message() {
+    let mut house = House::scripted(1, EraPin::Modern);
+    let lane = house.greet_modern_with(RESOURCES);
+    let session = house.session(0, "2025-11-25", "{}");
+    for n in 0..20 {
+        subscribe(&mut house, &session, "subscribe", &format!("a:{n}"));
+    }
+    let before = got(&house, lane, "subscriptions/listen");
+    let headers = [("mcp-session-id", session.as_str())];
+    house.send(0, ringgate::gateway::http::Verb::Delete, "/mcp", &headers, "");
+    assert_eq!(got(&house, lane, "subscriptions/listen"), before + 1);
+}
