@@ -18,6 +18,9 @@ use crate::wire::{Json, text};
 /// What the gateway says that it can, where it listens for tasks.
 const TAKES_TASKS: &str = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
 
+const TOO_MANY_BYTES: &str =
+    "the URIs watched have more bytes together than the limit subscription_bytes_max allows";
+
 /// Where watchers have come or gone: a client's own lane, or an upstream's shared one.
 type Places = BTreeSet<(Option<LaneKey>, usize)>;
 
@@ -25,20 +28,21 @@ impl Gateway {
     /// `resources/subscribe` (legacy).
     pub(super) fn subscribe(&mut self, now: Now, asked: &Asked<'_>, out: &mut Effects) {
         let Some(uri) = self.subscription_uri(asked, out) else { return };
-        let held = |client: &super::Client| {
-            let session = client.session.as_ref();
-            session.map_or(0, |session| {
-                session.subscriptions.iter().filter(|watched| watched.uri != uri).count()
-            })
-        };
-        if self.clients.get(asked.client).map_or(0, held) >= self.settings.limits.subscriptions_max
-        {
+        let session = self.clients.get(asked.client).and_then(|client| client.session.as_ref());
+        let others = session.into_iter().flat_map(|session| &session.subscriptions);
+        let (held, bytes) = others
+            .filter(|watched| watched.uri != uri)
+            .fold((0, uri.len()), |(held, bytes), it| (held + 1, bytes + it.uri.len()));
+        if held >= self.settings.limits.subscriptions_max {
             let message =
                 "the session has as many subscriptions as the limit subscriptions_max allows";
             return self.refuse(asked, Code::Internal.number(), message, None, out);
         }
         if let Some(why) = self.too_long(&uri) {
             return self.refuse(asked, Code::InvalidParams.number(), &why, None, out);
+        }
+        if bytes > self.settings.limits.subscription_bytes_max {
+            return self.refuse(asked, Code::Internal.number(), TOO_MANY_BYTES, None, out);
         }
         let Some((upstream, own)) = self.routes.by_uri(&uri) else {
             let data = format!("{{\"uri\":{}}}", text::quoted(&uri));
@@ -125,12 +129,11 @@ impl Gateway {
             return self.refuse(asked, Code::InvalidParams.number(), message, None, out);
         };
         let is_wanted = |key| wanted.get(key).and_then(Json::as_bool).unwrap_or(false);
-        let uris: Vec<String> = wanted
-            .get("resourceSubscriptions")
-            .into_iter()
-            .flat_map(Json::elements)
-            .filter_map(|uri| uri.as_str().map(std::borrow::Cow::into_owned))
-            .collect();
+        // In the order in which they came, each once.
+        let mut seen = BTreeSet::new();
+        let named = wanted.get("resourceSubscriptions").into_iter().flat_map(Json::elements);
+        let named = named.filter_map(Json::as_str).filter(|uri| seen.insert(uri.clone()));
+        let uris: Vec<String> = named.map(std::borrow::Cow::into_owned).collect();
         if let Some(why) = uris.iter().find_map(|uri| self.too_long(uri)) {
             return self.refuse(asked, Code::InvalidParams.number(), &why, None, out);
         }
@@ -138,9 +141,15 @@ impl Gateway {
         let Some(client) = self.clients.get(asked.client) else { return };
         let of = |listen: &Listen| 1 + listen.uris.len() + listen.tasks.len();
         let held: usize = client.listens.iter().map(of).sum();
+        let kept = client.listens.iter().map(Listen::bytes).sum::<usize>();
+        let new = uris.iter().map(String::len).sum::<usize>();
+        let new = new + tasks.iter().map(|task| task.token.len()).sum::<usize>();
         if held + uris.len() + tasks.len() >= self.settings.limits.subscriptions_max {
             let message = "more subscriptions than the limit subscriptions_max allows";
             return self.refuse(asked, Code::Internal.number(), message, None, out);
+        }
+        if kept + new > self.settings.limits.subscription_bytes_max {
+            return self.refuse(asked, Code::Internal.number(), TOO_MANY_BYTES, None, out);
         }
         if client.listens.iter().any(|listen| &*listen.id == asked.id) {
             let message = "a subscription with this id is open already";

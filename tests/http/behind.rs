@@ -92,7 +92,8 @@ fn who_breaks_off_while_it_is_behind_and_resumes_is_told_of_what_changed() {
 
 #[test]
 fn who_has_too_much_of_it_coming_is_closed() {
-    let limits = Limits { subscriptions_max: 10_000, ..Limits::DEFAULT };
+    let limits =
+        Limits { subscriptions_max: 10_000, subscription_bytes_max: 2 << 20, ..Limits::DEFAULT };
     let mut house = House::limited(limits);
     let lane = house.greet_watched();
     let (session, stuck) = watcher(&mut house, 0);

@@ -2,6 +2,7 @@
 //! number of requests under way, and news no oftener than anybody can use them.
 
 use ringgate::base::LinkId;
+use ringgate::base::limits::Limits;
 use ringgate::gateway::settings::EraPin;
 
 use crate::house::House;
@@ -55,4 +56,37 @@ fn a_session_that_ends_leaves_a_modern_upstream_by_one_message() {
     let headers = [("mcp-session-id", session.as_str())];
     house.send(0, ringgate::gateway::http::Verb::Delete, "/mcp", &headers, "");
     assert_eq!(got(&house, lane, "subscriptions/listen"), before + 1);
+}
+
+#[test]
+fn a_uri_that_is_named_twice_is_watched_once() {
+    let mut house = House::scripted(1, EraPin::Modern);
+    house.greet_modern_with(RESOURCES);
+    let wanted = listen((0..1_200).map(|n| format!("a:{}", n % 2)));
+    let link = house.modern(0, 1, "subscriptions/listen", &wanted, "{}");
+    let told = house.answer(link).data();
+    assert!(told[0].contains(r#""resourceSubscriptions":["a:0","a:1"]"#), "{told:?}");
+}
+
+#[test]
+fn what_one_client_watches_is_bounded_in_bytes() {
+    let limits = Limits { subscription_bytes_max: 100, ..Limits::DEFAULT };
+    let mut house = House::limited(limits);
+    house.greet_watched();
+    let long = |n: u32| format!("a:{n}{}", "x".repeat(47));
+    let session = house.session(0, "2025-11-25", "{}");
+    subscribe(&mut house, &session, "subscribe", &long(0));
+    subscribe(&mut house, &session, "subscribe", &long(1));
+    subscribe(&mut house, &session, "subscribe", &long(1));
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"a:b"}}"#;
+    let link = house.in_session(0, &session, body);
+    assert!(house.answer(link).body.contains("subscription_bytes_max"), "{:?}", house.answer(link));
+    subscribe(&mut house, &session, "unsubscribe", &long(0));
+    subscribe(&mut house, &session, "subscribe", "a:b");
+    for (uris, is_refused) in [(2, false), (3, true)] {
+        let wanted = listen((0..uris).map(long));
+        let link = house.modern(0, 1, "subscriptions/listen", &wanted, "{}");
+        let answer = house.answer(link);
+        assert_eq!(answer.body.contains("subscription_bytes_max"), is_refused, "{answer:?}");
+    }
 }

@@ -41,7 +41,10 @@ impl Gateway {
             return None;
         }
         let principal = self.clients.get(asked.client)?.who.principal;
+        // Each once.
+        let mut seen = std::collections::BTreeSet::new();
         let tokens = ids.elements().filter_map(Json::as_str);
+        let tokens = tokens.filter(|token| seen.insert(token.clone()));
         let opened = tokens.filter_map(|token| self.open_task(principal, &token));
         Some(opened.filter(|known| self.is_heard_of(known)).collect())
     }
