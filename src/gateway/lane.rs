@@ -33,6 +33,10 @@ pub const PENDING_ASKS_MAX: usize = 64;
 pub const TOO_MANY_ASKS: &str =
     "too many questions at once: 64 wait for the client's answers; wait for some of them";
 
+/// Log levels and subscriptions that a lane is told before it has answered some of them: as many as a burst has.
+/// Beyond, the last level and what is watched then are told when it has: who changes its mind often costs no more.
+pub const TELLS_MAX: usize = 32;
+
 /// Whom a lane serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -90,6 +94,12 @@ pub struct Lane {
     pub queue: Vec<FlightKey>,
     /// The level of logs that was last set on it (legacy).
     pub level: Option<LogLevel>,
+    /// The one that it is told when there is room for that.
+    pub next_level: Option<LogLevel>,
+    /// What it was told of levels and subscriptions and may not have answered: at most [`TELLS_MAX`].
+    pub tells: Vec<FlightKey>,
+    /// What is watched has changed, and it is told when there is room for that.
+    pub is_late: bool,
     /// Questions that wait for a call.
     pub asks: Vec<HeldAsk>,
     /// Questions that its client has before it.
@@ -127,6 +137,9 @@ impl Lane {
             version: Version::LATEST_LEGACY,
             queue: Vec::new(),
             level: None,
+            next_level: None,
+            tells: Vec::new(),
+            is_late: false,
             asks: Vec::new(),
             asks_open: 0,
             asks_made: 0,

@@ -8,7 +8,7 @@ use super::connect::gateway_itself;
 use super::door::{Effect, Effects, Mail};
 use super::flight::{Errand, wire_id};
 use super::inbound::Asked;
-use super::lane::{Lane, LaneKey, Role};
+use super::lane::{Lane, LaneKey, Role, TELLS_MAX};
 use super::task::watched_tasks;
 use super::{Gateway, request};
 use crate::base::{Now, ShardId};
@@ -319,7 +319,12 @@ impl Gateway {
 
     /// Makes what is watched upstream what is wanted here.
     pub(super) fn watch(&mut self, key: LaneKey, out: &mut Effects) {
-        let Some(lane) = self.lanes.get(key).filter(|lane| lane.is_ready()) else { return };
+        let Some(lane) = self.lanes.get_mut(key).filter(|lane| lane.is_ready()) else { return };
+        lane.is_late = lane.blocked;
+        if lane.is_late {
+            return;
+        }
+        let Some(lane) = self.lanes.get(key) else { return };
         let (role, seat) = (lane.role, lane.seat);
         let wanted = self.wanted(key, lane);
         let home = if let Role::Remote(home) = role { Some(home) } else { None };
@@ -327,9 +332,10 @@ impl Gateway {
             // Of tasks it tells unasked.
             let (uris, _) = watched_tasks(&wanted);
             let new = uris.iter().filter(|&&uri| !lane.watched.contains(uri));
-            let new: Vec<String> = new.map(|&uri| uri.to_owned()).collect();
+            // One more than are told at once: that there are more is seen by it.
+            let new: Vec<String> = new.take(TELLS_MAX + 1).map(|&uri| uri.to_owned()).collect();
             let old = lane.watched.iter().filter(|uri| uris.binary_search(&uri.as_str()).is_err());
-            let old: Vec<String> = old.cloned().collect();
+            let old: Vec<String> = old.take(TELLS_MAX + 1).cloned().collect();
             return self.watch_legacy(key, new, old, out);
         }
         let is_new = !lane.watched.iter().map(String::as_str).eq(wanted.iter().copied());
@@ -354,7 +360,7 @@ impl Gateway {
         }
     }
 
-    /// Tells a legacy upstream what is watched besides, and what no more.
+    /// Tells a legacy upstream what is watched besides, and what no more, as far as there is room.
     fn watch_legacy(
         &mut self,
         key: LaneKey,
@@ -366,13 +372,51 @@ impl Gateway {
         for (uri, is_wanted) in new.chain(old.into_iter().map(|uri| (uri, false))) {
             let method = if is_wanted { Method::Subscribe } else { Method::Unsubscribe };
             let params = format!("{{\"uri\":{}}}", text::quoted(&uri));
-            self.errand(key, Errand::Tell, method, &params, out);
+            let is_told = self.tell_legacy(key, method, &params, out);
             let Some(lane) = self.lanes.get_mut(key) else { return };
+            if !is_told {
+                lane.is_late = true;
+                return;
+            }
             if is_wanted {
                 lane.watched.insert(uri);
             } else {
                 lane.watched.remove(&uri);
             }
+        }
+    }
+
+    /// Asks a legacy upstream for what nobody waits for; false if too much of that is unanswered.
+    fn tell_legacy(
+        &mut self,
+        key: LaneKey,
+        method: Method,
+        params: &str,
+        out: &mut Effects,
+    ) -> bool {
+        let Some(lane) = self.lanes.get_mut(key) else { return false };
+        lane.tells.retain(|&flight| self.flights.contains(flight));
+        if lane.blocked || lane.tells.len() >= TELLS_MAX {
+            return false;
+        }
+        let told = self.errand(key, Errand::Tell, method, params, out);
+        if let Some(lane) = self.lanes.get_mut(key) {
+            lane.tells.extend(told);
+        }
+        told.is_some()
+    }
+
+    /// A lane has answered something it was told, or takes requests again: it is told what waited for that.
+    pub(super) fn catch_up(&mut self, key: LaneKey, out: &mut Effects) {
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        if let Some(level) = lane.next_level.take().filter(|&level| lane.level != Some(level)) {
+            self.set_lane_level(key, level, out);
+        }
+        let Some(lane) = self.lanes.get_mut(key).filter(|lane| lane.is_late) else { return };
+        lane.tells.retain(|&flight| self.flights.contains(flight));
+        // Several at a time, since for each time all that is watched is looked through.
+        if lane.tells.len() <= TELLS_MAX / 2 {
+            self.watch(key, out);
         }
     }
 
@@ -400,15 +444,14 @@ impl Gateway {
         if !self.upstreams[index].features().logging && !self.is_for_callers(index) {
             return;
         }
+        let params = format!("{{\"level\":\"{}\"}}", level.as_str());
+        let is_told = self.tell_legacy(key, Method::SetLevel, &params, out);
         let Some(lane) = self.lanes.get_mut(key) else { return };
-        lane.level = Some(level);
-        self.errand(
-            key,
-            Errand::Tell,
-            Method::SetLevel,
-            &format!("{{\"level\":\"{}\"}}", level.as_str()),
-            out,
-        );
+        if is_told {
+            (lane.level, lane.next_level) = (Some(level), None);
+        } else {
+            lane.next_level = Some(level);
+        }
     }
 }
 

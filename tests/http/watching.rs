@@ -1,6 +1,8 @@
 //! What clients watch costs its upstreams, and us, no more than it must: one message for many URIs, a bounded
 //! number of requests under way, and news no oftener than anybody can use them.
 
+use std::time::Duration;
+
 use ringgate::base::LinkId;
 use ringgate::base::limits::Limits;
 use ringgate::gateway::settings::EraPin;
@@ -26,6 +28,26 @@ fn subscribe(house: &mut House, session: &str, method: &str, uri: &str) {
     );
     let link = house.in_session(0, session, &body);
     assert!(house.answer(link).body.contains("\"result\""), "{:?}", house.answer(link));
+}
+
+fn level(house: &mut House, session: &str, level: &str) {
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"logging/setLevel","params":{{"level":"{level}"}}}}"#
+    );
+    let link = house.in_session(0, session, &body);
+    assert!(house.answer(link).body.contains("\"result\""), "{:?}", house.answer(link));
+}
+
+/// Answers what an upstream was asked from its `from`th message on; how many messages it has got then.
+fn answer_all(house: &mut House, lane: LinkId, from: usize) -> usize {
+    let lines = house.lanes[&lane].clone();
+    for line in &lines[from..] {
+        let id = line.split_once("\"id\":").and_then(|(_, rest)| rest.split_once(','));
+        if let Some((id, _)) = id {
+            house.says(lane, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#));
+        }
+    }
+    lines.len()
 }
 
 #[test]
@@ -89,4 +111,61 @@ fn what_one_client_watches_is_bounded_in_bytes() {
         let answer = house.answer(link);
         assert_eq!(answer.body.contains("subscription_bytes_max"), is_refused, "{answer:?}");
     }
+}
+
+#[test]
+fn a_level_that_changes_often_waits_for_an_upstream_that_does_not_answer() {
+    let mut house = House::scripted(1, EraPin::Legacy);
+    house.greet_watched();
+    let session = house.session(0, "2025-11-25", "{}");
+    level(&mut house, &session, "error");
+    let own = if house.dials() > 0 { Some(house.greet_watched()) } else { None };
+    subscribe(&mut house, &session, "subscribe", "a:b");
+    let own = own.unwrap_or_else(|| house.greet_watched());
+    let before = house.footprint();
+    for n in 0..1_000 {
+        level(&mut house, &session, ["debug", "info"][n % 2]);
+    }
+    assert!(house.footprint() - before <= 64, "{} entries", house.footprint() - before);
+    level(&mut house, &session, "critical");
+    let mut answered = 0;
+    while answered < house.lanes[&own].len() {
+        answered = answer_all(&mut house, own, answered);
+    }
+    let (_, last) = house.heard(own, "logging/setLevel").expect("the level is set");
+    assert!(last.contains("critical"), "{last}");
+    assert!(house.footprint() <= before, "nothing waits any more");
+}
+
+#[test]
+fn subscriptions_that_come_and_go_wait_for_an_upstream_that_does_not_answer() {
+    let mut house = House::scripted(1, EraPin::Legacy);
+    let lane = house.greet_watched();
+    let session = house.session(0, "2025-11-25", "{}");
+    let before = house.footprint();
+    for _ in 0..500 {
+        subscribe(&mut house, &session, "subscribe", "a:b");
+        subscribe(&mut house, &session, "unsubscribe", "a:b");
+    }
+    for n in 0..200 {
+        subscribe(&mut house, &session, "subscribe", &format!("a:{n}"));
+    }
+    assert!(house.footprint() - before <= 64, "{} entries", house.footprint() - before);
+    let mut answered = 0;
+    while answered < house.lanes[&lane].len() {
+        answered = answer_all(&mut house, lane, answered);
+    }
+    for n in 0..200 {
+        let uri = format!("\"a:{n}\"");
+        assert!(house.lanes[&lane].iter().any(|line| line.contains(&uri)), "{uri} is watched");
+    }
+    assert_eq!(house.footprint(), before, "nothing waits any more");
+    // One that never answers holds the others up no longer than any request may take.
+    for n in 200..400 {
+        subscribe(&mut house, &session, "subscribe", &format!("a:{n}"));
+    }
+    for _ in 0..8 {
+        house.wait(Duration::from_secs(31));
+    }
+    assert!(house.lanes[&lane].iter().any(|line| line.contains("\"a:399\"")));
 }
