@@ -169,3 +169,27 @@ fn subscriptions_that_come_and_go_wait_for_an_upstream_that_does_not_answer() {
     }
     assert!(house.lanes[&lane].iter().any(|line| line.contains("\"a:399\"")));
 }
+
+#[test]
+fn a_flood_of_the_same_news_is_told_at_once_and_once_more() {
+    let mut house = House::scripted(1, EraPin::Legacy);
+    let lane = house.greet_with(RESOURCES);
+    let wanted = r#"{"notifications":{"resourcesListChanged":true,"toolsListChanged":true}}"#;
+    let link = house.modern(0, 3, "subscriptions/listen", wanted, "{}");
+    let told = |house: &House| house.answer(link).data().len() - 1;
+    let changed = r#"{"jsonrpc":"2.0","method":"notifications/resources/list_changed"}"#;
+    house.says(lane, changed);
+    assert_eq!(told(&house), 1, "the first at once");
+    for _ in 0..100 {
+        house.says(lane, changed);
+    }
+    assert_eq!(told(&house), 1);
+    house.says(lane, &changed.replace("resources", "tools"));
+    assert_eq!(told(&house), 2, "other news are other news");
+    house.wait(Duration::from_millis(200));
+    assert_eq!(told(&house), 3, "and the last always");
+    house.wait(Duration::from_secs(1));
+    assert_eq!(told(&house), 3);
+    house.says(lane, changed);
+    assert_eq!(told(&house), 4);
+}
