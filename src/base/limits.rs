@@ -51,6 +51,9 @@ pub struct Limits {
     pub compress_bytes_min: usize,
     /// Resources a client may subscribe to.
     pub subscriptions_max: usize,
+    /// Bytes of the URIs and tasks that a client watches, together: each is kept several times over, here and at its
+    /// upstream, and an upstream of 2026-07-28 is told all of them with each change.
+    pub subscription_bytes_max: usize,
     /// Longest URI that is subscribed to, since it is kept, several times over; and that is held against a
     /// policy, in all its spellings. More than the 8,000 bytes that RFC 9110 section 4.1 wants taken.
     pub uri_bytes_max: usize,
@@ -171,6 +174,7 @@ impl Limits {
         batch_messages_max: 100,
         compress_bytes_min: 1 << 10,
         subscriptions_max: 1_000,
+        subscription_bytes_max: 256 << 10,
         uri_bytes_max: 8 << 10,
         session_bytes_max: 16 << 10,
         list_pages_max: 100,
@@ -230,6 +234,7 @@ const _: () = {
     assert!(limits.flights_max <= super::slab::Key::<()>::SLOTS_MAX as usize / 2);
     assert!(limits.list_bytes_max <= limits.outbox_bytes_hard_max);
     assert!(limits.compress_bytes_min < BLOCK_BYTES_MAX);
+    assert!(limits.uri_bytes_max < limits.subscription_bytes_max);
     // The longest list can be kept; it is there twice, as it came and as it goes.
     assert!(limits.list_bytes_max < limits.lists_bytes_max / 2);
     // A silent peer is asked before it is given up.

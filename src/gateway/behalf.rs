@@ -23,6 +23,7 @@ use super::lane::{LaneKey, Phase, Role};
 use super::principal::{Principal, Subject};
 use super::report::Report;
 use super::settings::{EraPin, Settings, Share};
+use super::subscribe::count_watcher;
 use super::token::{SubjectToken, bearer};
 use super::upstream::Status;
 use super::{Gateway, Peer};
@@ -244,14 +245,9 @@ impl Gateway {
         }
         for uri in moved {
             let Some(own) = self.routes.own_uri(index, &uri).map(str::to_owned) else { continue };
-            if let Some(wants) = self.upstreams[index].wants.get_mut(&own) {
-                *wants -= 1;
-                if *wants == 0 {
-                    self.upstreams[index].wants.remove(&own);
-                }
-            }
+            count_watcher(&mut self.upstreams[index].wants, own.clone(), false);
             if let Some(lane) = self.lanes.get_mut(key) {
-                *lane.wants.entry(own).or_insert(0) += 1;
+                count_watcher(&mut lane.wants, own, true);
             }
         }
     }

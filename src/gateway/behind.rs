@@ -126,6 +126,9 @@ impl Gateway {
                 if let Some(lane) = self.lanes.get_mut(lane) {
                     lane.blocked = is_it;
                 }
+                if !is_it {
+                    self.catch_up(lane, out);
+                }
             }
             Some(Peer::Client(key)) => {
                 let Some(client) = self.clients.get(key) else { return };

@@ -114,6 +114,14 @@ pub struct Listen {
     pub tasks: Vec<super::task::id::Known>,
 }
 
+impl Listen {
+    /// Of the names of what is watched.
+    pub fn bytes(&self) -> usize {
+        let uris = self.uris.iter().map(|watched| watched.uri.len()).sum::<usize>();
+        uris + self.tasks.iter().map(|known| known.token.len()).sum::<usize>()
+    }
+}
+
 /// A resource that a client watches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watched {

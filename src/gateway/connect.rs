@@ -288,7 +288,8 @@ impl Gateway {
             }
             (Errand::Collect(task), _) => self.collected(task),
             (Errand::Look(task), answer) => self.looked(key, task, answer, out),
-            (Errand::Tell | Errand::Listen | Errand::Tools, _) => {}
+            (Errand::Tell, _) => self.catch_up(key, out),
+            (Errand::Listen | Errand::Tools, _) => {}
         }
     }
 

@@ -114,7 +114,7 @@ impl Gateway {
             Front::Exchange(exchange) => Some(exchange),
             _ => None,
         };
-        for listen in listens {
+        for listen in &listens {
             self.exchanges.reply(&self.clients, key, exchange, out, |out| {
                 answer::open(out, &listen.id);
                 let text = format!(
@@ -124,7 +124,7 @@ impl Gateway {
                 );
                 out.extend_from_slice(text.as_bytes());
             });
-            self.unlisten(&listen, out);
         }
+        self.unlisten(&listens, &[], out);
     }
 }

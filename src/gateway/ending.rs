@@ -119,8 +119,9 @@ impl Gateway {
         flight.alarm = None;
         if matches!(flight.asker, Asker::Own(_)) {
             // Nobody waits, and that a server leaves such a thing unanswered says nothing of its calls.
+            let lane = flight.lane;
             self.close(key, out);
-            return;
+            return lane.map_or((), |lane| self.catch_up(lane, out));
         }
         // A call whose task is known is not made again.
         let is_task = flight.chore.as_deref().is_some_and(|chore| chore.known.is_some());

@@ -417,9 +417,7 @@ impl Gateway {
             watched.own = None;
             moved.push(watched.clone());
         }
-        for watched in moved {
-            self.want(&watched, out);
-        }
+        self.want(&moved, out);
     }
 
     /// Writes the request to its lane.

@@ -629,7 +629,7 @@ impl Gateway {
         let Some(found) = self.clients.get_mut(client) else { return };
         if let Some(at) = found.listens.iter().position(|listen| &*listen.id == id) {
             let listen = found.listens.remove(at);
-            self.unlisten(&listen, out);
+            self.unlisten(&[listen], &[], out);
             return;
         }
         let of_client = found.flights.clone();
@@ -677,12 +677,8 @@ impl Gateway {
                 self.serve_line(now, own.upstream, out);
             }
         }
-        for listen in &client.listens {
-            self.unlisten(listen, out);
-        }
-        if let Some(session) = client.session {
-            self.unwatch(&session.subscriptions, out);
-        }
+        let subscriptions = client.session.map(|it| it.subscriptions).unwrap_or_default();
+        self.unlisten(&client.listens, &subscriptions, out);
     }
 }
 

@@ -12,7 +12,7 @@
 //! A legacy server's questions name no caller. So a client that can be asked has lanes of its own to
 //! legacy upstreams, and clients that cannot share one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::client::ClientKey;
 use super::endpoint::Seat;
@@ -32,6 +32,10 @@ pub const PENDING_ASKS_MAX: usize = 64;
 /// What an upstream is told that asks more.
 pub const TOO_MANY_ASKS: &str =
     "too many questions at once: 64 wait for the client's answers; wait for some of them";
+
+/// Log levels and subscriptions that a lane is told before it has answered some of them: as many as a burst has.
+/// Beyond, the last level and what is watched then are told when it has: who changes its mind often costs no more.
+pub const TELLS_MAX: usize = 32;
 
 /// Whom a lane serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +94,12 @@ pub struct Lane {
     pub queue: Vec<FlightKey>,
     /// The level of logs that was last set on it (legacy).
     pub level: Option<LogLevel>,
+    /// The one that it is told when there is room for that.
+    pub next_level: Option<LogLevel>,
+    /// What it was told of levels and subscriptions and may not have answered: at most [`TELLS_MAX`].
+    pub tells: Vec<FlightKey>,
+    /// What is watched has changed, and it is told when there is room for that.
+    pub is_late: bool,
     /// Questions that wait for a call.
     pub asks: Vec<HeldAsk>,
     /// Questions that its client has before it.
@@ -106,7 +116,7 @@ pub struct Lane {
     /// The listen stream that watches them (modern).
     pub listen: Option<FlightKey>,
     /// What is watched upstream just now.
-    pub watched: Vec<String>,
+    pub watched: BTreeSet<String>,
     pub alarm: Option<AlarmKey>,
     pub ready_since: Option<Moment>,
     /// Calls under way on it, where they are counted: where there is a choice of lanes.
@@ -127,6 +137,9 @@ impl Lane {
             version: Version::LATEST_LEGACY,
             queue: Vec::new(),
             level: None,
+            next_level: None,
+            tells: Vec::new(),
+            is_late: false,
             asks: Vec::new(),
             asks_open: 0,
             asks_made: 0,
@@ -134,7 +147,7 @@ impl Lane {
             held_up: false,
             wants: BTreeMap::new(),
             listen: None,
-            watched: Vec::new(),
+            watched: BTreeSet::new(),
             alarm: None,
             ready_since: None,
             flights: 0,

@@ -409,6 +409,7 @@ impl Gateway {
                 Alarm::Pool(endpoint) => self.pool_due(now, endpoint, out),
                 Alarm::Health(endpoint) => self.health_due(now, endpoint, out),
                 Alarm::Task(task) => self.forget_task(task),
+                Alarm::List(upstream, notice) => self.list_due(upstream, notice, out),
                 Alarm::Drained => self.drain_overdue(),
                 Alarm::Retired => self.sweep_retired(now, out),
             }

@@ -1,13 +1,30 @@
 //! News: what upstreams say unasked (lists and resources that changed, logs), and who hears it. A
 //! client with a lane of its own hears that lane; all others hear the shared one.
 
+use std::time::Duration;
+
 use super::Gateway;
 use super::client::{Client, ClientKey, Watched};
 use super::door::Effects;
 use super::exchange::Exchanges;
 use super::lane::{LaneKey, Role};
+use super::timer::Alarm;
+use crate::base::Moment;
 use crate::mcp::{Features, LogLevel, Notice, meta};
 use crate::wire::{Json, Splice};
+
+/// How often at most clients are told that a list of one upstream has changed: each of them may ask for it then, and
+/// a server that says so with each entry of a thousand means one change. Shorter than anybody notices.
+const LISTS_EVERY: Duration = Duration::from_millis(100);
+
+/// How news of one list go out: the first at once, those that follow soon together, when their time has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
+    /// It is not told again before.
+    until: Moment,
+    /// It is to be told again then.
+    is_due: bool,
+}
 
 impl Gateway {
     /// A notification from a lane that concerns no single request.
@@ -33,8 +50,10 @@ impl Gateway {
                     // Of several that say the same, one is heard.
                     let (speaks, is_heard) = self.is_heard(key, upstream, seat);
                     self.lists_stale(upstream, notice);
-                    if is_heard {
-                        self.tell_all(upstream, notice, params, out);
+                    if is_heard && notice == Notice::ResourceUpdated {
+                        self.tell_watchers(upstream, params, out);
+                    } else if is_heard {
+                        self.tell_list(upstream, notice, params, out);
                     }
                     if speaks {
                         self.tell_shards(key, frame, out);
@@ -87,6 +106,40 @@ impl Gateway {
         }
     }
 
+    /// A resource has changed: whoever watches it, if anybody does.
+    fn tell_watchers(&mut self, upstream: usize, params: Json<'_>, out: &mut Effects) {
+        let uri = params.get("uri").and_then(Json::as_str).unwrap_or_default();
+        if self.upstreams[upstream].wants.contains_key(&*uri) {
+            self.tell_all(upstream, Notice::ResourceUpdated, params, out);
+        }
+    }
+
+    /// A list has changed: at once, or with what changes in it soon after.
+    fn tell_list(&mut self, upstream: usize, notice: Notice, params: Json<'_>, out: &mut Effects) {
+        let now = self.exchanges.now;
+        let Some(pace) = self.upstreams[upstream].paces.get_mut(place(notice)) else { return };
+        if now < pace.until {
+            if !pace.is_due {
+                pace.is_due = true;
+                let wait = pace.until.since(now);
+                self.wheel.set(now, wait, Alarm::List(upstream, notice));
+            }
+            return;
+        }
+        *pace = Pace { until: now.after(LISTS_EVERY), is_due: false };
+        self.tell_all(upstream, notice, params, out);
+    }
+
+    /// The time has come to tell of what has changed meanwhile.
+    pub(super) fn list_due(&mut self, upstream: usize, notice: Notice, out: &mut Effects) {
+        // Not where another upstream has the place by now.
+        let Some(found) = self.upstreams.get_mut(upstream) else { return };
+        if let Some(pace) = found.paces.get_mut(place(notice)).filter(|pace| pace.is_due) {
+            *pace = Pace::default();
+            self.tell_list(upstream, notice, Json::EMPTY_OBJECT, out);
+        }
+    }
+
     /// Everyone who hears the shared lane of an upstream.
     fn tell_all(&mut self, upstream: usize, notice: Notice, params: Json<'_>, out: &mut Effects) {
         let mut news = News::new(notice, params, self.routes.uri_prefix(upstream));
@@ -126,7 +179,7 @@ impl Gateway {
             (features.resources, Notice::ResourcesChanged),
         ] {
             if offered {
-                self.tell_all(upstream, notice, Json::EMPTY_OBJECT, out);
+                self.tell_list(upstream, notice, Json::EMPTY_OBJECT, out);
             }
         }
     }
@@ -158,6 +211,15 @@ impl Gateway {
                 );
             });
         }
+    }
+}
+
+/// Which of an upstream's lists has changed.
+const fn place(notice: Notice) -> usize {
+    match notice {
+        Notice::ToolsChanged => 0,
+        Notice::PromptsChanged => 1,
+        _ => 2,
     }
 }
 

@@ -81,6 +81,7 @@ impl Gateway {
     pub(super) fn may_wait(&self, lane: LaneKey, client: ClientKey) -> bool {
         let is_quiet = self.lanes.get(lane).is_some_and(|lane| {
             let asks_nothing = lane.asks.is_empty() && lane.wants.is_empty();
+            let asks_nothing = asks_nothing && !lane.is_late && lane.next_level.is_none();
             let keeps = lane.era() == Era::Legacy || self.is_for_callers(lane.upstream);
             lane.is_ready() && keeps && lane.queue.is_empty() && asks_nothing
         });

@@ -65,9 +65,11 @@ impl Gateway {
         if before.policy != self.settings.policy {
             self.drop_denied(out);
         }
+        let mut again = Vec::new();
         for (client, place, uri) in homeless {
-            self.watch_again(client, &place, uri, out);
+            again.extend(self.watch_again(client, &place, uri));
         }
+        self.want(&again, out);
         if !gone.is_empty() {
             self.look_at_retired(now, Duration::ZERO);
             for &index in &gone {
@@ -123,26 +125,24 @@ impl Gateway {
     ) -> Vec<(ClientKey, Place, String)> {
         let is_gone = |watched: &mut Watched| gone.contains(&watched.upstream);
         let taken = if gone.is_empty() { Vec::new() } else { self.extract_watched(is_gone) };
-        taken
-            .into_iter()
-            .map(|(client, place, watched)| {
-                self.unwatch(std::slice::from_ref(&watched), out);
-                (client, place, watched.uri)
-            })
-            .collect()
+        let left: Vec<Watched> = taken.iter().map(|(_, _, watched)| watched.clone()).collect();
+        self.unwatch(&left, out);
+        taken.into_iter().map(|(client, place, watched)| (client, place, watched.uri)).collect()
     }
 
     /// What clients watch and may read no more is watched no more.
     fn drop_denied(&mut self, out: &mut Effects) {
         let all = self.extract_watched(|_| true);
+        let mut denied = Vec::new();
         for (key, place, watched) in all {
             let own = self.routes.own_uri(watched.upstream, &watched.uri).map(str::to_owned);
             if own.is_some_and(|own| self.may_read(key, watched.upstream, &own)) {
                 self.put_watched(key, &place, watched);
             } else {
-                self.unwatch(&[watched], out);
+                denied.push(watched);
             }
         }
+        self.unwatch(&denied, out);
     }
 
     fn extract_watched(
@@ -166,15 +166,15 @@ impl Gateway {
     }
 
     /// Whoever has the URI now is asked to tell of it, if the client may read it there.
-    fn watch_again(&mut self, key: ClientKey, place: &Place, uri: String, out: &mut Effects) {
-        let Some((upstream, own)) = self.routes.by_uri(&uri) else { return };
+    fn watch_again(&mut self, key: ClientKey, place: &Place, uri: String) -> Option<Watched> {
+        let (upstream, own) = self.routes.by_uri(&uri)?;
         let own = own.to_owned();
         if !self.may_read(key, upstream, &own) {
-            return;
+            return None;
         }
         let watched = Watched { uri, upstream, own: None };
-        self.want(&watched, out);
-        self.put_watched(key, place, watched);
+        self.put_watched(key, place, watched.clone());
+        Some(watched)
     }
 
     fn put_watched(&mut self, key: ClientKey, place: &Place, watched: Watched) {

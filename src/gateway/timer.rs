@@ -7,6 +7,7 @@ use super::flight::FlightKey;
 use super::greet::GreetKey;
 use super::lane::LaneKey;
 use crate::base::wheel::TimerKey;
+use crate::mcp::Notice;
 
 /// What is due when its moment has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub enum Alarm {
     Drained,
     /// A task has been remembered for long enough.
     Task(super::task::table::TaskKey),
+    /// A list of an upstream's that changed often is told of again.
+    List(usize, Notice),
     /// Upstreams that are used no more may have nothing under way any more.
     Retired,
 }

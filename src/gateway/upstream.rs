@@ -146,6 +146,8 @@ pub struct Upstream {
     pub task_tools: TaskTools,
     /// The same, while pages of its list are still to come.
     pub learning: Learning,
+    /// When its clients are told of its tools, prompts and resources again.
+    pub paces: [super::news::Pace; 3],
 }
 
 impl Upstream {
@@ -175,6 +177,7 @@ impl Upstream {
             harmless: BTreeSet::new(),
             task_tools: TaskTools::new(),
             learning: Learning::default(),
+            paces: [super::news::Pace::default(); 3],
         }
     }
 

@@ -24,3 +24,4 @@ mod streams;
 mod task_news;
 mod tasks;
 mod tools;
+mod watching;

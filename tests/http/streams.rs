@@ -100,6 +100,7 @@ fn news_wait_for_the_sessions_stream_and_only_one_is_open() {
     assert!(house.answer(stream).data()[0].contains("list_changed"), "it waited");
     let second = house.get(0, &session, None);
     assert_eq!(house.answer(second).status, Some(409));
+    house.wait(Duration::from_millis(200));
     house.says(lane, r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#);
     assert_eq!(house.answer(stream).data().len(), 2);
     house.leave(stream);

@@ -31,6 +31,7 @@ pub(super) fn read(mut reader: Reader<'_>) -> Limits {
     count(r, "batch_messages_max", 10_000, &mut l.batch_messages_max);
     size(r, "compress_bytes_min", &mut l.compress_bytes_min);
     count(r, "subscriptions_max", 1_000_000, &mut l.subscriptions_max);
+    size(r, "subscription_bytes_max", &mut l.subscription_bytes_max);
     size(r, "uri_bytes_max", &mut l.uri_bytes_max);
     size(r, "session_bytes_max", &mut l.session_bytes_max);
     count(r, "list_pages_max", 100_000, &mut l.list_pages_max);

@@ -420,7 +420,7 @@ fn all_errors_are_told_at_once_in_the_order_of_the_sections() {
          milliseconds, found the text \"x\"\n\
          c.toml:5: limits.what: unknown key; known here: frame_bytes_max, outbox_bytes_max, \
          outbox_bytes_hard_max, upstream_outbox_bytes_max, flights_per_link_max, flights_max, \
-         clients_max, lanes_max, batch_messages_max, compress_bytes_min, subscriptions_max, uri_bytes_max, \
+         clients_max, lanes_max, batch_messages_max, compress_bytes_min, subscriptions_max, subscription_bytes_max, uri_bytes_max, \
          session_bytes_max, list_pages_max, list_bytes_max, lists_bytes_max, list_ttl, ask_rounds_max, tokens_max, exchanged_max, tasks_max, task_bytes_max, tls_handshake, connect, probe, \
          request, task, form, ask_gather, verdict, \
          breaker_failures, breaker_open, breaker_successes, health, health_wait, lane_flights, retries, attempt, blocked, closing, notice, drain, \

@@ -2,12 +2,13 @@
 //! of their calls, and questions; and who hears it.
 
 use super::super::Gateway;
-use super::super::client::{Client, ClientKey, Listen, Watched};
+use super::super::client::{Client, ClientKey, Listen};
 use super::super::door::Effects;
 use super::super::flight::{Errand, FlightKey, HeldAsk};
 use super::super::inbound::Asked;
 use super::super::lane::{LaneKey, Role};
 use super::super::outbound::write_notice;
+use super::super::subscribe::count_watcher;
 use super::id::{Known, Place, TaskId};
 use super::shape;
 use super::steps::has_result;
@@ -20,9 +21,9 @@ use crate::wire::{Json, Splice, text};
 const WATCHED: char = '\u{1}';
 
 /// What is watched of an upstream: URIs of resources, and ids of tasks.
-pub(in super::super) fn watched_tasks(wanted: &[String]) -> (Vec<&str>, Vec<&str>) {
+pub(in super::super) fn watched_tasks<'a>(wanted: &[&'a str]) -> (Vec<&'a str>, Vec<&'a str>) {
     let (tasks, uris): (Vec<&str>, Vec<&str>) =
-        wanted.iter().map(String::as_str).partition(|it| it.starts_with(WATCHED));
+        wanted.iter().copied().partition(|it| it.starts_with(WATCHED));
     (uris, tasks.into_iter().map(|task| task.trim_start_matches(WATCHED)).collect())
 }
 
@@ -40,7 +41,10 @@ impl Gateway {
             return None;
         }
         let principal = self.clients.get(asked.client)?.who.principal;
+        // Each once.
+        let mut seen = std::collections::BTreeSet::new();
         let tokens = ids.elements().filter_map(Json::as_str);
+        let tokens = tokens.filter(|token| seen.insert(token.clone()));
         let opened = tokens.filter_map(|token| self.open_task(principal, &token));
         Some(opened.filter(|known| self.is_heard_of(known)).collect())
     }
@@ -58,29 +62,16 @@ impl Gateway {
         }
     }
 
-    /// A task is watched at its upstream, or not any more, where that tells only who listens.
-    pub(in super::super) fn watch_task(
-        &mut self,
-        known: &Known,
-        is_wanted: bool,
-        out: &mut Effects,
-    ) {
+    /// A task has one watcher more or fewer at its upstream, where that tells only who listens: which that is.
+    pub(in super::super) fn count_task(&mut self, known: &Known, is_wanted: bool) -> Option<usize> {
         let index = known.id.upstream;
-        let Some(upstream) = self.upstreams.get_mut(index) else { return };
+        let upstream = self.upstreams.get_mut(index)?;
         if upstream.identity.as_ref().map(|identity| identity.version.era()) != Some(Era::Modern) {
-            return;
+            return None;
         }
         let name = format!("{WATCHED}{}", known.id.own);
-        if is_wanted {
-            *upstream.wants.entry(name).or_insert(0) += 1;
-        } else if let Some(count) = upstream.wants.get_mut(&name) {
-            *count -= 1;
-            if *count == 0 {
-                upstream.wants.remove(&name);
-            }
-        }
-        let shared = Watched { uri: String::new(), upstream: index, own: None };
-        self.watch_for(&shared, out);
+        count_watcher(&mut upstream.wants, name, is_wanted);
+        Some(index)
     }
 
     /// News of a task.
