@@ -201,7 +201,7 @@ fn a_thousand_reloads_of_one_upstream_leave_the_tables_as_large_as_one() {
 }
 
 #[test]
-fn a_childs_place_is_free_when_every_shard_has_heard_that_it_has_ended() {
+fn the_place_of_a_child_is_free_when_every_shard_has_heard_that_it_has_ended() {
     let mut house = house(2, vec![stdio("a", "one"), tcp("b", 2)]);
     for _ in 0..3 {
         house.greet_legacy();
