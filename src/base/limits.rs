@@ -146,7 +146,8 @@ pub struct Limits {
     /// How long the head of an HTTP request may take from its first byte on: who trickles it holds a
     /// connection.
     pub head: Duration,
-    /// How long its body may take: 4 MiB in that time is a slow mobile link.
+    /// How long its body may take: 4 MiB in that time is a slow mobile link. A line of a client's over TCP or a Unix
+    /// socket has as long from its first byte on, and up to twice that: the gateway holds what has come of it.
     pub body: Duration,
     /// How long an HTTP connection may be without a request.
     pub keep_alive: Duration,
