@@ -357,6 +357,24 @@ fn an_exchange_that_is_over_gives_its_connection_up_whatever_the_server_does() {
     }
 }
 
+#[test]
+fn an_answer_that_decodes_to_nothing_without_end_is_given_up() {
+    for driver in DRIVERS {
+        let (address, told) = tenacious_upstream();
+        talk(
+            &to(driver, Target::Http(http_target(address))),
+            &[
+                ("dial", &["dialed"]),
+                (
+                    r#"{"jsonrpc":"2.0","id":1,"method":"barren"}"#,
+                    &["undelivered 1: the server cannot be reached: the response goes on and on"],
+                ),
+            ],
+        );
+        until_told(&told, &["asked barren", "closed barren"]);
+    }
+}
+
 /// Waits for one client, who must shake hands or fail to, and answers its first line.
 fn secure_upstream(
     config: Arc<rustls::ServerConfig>,
