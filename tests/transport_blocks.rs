@@ -561,3 +561,23 @@ fn an_upstream_that_sends_what_is_no_block_is_closed_and_what_it_said_before_cou
         finish(near);
     }
 }
+
+#[test]
+fn a_line_in_blocks_or_a_block_that_does_not_end_is_given_up_in_time() {
+    for driver in DRIVERS {
+        for codec in Codec::ALL {
+            let quick = Duration::from_millis(100);
+            let server = echo(&with_limits(config(driver, 1), |limits| limits.body = quick));
+            let line = vec![b'a'; 100_000];
+            let whole = Client::blocks(codec, 0, &line);
+            for bytes in [&whole[..], &whole[..whole.len() - 1], &whole[..1]] {
+                let mut client = Client::new(&server, codec);
+                client.raw(bytes);
+                let got = String::from_utf8(client.rest()).expect("text");
+                assert!(got.contains("limits.body"), "{driver:?} {codec:?}: {got}");
+            }
+            assert_eq!(count(&server, "faults"), 3, "{driver:?} {codec:?}");
+            finish(server);
+        }
+    }
+}

@@ -354,3 +354,27 @@ fn a_panic_in_a_task_is_counted_and_costs_only_its_link() {
         finish(server);
     }
 }
+
+#[test]
+fn a_line_that_does_not_end_is_given_up_in_time_and_who_says_nothing_is_not() {
+    for driver in DRIVERS {
+        let quick = Duration::from_millis(100);
+        let server = echo(&with_limits(config(driver, 1), |limits| limits.body = quick));
+        let mut quiet = connect(&server);
+        write(&mut quiet, b"x\n");
+        quiet.read_exact(&mut [0; 2]).expect("an answer");
+        // Behind a whole line, as the first, and within what may become a question for blocks.
+        for (begun, answer) in [("before\n{\"a\":", "before\n"), ("{", ""), ("ringgate-bl", "")] {
+            let mut stream = connect(&server);
+            write(&mut stream, begun.as_bytes());
+            let got = String::from_utf8(read_all(&mut stream)).expect("text");
+            let error = got.strip_prefix(answer).unwrap_or_else(|| panic!("{driver:?}: {got}"));
+            assert!(error.contains("\"code\":-32700"), "{driver:?}: {got}");
+            assert!(error.contains("limits.body"), "{driver:?}: {got}");
+        }
+        assert_eq!(count(&server, "faults"), 3, "{driver:?}");
+        write(&mut quiet, b"y\n");
+        quiet.read_exact(&mut [0; 2]).expect("who is quiet between lines is served on");
+        finish(server);
+    }
+}

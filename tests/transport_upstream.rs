@@ -6,8 +6,8 @@ mod transport;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
-use std::sync::Arc;
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use ringgate::base::limits::Limits;
@@ -183,6 +183,19 @@ fn http_upstream(
     (address, thread.expect("a thread"))
 }
 
+fn http_target(address: std::net::SocketAddr) -> HttpTarget {
+    HttpTarget {
+        address: address.into(),
+        host: "there".to_owned(),
+        path: "/mcp".to_owned(),
+        headers: Vec::new(),
+        speaks: Speaks::StreamableHttp,
+        is_http2: false,
+        packs: true,
+        trust: None,
+    }
+}
+
 /// A body in chunks of so many bytes, behind a head that says so.
 fn chunked(headers: &str, body: &[u8], step: usize) -> Vec<u8> {
     let mut all =
@@ -220,16 +233,7 @@ fn a_servers_answers_are_decoded_as_they_come_and_within_the_bound() {
             chunked(many, &frames, 100),
             json("zstd", &coded(Coding::Zstd, &" ".repeat(8 << 20))),
         ]);
-        let target = HttpTarget {
-            address: address.into(),
-            host: "there".to_owned(),
-            path: "/mcp".to_owned(),
-            headers: Vec::new(),
-            speaks: Speaks::StreamableHttp,
-            is_http2: false,
-            packs: true,
-            trust: None,
-        };
+        let target = http_target(address);
         let ask = |id: u32| format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"ping\"}}");
         talk(
             &to(driver, Target::Http(target)),
@@ -245,6 +249,129 @@ fn a_servers_answers_are_decoded_as_they_come_and_within_the_bound() {
         for head in upstream.join().expect("the upstream ends") {
             assert!(head.contains("accept-encoding: zstd, gzip\r\n"), "{driver:?}: {head}");
         }
+    }
+}
+
+/// An HTTP server that does what the method of a request says, and never ends anything by itself. It tells what it was
+/// asked, and what was asked last on a connection that the other side has closed.
+fn tenacious_upstream() -> (std::net::SocketAddr, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let (tell, told) = mpsc::channel();
+    let accepting = move || {
+        for stream in listener.incoming() {
+            let (stream, tell) = (stream.expect("a connection"), tell.clone());
+            let serving = move || serve_tenaciously(&stream, &tell);
+            std::thread::Builder::new().spawn(serving).expect("a thread");
+        }
+    };
+    std::thread::Builder::new().spawn(accepting).expect("a thread");
+    (address, told)
+}
+
+fn serve_tenaciously(mut stream: &TcpStream, tell: &mpsc::Sender<String>) {
+    // A stored block of nothing, which is not the last (RFC 1951 section 3.2.4).
+    let barren: Vec<u8> = [0, 0, 0, 0xFF, 0xFF].repeat(1_000);
+    let mut reader = BufReader::new(stream);
+    let mut last = "nothing".to_owned();
+    loop {
+        let (mut length, mut line) = (0, String::new());
+        while line != "\r\n" {
+            line.clear();
+            if !matches!(reader.read_line(&mut line), Ok(1..)) {
+                // Whoever is told may have heard enough.
+                drop(tell.send(format!("closed {last}")));
+                return;
+            }
+            if let Some(given) = line.strip_prefix("content-length: ") {
+                length = given.trim().parse().expect("a length");
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).expect("a body");
+        let body = String::from_utf8(body).expect("text");
+        let method = body.split("\"method\":\"").nth(1).and_then(|rest| rest.split('"').next());
+        last = method.expect("a method").to_owned();
+        drop(tell.send(format!("asked {last}")));
+        let said = match last.as_str() {
+            "initialize" => {
+                let body = r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25"}}"#;
+                let length = body.len();
+                format!("content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")
+            }
+            "stream" => {
+                let event = "data: {\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{}}\n\n";
+                format!("content-type: text/event-stream\r\n\r\n{event}")
+            }
+            "barren" => {
+                "content-type: application/json\r\ncontent-encoding: gzip\r\n\r\n".to_owned()
+            }
+            _ => continue,
+        };
+        stream.write_all(format!("HTTP/1.1 200 OK\r\n{said}").as_bytes()).expect("read");
+        if last == "barren" {
+            stream.write_all(b"\x1F\x8B\x08\0\0\0\0\0\0\xFF").expect("read");
+            while stream.write_all(&barren).is_ok() {}
+        }
+    }
+}
+
+/// Waits until the upstream has told all of these, in whatever order.
+fn until_told(told: &mpsc::Receiver<String>, wanted: &[&str]) {
+    let mut wanted = wanted.to_vec();
+    while !wanted.is_empty() {
+        let what = told.recv_timeout(Duration::from_secs(20));
+        let what = what.unwrap_or_else(|_| panic!("never told: {wanted:?}"));
+        wanted.retain(|wanted| *wanted != what);
+    }
+}
+
+#[test]
+fn an_exchange_that_is_over_gives_its_connection_up_whatever_the_server_does() {
+    for driver in DRIVERS {
+        let (address, told) = tenacious_upstream();
+        let config = to(driver, Target::Http(http_target(address)));
+        let quick = Duration::from_millis(100);
+        let config = with_limits(config, |limits| limits.request = quick);
+        let server = Server::start(&config, |_| Relay::default()).expect("the server starts");
+        let mut stream = connect(&server);
+        let mut answers = lines(stream.try_clone().expect("a second handle"));
+        let mut say = |line: &str| write(&mut stream, format!("{line}\n").as_bytes());
+        say("dial");
+        assert_eq!(answers.next().as_deref(), Some("dialed"), "{driver:?}");
+        say(r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#);
+        assert!(answers.next().is_some_and(|line| line.contains("2025-11-25")), "{driver:?}");
+        // A stream that is not ended behind its answer.
+        say(r#"{"jsonrpc":"2.0","id":2,"method":"stream"}"#);
+        assert!(answers.next().is_some_and(|line| line.contains("\"id\":2")), "{driver:?}");
+        until_told(&told, &["asked stream", "closed stream"]);
+        // A notification that is not answered.
+        say(r#"{"jsonrpc":"2.0","method":"notifications/x"}"#);
+        until_told(&told, &["asked notifications/x", "closed notifications/x"]);
+        // A request that is given up: the server is told, and nothing waits for it any more.
+        say(r#"{"jsonrpc":"2.0","id":3,"method":"hang"}"#);
+        until_told(&told, &["asked hang"]);
+        say(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":3}}"#);
+        until_told(&told, &["asked notifications/cancelled", "closed hang"]);
+        finish(server);
+    }
+}
+
+#[test]
+fn an_answer_that_decodes_to_nothing_without_end_is_given_up() {
+    for driver in DRIVERS {
+        let (address, told) = tenacious_upstream();
+        talk(
+            &to(driver, Target::Http(http_target(address))),
+            &[
+                ("dial", &["dialed"]),
+                (
+                    r#"{"jsonrpc":"2.0","id":1,"method":"barren"}"#,
+                    &["undelivered 1: the server cannot be reached: the response goes on and on"],
+                ),
+            ],
+        );
+        until_told(&told, &["asked barren", "closed barren"]);
     }
 }
 

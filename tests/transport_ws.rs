@@ -243,3 +243,18 @@ fn a_socket_is_opened_with_a_key_where_keys_are_asked_for() {
         finish(server);
     }
 }
+
+#[test]
+fn a_message_of_many_lines_has_as_many_as_a_batch() {
+    for driver in DRIVERS {
+        let server = echo(&with_limits(http(driver, 1), |limits| limits.batch_messages_max = 3));
+        let mut ws = Ws::connect(&server);
+        ws.send(TEXT, b"\na\nb\n\nc\n");
+        for wanted in ["a", "b", "c"] {
+            assert_eq!(ws.text(), wanted, "{driver:?}");
+        }
+        ws.send(TEXT, b"a\nb\nc\nd");
+        assert_eq!(ws.closed(), 1_009, "{driver:?}: none of them is taken");
+        finish(server);
+    }
+}

@@ -44,7 +44,7 @@ pub struct Limits {
     /// Connections or children that an upstream may have for clients that need one of their own. Where it is asked on
     /// behalf of its callers, one of them has half of these at most, so that it does not lock the others out.
     pub lanes_max: usize,
-    /// Messages in a batch (MCP 2025-03-26); TypeScript's SDK has the same bound.
+    /// Messages in a batch (MCP 2025-03-26); TypeScript's SDK has the same bound. Lines in a message over WebSocket, too.
     pub batch_messages_max: usize,
     /// Bytes of a block of lines (`wire::block`) from which on it is compressed, where that was agreed on: what fits in
     /// one packet arrives no sooner for being shorter.
@@ -146,7 +146,8 @@ pub struct Limits {
     /// How long the head of an HTTP request may take from its first byte on: who trickles it holds a
     /// connection.
     pub head: Duration,
-    /// How long its body may take: 4 MiB in that time is a slow mobile link.
+    /// How long its body may take: 4 MiB in that time is a slow mobile link. A line of a client's over TCP or a Unix
+    /// socket has as long from its first byte on, and up to twice that: the gateway holds what has come of it.
     pub body: Duration,
     /// How long an HTTP connection may be without a request.
     pub keep_alive: Duration,

@@ -591,11 +591,15 @@ impl Gateway {
         if self.flights.len() + flights > limits.flights_max {
             return Some("too many requests are under way: limit flights_max; try again later");
         }
-        // Otherwise its reading stops in time. What a stopped reader had read already is taken.
+        // Otherwise its reading stops in time. What a stopped reader had read already is taken: the rest of a batch, each
+        // of which may be several flights.
+        let most = limits.flights_per_link_max;
+        let rest = most.saturating_add(limits.batch_messages_max);
         self.clients
             .get(client)
             .is_some_and(|client| {
-                !client.paused && client.flights.len() >= limits.flights_per_link_max
+                let more = if client.paused { rest } else { 0 };
+                client.flights.len() >= most.saturating_add(more)
             })
             .then_some(
                 "too many requests of this connection are under way: limit flights_per_link_max; \

@@ -156,11 +156,15 @@ impl<D: Domain> Core<D> {
 
     /// Ends a connection on which nothing means anything any more; a client is told why.
     fn refuse_block(&mut self, id: LinkId, fault: Fault) {
+        tracing::info!(link = %id, "{fault}: the connection is closed");
+        self.refuse_input(id, fault.what());
+    }
+
+    /// Closes a connection for what came on it. `what` has no character that JSON would have escaped.
+    pub(super) fn refuse_input(&mut self, id: LinkId, what: &'static str) {
         self.meter.faults.add(1);
         let Some(link) = self.links.get_mut(id) else { return };
         if link.is_client() {
-            // `what` has no character that JSON would have escaped.
-            let what = fault.what();
             link.outbox.extend_from_slice(
                 format!(
                     "{{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{{\"code\":-32700,\"message\":\"{what}\"}}}}\n"
@@ -169,8 +173,7 @@ impl<D: Domain> Core<D> {
             );
             self.filled(id);
         }
-        tracing::info!(link = %id, "{fault}: the connection is closed");
-        self.close(id, Cow::Borrowed(fault.what()));
+        self.close(id, Cow::Borrowed(what));
     }
 
     /// What to write next: some of the outbox, in blocks.

@@ -410,9 +410,17 @@ impl<D: Domain> Core<D> {
     pub(super) fn deliver(&mut self, id: LinkId, inbox: &mut Inbox) -> Verdict {
         self.open_turn();
         self.running = Some(id);
+        let so_far = self.meter.frames_in.get();
+        let mut has_lines = true;
         let verdict = match self.links.get(id).map(|link| &link.face) {
-            Some(Face::Http(_)) => self.deliver_http(id, inbox),
-            Some(Face::Ws(_)) => self.deliver_ws(id, inbox),
+            Some(Face::Http(_)) => {
+                has_lines = false;
+                self.deliver_http(id, inbox)
+            }
+            Some(Face::Ws(_)) => {
+                has_lines = false;
+                self.deliver_ws(id, inbox)
+            }
             Some(Face::Hello) => self.deliver_hello(id, inbox),
             Some(Face::Blocks(blocks)) => {
                 let codec = blocks.codec;
@@ -423,6 +431,9 @@ impl<D: Domain> Core<D> {
         self.running = None;
         if verdict == Verdict::Wait {
             self.stalled(id);
+        } else if has_lines && (inbox.is_timed || inbox.is_begun()) && verdict == Verdict::Read {
+            let is_another = self.meter.frames_in.get() != so_far;
+            inbox.is_timed = self.time_line(id, inbox.is_begun(), is_another);
         }
         verdict
     }

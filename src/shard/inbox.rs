@@ -18,6 +18,8 @@ pub(super) struct Inbox {
     /// The last read left no room: more was waiting, probably.
     filled: bool,
     quiet_reads: u8,
+    /// The time runs of a line that has begun.
+    pub(super) is_timed: bool,
     /// Of HTTP: where the request that comes in stands.
     pub(super) reading: Reading,
 }
@@ -66,6 +68,13 @@ impl Inbox {
         self.cutter.pending(self.buffer.len())
     }
 
+    /// Whether something has come that has not ended yet: of a line, or of what brings lines.
+    #[inline]
+    pub(super) fn is_begun(&self) -> bool {
+        !self.rest().is_empty()
+            || matches!(&self.reading, Reading::Blocks(lines) if !lines.rest().is_empty())
+    }
+
     /// Hands out the buffer for a read that appends to it. Lines that were taken are dropped from it,
     /// and its size is fitted to the link's pace.
     pub(super) fn lend(&mut self, pool: &mut Pool) -> Vec<u8> {
@@ -108,6 +117,7 @@ impl Inbox {
     /// Forgets everything, and gives the buffer to the pool.
     pub(super) fn discard(&mut self, pool: &mut Pool) {
         self.cutter = LineCutter::default();
+        self.is_timed = false;
         self.reading = Reading::Head;
         pool.give_hot(std::mem::take(&mut self.buffer));
     }

@@ -16,6 +16,7 @@ use super::acceptor::Door;
 use super::blocks::Blocks;
 use super::http::{HttpFace, WsFace};
 use super::http2::StreamFace;
+use super::lines::Begun;
 use super::tls::Alpn;
 use super::ways::WayId;
 use crate::base::pressure::Pressure;
@@ -32,7 +33,7 @@ pub(super) enum Due {
     Flush(LinkId),
     /// Time to ask again whether an ended link is owed anything.
     Owes(LinkId),
-    /// A request has not come in in time, or none has come for long.
+    /// A request or a line has not come in in time, or no request has come for long.
     Late(LinkId),
     /// Time to ask whether the peer of a WebSocket is there.
     Ping(LinkId),
@@ -132,6 +133,8 @@ pub(super) struct Link {
     pub(super) overlong: bool,
     /// Nothing can be written to it any more; its last words may still be read.
     pub(super) deaf: bool,
+    /// Whether a line has begun on it.
+    pub(super) line: Begun,
 }
 
 impl Link {
@@ -152,6 +155,7 @@ impl Link {
             held_back: false,
             overlong: false,
             deaf: false,
+            line: Begun::No,
         }
     }
 

@@ -19,6 +19,7 @@ pub mod http;
 mod http2;
 mod inbox;
 mod leave;
+mod lines;
 mod links;
 mod mail;
 mod meter;

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::Shard;
 use super::carrier::{BREATH, Burst};
@@ -43,6 +44,7 @@ trait Host {
     fn leave(&self, link: LinkId);
     fn flows(&self, link: LinkId, cx: &Context<'_>) -> Poll<()>;
     fn turn(&self) -> u64;
+    fn request_time(&self) -> Duration;
     fn now(&self) -> Moment;
     fn coders(&self, work: &mut dyn FnMut(&mut Coders));
 }
@@ -87,6 +89,11 @@ impl Port {
     /// On whose behalf the link is used.
     pub fn bearer(&self) -> Option<Arc<SubjectToken>> {
         self.host.bearer(self.link)
+    }
+
+    /// How long a request may take: the limit `request`.
+    pub fn request_time(&self) -> Duration {
+        self.host.request_time()
     }
 
     /// The time.
@@ -189,6 +196,10 @@ impl<D: Domain> Host for Shard<D> {
 
     fn turn(&self) -> u64 {
         self.core.borrow().meter.turns.get()
+    }
+
+    fn request_time(&self) -> Duration {
+        self.core.borrow().limits.request
     }
 
     fn leave(&self, link: LinkId) {

@@ -224,6 +224,7 @@ impl<D: Domain> Core<D> {
                 self.begin_idle(id);
             }
             self.begin_pings_of(id);
+            self.go_on_timing(id);
         }
         if change != Change::Freed {
             return;

@@ -22,6 +22,7 @@ pub use driver::{Driver, DriverChoice, RING_ENTRIES_DEFAULT, RING_ENTRIES_MIN, R
 pub use secure::{Guest, Socket, secure, welcome};
 pub use socket::{
     Address, Listener, Reader, Writer, adopt, adopt_reader, adopt_writer, connect, first_line,
+    notice_loss,
 };
 
 thread_local! {

@@ -7,6 +7,8 @@ use std::os::fd::OwnedFd;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
+use crate::shard::rt;
+
 /// Connections that may wait to be accepted; the kernel cuts it to net.core.somaxconn.
 const BACKLOG: i32 = 4_096;
 
@@ -38,6 +40,8 @@ fn open(address: SocketAddr, reuse_port: bool) -> io::Result<OwnedFd> {
     // Else a restart would have to wait for the old connections' last minute.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     sockopt::set_socket_reuseport(&socket, reuse_port)?;
+    // Here rather than with each connection: they inherit it.
+    rt::notice_loss(&socket)?;
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(socket)
@@ -55,5 +59,21 @@ mod tests {
         assert_eq!(sockets.len(), 3);
         let taken = listen(bound, 1, false).expect_err("the port is taken");
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_connection_whose_peer_vanishes_is_found_out() {
+        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        let (bound, sockets) = listen(any, 1, false).expect("loopback");
+        let client = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None);
+        let client = client.expect("a socket");
+        rustix::net::connect(&client, &bound).expect("connected");
+        let accepted = rustix::net::accept(&sockets[0]).expect("accepted");
+        assert!(sockopt::socket_keepalive(&accepted).expect("an option"));
+        let seconds = std::time::Duration::from_secs;
+        assert_eq!(sockopt::tcp_keepidle(&accepted).expect("an option"), seconds(60));
+        assert_eq!(sockopt::tcp_keepintvl(&accepted).expect("an option"), seconds(15));
+        assert_eq!(sockopt::tcp_keepcnt(&accepted).expect("an option"), 4);
+        assert_eq!(sockopt::tcp_user_timeout(&accepted).expect("an option"), 120_000);
     }
 }

@@ -436,6 +436,7 @@ impl<D: Domain> Core<D> {
             }
             Some(Face::Http2 { streams: 0 }) => self.close(id, idle),
             Some(Face::Stream(_)) => self.late_stream(id),
+            Some(Face::Lines | Face::Hello | Face::Blocks(_)) => self.late_line(id),
             _ => {}
         }
     }

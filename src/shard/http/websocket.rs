@@ -246,7 +246,14 @@ impl<D: Domain> Core<D> {
             crate::gateway::one_line(&mut bytes);
             self.frame(id, &bytes);
         } else {
-            for line in text.split('\n').map(str::trim).filter(|line| !line.is_empty()) {
+            let lines = text.split('\n').map(str::trim).filter(|line| !line.is_empty());
+            // They are taken in one go, as a batch is, whether the link is to be read from meanwhile or not.
+            if lines.clone().nth(self.limits.batch_messages_max).is_some() {
+                self.meter.faults.add(1);
+                let why = "a message of more lines than the limit batch_messages_max";
+                return self.close_ws(id, ws::TOO_BIG, why);
+            }
+            for line in lines {
                 self.frame(id, line.as_bytes());
                 // So that a burst of small questions meets the outbox's bound, and a close is one.
                 self.settle();

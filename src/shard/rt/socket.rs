@@ -265,6 +265,28 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+/// A TCP connection of which nothing was heard for so long is asked whether its peer is there: sooner than a balancer or
+/// a NAT forgets it (RFC 5382 section 5 lets them after two hours; many do after five minutes).
+const PROBE_AFTER: Duration = Duration::from_mins(1);
+/// How often it is asked then.
+const PROBE_EVERY: Duration = Duration::from_secs(15);
+/// Probes without an answer after which it is reset. One that is lost on the way must not end it.
+const PROBES_MAX: u32 = 4;
+/// How long what was sent may stay unacknowledged, in milliseconds: as long as the probes take. Where there is something
+/// to be sent nothing is probed, and the kernel alone would try for a quarter of an hour.
+const UNHEARD_MAX_MS: u32 = 120_000;
+
+/// Has the kernel end a TCP connection whose peer is gone without a word: its machine has lost power, or a NAT its table.
+/// Connections that a listening socket accepts have what it has.
+pub fn notice_loss(socket: &OwnedFd) -> io::Result<()> {
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, PROBE_AFTER)?;
+    sockopt::set_tcp_keepintvl(socket, PROBE_EVERY)?;
+    sockopt::set_tcp_keepcnt(socket, PROBES_MAX)?;
+    sockopt::set_tcp_user_timeout(socket, UNHEARD_MAX_MS)?;
+    Ok(())
+}
+
 /// Connects, or gives up after `within`.
 pub async fn connect(address: &Address, within: Duration) -> io::Result<OwnedFd> {
     let family = match address {
@@ -277,6 +299,7 @@ pub async fn connect(address: &Address, within: Duration) -> io::Result<OwnedFd>
     let begun = match address {
         Address::Tcp(address) => {
             sockopt::set_tcp_nodelay(&socket, true)?;
+            notice_loss(&socket)?;
             rustix::net::connect(&socket, address)
         }
         Address::Unix(path) => rustix::net::connect(&socket, &SocketAddrUnix::new(path.as_path())?),

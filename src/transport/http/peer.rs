@@ -223,16 +223,17 @@ impl Peer {
         if state.endpoint.as_deref() == Some("") {
             return state.waiting.push(frame);
         }
-        if let Some(id) = &about.cancels
-            && state.version.is_none()
-            && state.session.is_none()
-            && state.endpoint.is_none()
-        {
-            // To a modern server the end of the exchange is the cancellation.
+        if let Some(id) = &about.cancels {
+            // A server that hangs would hold it for ever.
             if let Some(wanted) = state.active.get(id) {
                 wanted.call_off();
             }
-            return;
+            // To a modern server the end of the exchange is the cancellation; any other is told.
+            let is_modern =
+                state.version.is_none() && state.session.is_none() && state.endpoint.is_none();
+            if is_modern {
+                return;
+            }
         }
         if about.method == "initialize" {
             state.hello = Some(frame.clone());
@@ -246,7 +247,13 @@ impl Peer {
         rt::spawn(async move {
             // Boxed: most of it is what a rare retry needs.
             let work = Box::pin(exchange::post(&peer, &about, &frame));
-            peer.unless_called_off(&wanted, work).await;
+            if about.is_request() {
+                peer.unless_called_off(&wanted, work).await;
+            } else {
+                // Nobody waits for it, and nobody will call it off.
+                let work = in_time(peer.port.request_time(), work);
+                peer.unless_called_off(&wanted, async { _ = work.await }).await;
+            }
             let state = &mut *peer.state.borrow_mut();
             state.exchanges -= 1;
             if let Some(id) = &about.id {
@@ -454,16 +461,21 @@ impl Peer {
         if self.state.borrow().session.is_none() {
             return;
         }
-        let mut telling = pin!(self.ask("DELETE", &self.target.path, &[], None));
-        let mut late = Box::pin(rt::sleep(GOODBYE_MAX));
-        poll_fn(|cx| {
-            if telling.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
-            }
-            late.as_mut().poll(cx)
-        })
-        .await;
+        drop(in_time(GOODBYE_MAX, self.ask("DELETE", &self.target.path, &[], None)).await);
     }
+}
+
+/// What comes of it, unless it takes longer: then it is dropped.
+pub(super) async fn in_time<T>(within: Duration, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    let mut late = Box::pin(rt::sleep(within));
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        late.as_mut().poll(cx).map(|()| None)
+    })
+    .await
 }
 
 fn with<'a>(headers: &[(&'a str, &'a str)], token: &'a str) -> Vec<(&'a str, &'a str)> {

@@ -8,6 +8,10 @@ use super::multiplexed::Stream;
 use crate::shard::Port;
 use crate::wire::coding::{Coding, Decoder, Fault};
 
+/// Bytes of a coded body that decode to nothing, in a row, at most: empty blocks without end would be read for ever. A
+/// block of zstd comes out as a whole, and has up to 128 KB (RFC 8878 section 3.1.1.2.4).
+const BARREN_BYTES_MAX: usize = 256 << 10;
+
 /// What a response's head says.
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -48,6 +52,8 @@ struct Packed {
     /// What has come, and what it was.
     bytes: usize,
     plain_bytes: usize,
+    /// What has come since it last was anything.
+    barren: usize,
     /// What a piece may add to, at most: the limit `frame_bytes_max`.
     bytes_max: usize,
     port: Port,
@@ -77,6 +83,7 @@ impl Reply {
                 piece: Vec::new(),
                 bytes: 0,
                 plain_bytes: 0,
+                barren: 0,
                 bytes_max,
                 port: port.clone(),
             })),
@@ -137,7 +144,15 @@ impl Packed {
         })?;
         self.bytes += self.piece.len();
         self.plain_bytes += data.len() - before;
-        Ok(data.len() > before)
+        let is_something = data.len() > before;
+        self.barren = if is_something { 0 } else { self.barren + self.piece.len() };
+        if self.barren > BARREN_BYTES_MAX {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the response goes on and on without content",
+            ));
+        }
+        Ok(is_something)
     }
 
     /// The body has ended; that of an answer without any is empty.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::about::About;
 use super::exchange::{Failure, deliver, internal};
-use super::peer::{Lost, Peer};
+use super::peer::{Lost, Peer, in_time};
 use super::reply::{Answer, Reply};
 use crate::shard::{Breath, rt};
 use crate::wire::sse::Decoder;
@@ -19,6 +19,10 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 const RETRY_MIN: Duration = Duration::from_millis(10);
 /// How often in a row a stream is resumed without anything new having come.
 const ATTEMPTS_MAX: u32 = 5;
+
+/// How long a server may take to end a stream that has answered: longer than the way there and back. Who leaves it open
+/// loses the connection, for the exchange's place is another's.
+const REST_MAX: Duration = Duration::from_secs(1);
 
 /// What is read from a stream.
 pub(super) struct Events<'a> {
@@ -117,7 +121,8 @@ async fn pour(peer: &Rc<Peer>, mut reply: Reply, events: &mut Events<'_>) -> End
         }
         if is_answered && events.about.is_some() {
             // Servers end the stream now; whoever reads on keeps the connection for the next request.
-            if reply.rest(peer.bytes_max).await.is_ok() {
+            let ended = in_time(REST_MAX, reply.rest(peer.bytes_max)).await;
+            if ended.is_some_and(|rest| rest.is_ok()) {
                 peer.give_back(reply);
             }
             break None;
