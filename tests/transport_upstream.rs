@@ -291,7 +291,7 @@ fn serve_tenaciously(mut stream: &TcpStream, tell: &mpsc::Sender<String>) {
         reader.read_exact(&mut body).expect("a body");
         let body = String::from_utf8(body).expect("text");
         let method = body.split("\"method\":\"").nth(1).and_then(|rest| rest.split('"').next());
-        last = method.expect("a method").to_owned();
+        method.expect("a method").clone_into(&mut last);
         drop(tell.send(format!("asked {last}")));
         let said = match last.as_str() {
             "initialize" => {

@@ -42,6 +42,13 @@ pub(super) struct Unpacked {
     burst: Burst,
 }
 
+impl Unpacked {
+    /// Whether a line has come that has not ended yet.
+    pub(super) fn is_begun(&self) -> bool {
+        self.lines.is_begun()
+    }
+}
+
 /// What listeners take where blocks are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compression {

@@ -72,7 +72,7 @@ impl Inbox {
     #[inline]
     pub(super) fn is_begun(&self) -> bool {
         !self.rest().is_empty()
-            || matches!(&self.reading, Reading::Blocks(lines) if !lines.rest().is_empty())
+            || matches!(&self.reading, Reading::Blocks(lines) if lines.is_begun())
     }
 
     /// Hands out the buffer for a read that appends to it. Lines that were taken are dropped from it,

@@ -461,7 +461,9 @@ impl Peer {
         if self.state.borrow().session.is_none() {
             return;
         }
-        drop(in_time(GOODBYE_MAX, self.ask("DELETE", &self.target.path, &[], None)).await);
+        drop(
+            in_time(GOODBYE_MAX, Box::pin(self.ask("DELETE", &self.target.path, &[], None))).await,
+        );
     }
 }
 
