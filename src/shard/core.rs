@@ -431,7 +431,8 @@ impl<D: Domain> Core<D> {
         self.running = None;
         if verdict == Verdict::Wait {
             self.stalled(id);
-        } else if has_lines && (inbox.is_timed || inbox.is_begun()) && verdict == Verdict::Read {
+        }
+        if has_lines && (inbox.is_timed || inbox.is_begun()) && verdict != Verdict::Discard {
             let is_another = self.meter.frames_in.get() != so_far;
             inbox.is_timed = self.time_line(id, inbox.is_begun(), is_another);
         }
