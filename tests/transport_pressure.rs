@@ -421,7 +421,7 @@ fn who_asks_in_halves_and_then_reads_nothing_is_given_up_nevertheless() {
         // It is behind all the time, and takes little at once: so it is stopped and let go on many times.
         let mut taken = 0;
         while taken < 96 << 20 {
-            match slow.stream.read(&mut [0; 64 << 10]) {
+            match slow.stream.read(&mut [0; 4 << 10]) {
                 Ok(n @ 1..) => taken += n,
                 _ => break,
             }
