@@ -308,7 +308,9 @@ impl Gateway {
     /// Tells another shard how it is with an endpoint whose shared lanes live here. Until it is known, or if this
     /// shard is the later to learn of it, that comes by itself.
     pub(super) fn tell_of(&self, to: ShardId, number: usize, out: &mut Effects) {
-        let Some(endpoint) = self.endpoints.get(number) else { return };
+        // One that has ended here was another's, whose place has been given on.
+        let endpoint = self.endpoints.get(number).filter(|endpoint| !endpoint.has_ended);
+        let Some(endpoint) = endpoint else { return };
         if let Status::Down { why } = &endpoint.status {
             let seat = Seat::first(number);
             let mail = Mail::UpstreamDown { seat, why: why.clone(), retry_ms: 0 };

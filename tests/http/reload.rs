@@ -37,10 +37,14 @@ fn house(shards: u16, upstreams: Vec<Upstream>) -> House {
 
 /// The same as a configuration has it that is read again: the place of another is one that is free.
 fn reload_first(house: &mut House, with: Upstream) {
+    reload_at(house, 0, with);
+}
+
+fn reload_at(house: &mut House, at: usize, with: Upstream) {
     house.renew(|settings| {
         let mut wanted: Vec<Upstream> =
             settings.order().into_iter().map(|at| settings.upstreams[at].clone()).collect();
-        wanted[0] = with;
+        wanted[at] = with;
         *settings = std::mem::take(settings).with_upstreams(&wanted);
     });
 }
@@ -218,6 +222,28 @@ fn the_place_of_a_child_is_free_when_every_shard_has_heard_that_it_has_ended() {
         }
     }
     assert_eq!(house.settings.upstreams.len(), 3);
+}
+
+#[test]
+fn who_learns_of_settings_first_is_not_told_of_whose_place_it_was() {
+    let mut house = house(2, vec![stdio("a", "one"), stdio("b", "two")]);
+    house.greet_legacy();
+    house.greet_legacy();
+    let session = house.session(0, "2025-11-25", "{}");
+    for round in 0..8 {
+        // Children live on both shards in turn, and the first shard is always the first to know.
+        reload_at(&mut house, 1, stdio("b", &format!("child {round}")));
+        let call = CALL.replace("a__", "b__");
+        let call = house.in_session(0, &session, &call);
+        assert_eq!(house.answer(call).status, None, "{round}: {:?}", house.answer(call));
+        let child = house.greet_legacy();
+        answer_call(&mut house, child, &format!("round {round}."));
+        assert!(house.answer(call).body.contains(&format!("round {round}.")), "{round}");
+        for _ in 0..3 {
+            house.wait(A_WHILE);
+        }
+    }
+    assert!(house.settings.upstreams.len() < 8, "places were used again");
 }
 
 #[test]
