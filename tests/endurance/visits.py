@@ -37,9 +37,18 @@ class Place:
         return Http(await connect(self.http, source=stranger()), self.http, self.key if key is None else key)
 
 
+# A thousand addresses of the loopback: what is counted by address gets many, and the same again.
+STRANGERS = [f"127.1.{part}.{last}" for part in range(4) for last in range(1, 251)]
+
+
 def stranger() -> str:
-    """One of a thousand addresses of the loopback: what is counted by address gets many, and the same again."""
-    return f"127.1.{random.randrange(4)}.{random.randrange(1, 251)}"
+    return random.choice(STRANGERS)
+
+
+async def passers_by(port: int) -> None:
+    """Each stranger comes to the door and goes again."""
+    for address in STRANGERS:
+        (await connect(port, source=address)).leave()
 
 
 def rudely() -> bool:
