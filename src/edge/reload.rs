@@ -276,8 +276,8 @@ fn changes(before: &Config, next: &Config) -> Vec<String> {
 /// watched from then on.
 pub(super) fn watch(files: Vec<PathBuf>) -> std::io::Result<Sender<Vec<PathBuf>>> {
     let (sender, others) = mpsc::channel();
+    let mut watched = Watched::new(files);
     std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
-        let mut watched = Watched::new(files);
         loop {
             match others.recv_timeout(LOOK) {
                 Ok(files) => watched.follow(files),
